@@ -1,0 +1,19 @@
+# The local cloud on this computer: started by `make local-up`, used by `make demo` and the tests.
+
+environment         = "local"
+aws_region          = "us-east-1"
+allowed_account_ids = ["000000000000"]
+
+# Everything goes away with the local cloud.
+protect_data = false
+
+# A laptop starts few workers at once quickly.
+process_image     = { reserved_concurrency = 4 }
+send_notification = { reserved_concurrency = 4 }
+
+# The stand-in for Rekognition rates its faces lower than Rekognition does.
+face_min_confidence = 50
+
+# What is uploaded here are samples: let the logs name them.
+log_level       = "DEBUG"
+log_object_keys = true

@@ -1,0 +1,1 @@
+"""Lambda function: analyse one uploaded photo and record the outcome."""

@@ -1,0 +1,51 @@
+"""Lambda entry point: the workflow's input in, a summary out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from .process import process
+from .settings import Settings
+
+SETTINGS = Settings.from_environment(os.environ)
+LOGGER = logging.getLogger("process_image")
+LOGGER.setLevel(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+
+# The workflow does the waiting between attempts; two tries of at most 12 s each fit the function's timeout.
+_CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+REKOGNITION = boto3.client("rekognition", config=_CONFIG)
+S3 = boto3.client("s3", config=_CONFIG)
+DYNAMODB = boto3.client("dynamodb", config=_CONFIG)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """`{"event": <S3 event>, "execution_id": <ARN>}` in; the summary of `process` out."""
+    started = time.monotonic()
+    result = process(
+        event["event"],
+        execution_id=event["execution_id"],
+        now=datetime.now(UTC),
+        settings=SETTINGS,
+        rekognition=REKOGNITION,
+        s3=S3,
+        dynamodb=DYNAMODB,
+    )
+    fields = {
+        "outcome": "duplicate" if result["duplicate"] else result["outcome"],
+        "reason": result.get("reason"),
+        "face_count": result.get("face_count"),
+        "analysis_ms": round((time.monotonic() - started) * 1000),
+        "execution_id": event["execution_id"],
+    }
+    # Object keys can name people: they are logged by choice or while debugging only, faces never.
+    if SETTINGS.log_object_keys or LOGGER.isEnabledFor(logging.DEBUG):
+        fields["key"] = result["key"]
+    LOGGER.info("image processed", extra=fields)
+    return result

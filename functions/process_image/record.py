@@ -1,0 +1,112 @@
+"""The DynamoDB record of one upload: its attributes, its size, and who may write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from .analysis import Analysis
+    from .upload import Upload
+
+Item = dict[str, Any]
+
+# DynamoDB's item limit is 400 KB (409,600 bytes), attribute names included; every attribute but the faces
+# together stays under 8 KB, with the key (1,024 bytes at most) counted twice.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+MAX_FACE_DETAILS_BYTES = 400_000
+
+# A ratio of the image's side: 0.0001 is one pixel of a 10,000 pixel side.
+_RATIOS = {"Width", "Height", "Left", "Top", "X", "Y"}
+
+
+def build(
+    upload: Upload, analysis: Analysis, *, execution_id: str, now: datetime, retention_days: int | None
+) -> Item:
+    """The record as DynamoDB's typed attributes; `now` must be in UTC."""
+    timestamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
+    item: Item = {
+        "ImageID": {"S": upload.image_id},
+        "Bucket": {"S": upload.bucket},
+        "Key": {"S": upload.key},
+        "ETag": {"S": upload.etag},
+        "Outcome": {"S": analysis.outcome},
+        "OutcomeDay": {"S": f"{analysis.outcome}#{timestamp[:10]}"},
+        "FaceDetected": {"BOOL": analysis.outcome == "face_detected"},
+        "FaceCount": {"N": str(len(analysis.faces))},
+        "Timestamp": {"S": timestamp},
+        "ExecutionId": {"S": execution_id},
+    }
+    if upload.version_id:
+        item["VersionId"] = {"S": upload.version_id}
+    if upload.size is not None:
+        item["Size"] = {"N": str(upload.size)}
+    if upload.sequencer:
+        item["Sequencer"] = {"S": upload.sequencer}
+    if analysis.reason:
+        item["Reason"] = {"S": analysis.reason}
+    if analysis.faces:
+        details, kept = face_details(analysis.faces)
+        item["FaceDetails"] = {"S": details}
+        if kept < len(analysis.faces):
+            item["FaceDetailsKept"] = {"N": str(kept)}
+    if retention_days is not None:
+        item["ExpiresAt"] = {"N": str(int((now + timedelta(days=retention_days)).timestamp()))}
+    return item
+
+
+def face_details(faces: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    """The faces as JSON of at most MAX_FACE_DETAILS_BYTES, and how many of them it holds.
+
+    Rekognition's 100 faces with every attribute fit; should an answer ever be larger, the faces that come
+    first (the largest) are kept whole and the rest left out.
+    """
+    parts: list[str] = []
+    size = 2
+    for face in faces:
+        part = json.dumps(rounded(face), separators=(",", ":"))
+        size += len(part) + 1
+        if size > MAX_FACE_DETAILS_BYTES:
+            break
+        parts.append(part)
+    return f"[{','.join(parts)}]", len(parts)
+
+
+def rounded(value: Any, name: str = "") -> Any:
+    """Numbers without the digits that mean nothing: ratios to 4 decimals, percentages and degrees to 2."""
+    if isinstance(value, dict):
+        return {key: rounded(part, key) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part, name) for part in value]
+    if isinstance(value, float):
+        return round(value, 4 if name in _RATIOS else 2)
+    return value
+
+
+def read(image_id: str, *, dynamodb: DynamoDBClient, table: str) -> Item | None:
+    """The record of an image, or None; read consistently, so a write just answered is seen."""
+    answer = dynamodb.get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
+    return answer.get("Item")
+
+
+def write(item: Item, owners: Sequence[str], *, dynamodb: DynamoDBClient, table: str) -> bool:
+    """Write the record unless it belongs to an execution outside `owners`; False when it does.
+
+    `owners`: at most 100 execution ARNs, the most operands `IN` takes.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
+    """
+    names = {f":owner{index}": {"S": owner} for index, owner in enumerate(owners)}
+    try:
+        dynamodb.put_item(
+            TableName=table,
+            Item=item,
+            ConditionExpression=f"attribute_not_exists(ImageID) OR ExecutionId IN ({', '.join(names)})",
+            ExpressionAttributeValues=names,  # type: ignore[arg-type]
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""What this function reads from its environment, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from mypy_boto3_rekognition.literals import AttributeType
+
+
+class ConfigurationError(Exception):
+    """An environment variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`min_confidence` in percent; `retention_days` None keeps records for ever."""
+
+    table: str
+    attributes: list[AttributeType]
+    min_confidence: float
+    retention_days: int | None
+    log_object_keys: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Raises ConfigurationError naming the variable."""
+        try:
+            confidence = environment["FACE_MIN_CONFIDENCE"]
+            days = environment["RECORD_RETENTION_DAYS"]
+            return cls(
+                table=environment["RESULTS_TABLE"],
+                attributes=cast("list[AttributeType]", environment["FACE_ATTRIBUTES"].split(",")),
+                min_confidence=_number("FACE_MIN_CONFIDENCE", confidence),
+                retention_days=int(_number("RECORD_RETENTION_DAYS", days)) or None,
+                log_object_keys=environment["LOG_OBJECT_KEYS"] == "true",
+            )
+        except KeyError as missing:
+            raise ConfigurationError(f"environment variable {missing.args[0]} is not set") from None
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"environment variable {name} is not a number: {text!r}") from None

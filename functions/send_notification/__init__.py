@@ -1,0 +1,1 @@
+"""Lambda function: tell people about one analysed photo over SNS."""

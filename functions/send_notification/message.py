@@ -1,0 +1,91 @@
+"""What people are told: one text for each kind of subscriber."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# "Subjects must be ASCII text that begins with a letter, number, or punctuation mark; must not include line
+# breaks or control characters; and must be less than 100 characters long."
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+MAX_SUBJECT_CHARACTERS = 99
+
+# One SMS holds 70 characters as soon as one of them is outside the GSM alphabet; two parts are the most sent.
+# https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
+MAX_SMS_CHARACTERS = 134
+
+_HEADLINES = {
+    "face_detected": "Face detected in image",
+    "no_face": "No face detected in image",
+    "rejected": "Image could not be analysed",
+}
+_REASONS = {
+    "empty": "the file is empty",
+    "gone": "the file was deleted before it was read",
+    "too_large": "the file is larger than 15 MB",
+    "too_small": "the picture is smaller than 80 pixels",
+    "unsupported_format": "the file is not a JPEG or PNG picture",
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """`bodies`: the texts by SNS protocol, `default` for those not named. `attributes`: for filter policies."""
+
+    subject: str
+    bodies: dict[str, str]
+    attributes: dict[str, dict[str, str]]
+
+
+def compose(result: Mapping[str, Any]) -> Message:
+    """The message for a summary of ProcessImage.
+
+    Email gets a sentence with details, SMS a short text, everything else JSON with the exact object key.
+    Raises KeyError naming the field a summary lacks.
+    """
+    outcome = str(result["outcome"])
+    headline = f"{_HEADLINES[outcome]}: {printable(str(result['key']))}"
+    email = [headline]
+    if outcome == "face_detected":
+        email.append(f"Faces: {result['face_count']}")
+    if outcome == "rejected":
+        email.append(f"Reason: {_REASONS[result['reason']]}")
+    email += [f"Bucket: {result['bucket']}", f"Time: {result['timestamp']}"]
+    facts = {name: value for name, value in result.items() if name != "duplicate" and value is not None}
+    return Message(
+        subject=shortened(headline.encode("ascii", "replace").decode("ascii"), MAX_SUBJECT_CHARACTERS),
+        bodies={
+            "default": json.dumps(facts),
+            "email": "\n".join(email),
+            "sms": shortened(headline, MAX_SMS_CHARACTERS),
+        },
+        attributes={
+            "outcome": {"DataType": "String", "StringValue": outcome},
+            "face_count": {"DataType": "Number", "StringValue": str(result["face_count"])},
+            "key_prefix": {"DataType": "String", "StringValue": key_prefix(str(result["key"]))},
+        },
+    )
+
+
+def key_prefix(key: str) -> str:
+    """The key up to and including its last `/`, or `/` for a key without one: never empty, as SNS demands."""
+    return printable(key[: key.rfind("/") + 1]) or "/"
+
+
+def printable(text: str) -> str:
+    """The text in one line, with U+FFFD for what neither people nor SNS's XML can read (controls, line ends)."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in {"Cc", "Cn", "Cs", "Zl", "Zp"} else char
+        for char in text
+    )
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters: the beginning, which says what happened, and the end, which names the file."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 2
+    return f"{text[: limit - tail - 3]}...{text[-tail:]}"

@@ -1,0 +1,61 @@
+data "aws_caller_identity" "current" {}
+
+locals {
+  account_id = data.aws_caller_identity.current.account_id
+  name       = "${var.name}-${var.environment}"
+}
+
+module "storage" {
+  source = "./modules/storage"
+
+  account_id                      = local.account_id
+  kms_key_arn                     = var.kms_key_arn
+  name                            = local.name
+  photo_retention_days            = var.photo_retention_days
+  protect_data                    = var.protect_data
+  replaced_version_retention_days = var.replaced_version_retention_days
+}
+
+module "notification" {
+  source = "./modules/notification"
+
+  account_id          = local.account_id
+  alert_subscriptions = var.alert_subscriptions
+  key_arn             = module.storage.key_arn
+  name                = local.name
+  subscriptions       = var.subscriptions
+}
+
+module "orchestration" {
+  source = "./modules/orchestration"
+
+  account_id            = local.account_id
+  build_dir             = "${path.root}/build"
+  dead_letter_queue     = module.eventing.dead_letter_queue
+  face_attributes       = var.face_attributes
+  face_min_confidence   = var.face_min_confidence
+  functions_dir         = "${path.root}/functions"
+  key_arn               = module.storage.key_arn
+  log_level             = var.log_level
+  log_object_keys       = var.log_object_keys
+  log_retention_days    = var.log_retention_days
+  name                  = local.name
+  process_image         = var.process_image
+  record_retention_days = var.record_retention_days
+  results_table         = module.storage.results_table
+  results_topic_arn     = module.notification.results_topic_arn
+  send_notification     = var.send_notification
+  uploads_bucket_arn    = module.storage.uploads_bucket.arn
+  workflow_type         = var.workflow_type
+}
+
+module "eventing" {
+  source = "./modules/eventing"
+
+  account_id        = local.account_id
+  bucket_name       = module.storage.uploads_bucket.name
+  key_arn           = module.storage.key_arn
+  key_prefix        = var.upload_prefix
+  name              = local.name
+  state_machine_arn = module.orchestration.state_machine.arn
+}

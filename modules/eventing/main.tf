@@ -1,0 +1,41 @@
+resource "aws_cloudwatch_event_rule" "uploads" {
+  name        = "${var.name}-uploads"
+  description = "Objects created in ${var.bucket_name}"
+
+  event_pattern = jsonencode({
+    source      = ["aws.s3"]
+    detail-type = ["Object Created"]
+    detail = {
+      bucket = { name = [var.bucket_name] }
+      # Patterns on one field are alternatives, so a rule cannot ask for a prefix and leave folder markers out;
+      # the workflow's first state leaves them out then.
+      object = { key = var.key_prefix == "" ? [{ anything-but = { suffix = "/" } }] : [{ prefix = var.key_prefix }] }
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "workflow" {
+  rule     = aws_cloudwatch_event_rule.uploads.name
+  arn      = var.state_machine_arn
+  role_arn = aws_iam_role.rule.arn
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letter.arn
+  }
+
+  retry_policy {
+    maximum_event_age_in_seconds = 86400
+    maximum_retry_attempts       = 185
+  }
+
+  # A target without its permissions would park every upload made in between.
+  depends_on = [aws_iam_role_policy.start_workflow, aws_sqs_queue_policy.dead_letter]
+}
+
+resource "aws_sqs_queue" "dead_letter" {
+  name                              = "${var.name}-dead-letter"
+  message_retention_seconds         = 1209600
+  kms_master_key_id                 = var.key_arn
+  kms_data_key_reuse_period_seconds = 300
+  visibility_timeout_seconds        = 60
+}

@@ -1,0 +1,64 @@
+locals {
+  package_name = basename(var.source_dir)
+  sources      = sort(fileset(var.source_dir, "**/*.py"))
+  # Computed from the sources, so a plan needs no zip and every machine plans the same. tools/package.py computes the same.
+  hash = substr(sha256(join("", [for file in local.sources : "${file}:${filesha256("${var.source_dir}/${file}")}\n"])), 0, 16)
+  zip  = "${var.build_dir}/${local.package_name}-${local.hash}.zip"
+}
+
+resource "terraform_data" "zip" {
+  triggers_replace = local.hash
+
+  provisioner "local-exec" {
+    command = "python3 '${path.module}/../../tools/package.py' '${var.source_dir}' '${local.zip}'"
+  }
+}
+
+resource "aws_lambda_function" "function" {
+  function_name                  = var.name
+  description                    = var.description
+  role                           = aws_iam_role.function.arn
+  runtime                        = var.runtime
+  architectures                  = [var.architecture]
+  handler                        = "${local.package_name}.handler.handler"
+  filename                       = local.zip
+  source_code_hash               = local.hash
+  publish                        = true
+  memory_size                    = var.memory_size
+  timeout                        = var.timeout
+  reserved_concurrent_executions = var.reserved_concurrency == null ? -1 : var.reserved_concurrency
+
+  dynamic "environment" {
+    for_each = length(var.environment_variables) == 0 ? [] : [var.environment_variables]
+
+    content {
+      variables = environment.value
+    }
+  }
+
+  logging_config {
+    log_format            = "JSON"
+    log_group             = aws_cloudwatch_log_group.function.name
+    application_log_level = var.log_level
+    system_log_level      = "INFO"
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  depends_on = [aws_iam_role_policy.function, terraform_data.zip]
+}
+
+resource "aws_lambda_alias" "live" {
+  name             = "live"
+  description      = "The version the workflow invokes"
+  function_name    = aws_lambda_function.function.function_name
+  function_version = aws_lambda_function.function.version
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.key_arn
+}

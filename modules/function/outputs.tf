@@ -1,0 +1,31 @@
+output "alias_arn" {
+  description = "ARN of the alias `live`, once the function may do what it needs to."
+  value       = aws_lambda_alias.live.arn
+
+  depends_on = [aws_iam_role_policy.function]
+}
+
+output "function_name" {
+  description = "Name of the function."
+  value       = aws_lambda_function.function.function_name
+}
+
+output "log_group_name" {
+  description = "Name of the function's log group."
+  value       = aws_cloudwatch_log_group.function.name
+}
+
+output "role_name" {
+  description = "Name of the function's role."
+  value       = aws_iam_role.function.name
+}
+
+output "timeout" {
+  description = "Seconds after which an invocation is ended."
+  value       = aws_lambda_function.function.timeout
+}
+
+output "zip" {
+  description = "Path of the zip that is deployed."
+  value       = local.zip
+}

@@ -1,0 +1,23 @@
+output "alerts_topic_arn" {
+  description = "Topic alarms go to, once they may publish to it."
+  value       = aws_sns_topic.alerts.arn
+
+  depends_on = [aws_sns_topic_policy.alerts]
+}
+
+output "alerts_topic_name" {
+  description = "Name of the topic alarms go to."
+  value       = aws_sns_topic.alerts.name
+}
+
+output "results_topic_arn" {
+  description = "Topic people are told on."
+  value       = aws_sns_topic.results.arn
+
+  depends_on = [aws_sns_topic_policy.results]
+}
+
+output "results_topic_name" {
+  description = "Name of the topic people are told on."
+  value       = aws_sns_topic.results.name
+}

@@ -1,0 +1,63 @@
+variable "account_id" {
+  type        = string
+  description = "Account whose alarms may publish."
+  nullable    = false
+}
+
+variable "alert_subscriptions" {
+  type = map(object({
+    endpoint = string
+    protocol = string
+  }))
+  description = "Who is told when an alarm goes off, by a name of your choice."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for subscription in values(var.alert_subscriptions) : contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])
+    error_message = "alert_subscriptions: protocol must be one of email, email-json, https, sms, sqs (plain http would send alarms unencrypted)."
+  }
+
+  validation {
+    condition     = alltrue([for subscription in values(var.alert_subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
+    error_message = "alert_subscriptions: an endpoint does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+  }
+}
+
+variable "key_arn" {
+  type        = string
+  description = "KMS key the topics are encrypted with."
+  nullable    = false
+}
+
+variable "name" {
+  type        = string
+  description = "Prefix of every resource's name."
+  nullable    = false
+}
+
+variable "subscriptions" {
+  type = map(object({
+    endpoint = string
+    outcomes = optional(list(string))
+    protocol = string
+  }))
+  description = "Who is told about analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for subscription in values(var.subscriptions) : contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])
+    error_message = "subscriptions: protocol must be one of email, email-json, https, sms, sqs (plain http would send results unencrypted)."
+  }
+
+  validation {
+    condition     = alltrue([for subscription in values(var.subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
+    error_message = "subscriptions: an endpoint does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+  }
+
+  validation {
+    condition     = alltrue([for subscription in values(var.subscriptions) : subscription.outcomes == null || try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])
+    error_message = "subscriptions: outcomes must be a list of face_detected, no_face, rejected; leave it out for all of them."
+  }
+}

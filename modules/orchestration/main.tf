@@ -1,0 +1,43 @@
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  pipeline_name = "${var.name}-pipeline"
+}
+
+resource "aws_sfn_state_machine" "pipeline" {
+  name     = local.pipeline_name
+  type     = var.workflow_type
+  role_arn = aws_iam_role.pipeline.arn
+
+  definition = templatefile("${path.module}/pipeline.asl.json", {
+    dead_letter_queue_url     = var.dead_letter_queue.url
+    partition                 = data.aws_partition.current.partition
+    process_image_arn         = module.process_image.alias_arn
+    process_image_timeout     = module.process_image.timeout + 5
+    send_notification_arn     = module.send_notification.alias_arn
+    send_notification_timeout = module.send_notification.timeout + 5
+  })
+
+  logging_configuration {
+    # Execution data holds object keys and outcomes: it is in the execution's history already, and logged by choice.
+    include_execution_data = var.log_object_keys
+    level                  = "ALL"
+    log_destination        = "${aws_cloudwatch_log_group.pipeline.arn}:*"
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  # Creating a state machine with logging checks that its role may deliver logs.
+  depends_on = [aws_iam_role_policy.pipeline]
+}
+
+resource "aws_cloudwatch_log_group" "pipeline" {
+  # The vendedlogs prefix keeps the resource policy that log delivery writes under its size limit.
+  name              = "/aws/vendedlogs/states/${local.pipeline_name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.key_arn
+}

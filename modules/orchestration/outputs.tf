@@ -1,0 +1,28 @@
+output "functions" {
+  description = "The two functions: name, log group and role of each."
+  value = {
+    process_image = {
+      log_group_name = module.process_image.log_group_name
+      name           = module.process_image.function_name
+      role_name      = module.process_image.role_name
+      zip            = module.process_image.zip
+    }
+    send_notification = {
+      log_group_name = module.send_notification.log_group_name
+      name           = module.send_notification.function_name
+      role_name      = module.send_notification.role_name
+      zip            = module.send_notification.zip
+    }
+  }
+}
+
+output "state_machine" {
+  description = "The workflow, once its role may do what it needs to."
+  value = {
+    arn       = aws_sfn_state_machine.pipeline.arn
+    name      = aws_sfn_state_machine.pipeline.name
+    role_name = aws_iam_role.pipeline.name
+  }
+
+  depends_on = [aws_iam_role_policy.pipeline]
+}

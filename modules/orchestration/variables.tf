@@ -1,0 +1,169 @@
+variable "account_id" {
+  type        = string
+  description = "Account whose workflow and functions may assume their roles."
+  nullable    = false
+}
+
+variable "build_dir" {
+  type        = string
+  description = "Folder the functions' zips are built in."
+  nullable    = false
+}
+
+variable "dead_letter_queue" {
+  type = object({
+    arn = string
+    url = string
+  })
+  description = "Queue that keeps the events of failed executions."
+  nullable    = false
+}
+
+variable "face_attributes" {
+  type        = list(string)
+  description = "What Rekognition tells of a face: DEFAULT, ALL, or DEFAULT with single attributes."
+  default     = ["DEFAULT"]
+  nullable    = false
+
+  validation {
+    # https://docs.aws.amazon.com/rekognition/latest/APIReference/API_DetectFaces.html
+    condition = length(var.face_attributes) > 0 && length(setsubtract(var.face_attributes, [
+      "DEFAULT", "ALL", "AGE_RANGE", "BEARD", "EMOTIONS", "EYE_DIRECTION", "EYEGLASSES", "EYES_OPEN",
+      "FACE_OCCLUDED", "GENDER", "MOUTH_OPEN", "MUSTACHE", "SMILE", "SUNGLASSES",
+    ])) == 0
+    error_message = "face_attributes must be a list of DEFAULT, ALL, AGE_RANGE, BEARD, EMOTIONS, EYE_DIRECTION, EYEGLASSES, EYES_OPEN, FACE_OCCLUDED, GENDER, MOUTH_OPEN, MUSTACHE, SMILE, SUNGLASSES."
+  }
+}
+
+variable "face_min_confidence" {
+  type        = number
+  description = "Percent of confidence under which Rekognition's faces are left out."
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.face_min_confidence >= 0 && var.face_min_confidence <= 100
+    error_message = "face_min_confidence must be a percentage from 0 to 100."
+  }
+}
+
+variable "functions_dir" {
+  type        = string
+  description = "Folder holding the functions' source folders."
+  nullable    = false
+}
+
+variable "key_arn" {
+  type        = string
+  description = "KMS key of the bucket, table, topics, queue and log groups."
+  nullable    = false
+}
+
+variable "log_level" {
+  type        = string
+  description = "Least severe application log level that is kept."
+  default     = "INFO"
+  nullable    = false
+}
+
+variable "log_object_keys" {
+  type        = bool
+  description = "Whether logs hold object keys, which can name people; at log level DEBUG they always do."
+  default     = false
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days log events are kept."
+  default     = 90
+  nullable    = false
+}
+
+variable "name" {
+  type        = string
+  description = "Prefix of every resource's name."
+  nullable    = false
+}
+
+variable "process_image" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    memory_size          = optional(number, 512)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 30)
+  })
+  description = "Size of the ProcessImage function."
+  default     = {}
+  nullable    = false
+
+  validation {
+    # Two tries of a Rekognition call, 12 s each, must fit.
+    condition     = var.process_image.timeout >= 25 && var.process_image.timeout <= 60
+    error_message = "process_image.timeout must be 25 to 60 seconds: two tries of a Rekognition call fit, and an EXPRESS workflow's five minutes still hold the retries."
+  }
+}
+
+variable "record_retention_days" {
+  type        = number
+  description = "Days after which records expire; null keeps them."
+  default     = null
+
+  validation {
+    condition     = var.record_retention_days == null || try(var.record_retention_days >= 1 && floor(var.record_retention_days) == var.record_retention_days, false)
+    error_message = "record_retention_days must be a whole number of days, 1 or more, or null to keep records."
+  }
+}
+
+variable "results_table" {
+  type = object({
+    arn  = string
+    name = string
+  })
+  description = "Table the records are written to."
+  nullable    = false
+}
+
+variable "results_topic_arn" {
+  type        = string
+  description = "Topic people are told on."
+  nullable    = false
+}
+
+variable "send_notification" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    memory_size          = optional(number, 256)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 15)
+  })
+  description = "Size of the SendNotification function."
+  default     = {}
+  nullable    = false
+
+  validation {
+    # One publish of at most 10 s must fit.
+    condition     = var.send_notification.timeout >= 12 && var.send_notification.timeout <= 60
+    error_message = "send_notification.timeout must be 12 to 60 seconds: one publish fits, and an EXPRESS workflow's five minutes still hold the retries."
+  }
+}
+
+variable "uploads_bucket_arn" {
+  type        = string
+  description = "Bucket the photos are read from."
+  nullable    = false
+}
+
+variable "workflow_type" {
+  type        = string
+  description = "STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
+  default     = "STANDARD"
+  nullable    = false
+
+  validation {
+    condition     = contains(["STANDARD", "EXPRESS"], var.workflow_type)
+    error_message = "workflow_type must be STANDARD or EXPRESS."
+  }
+}

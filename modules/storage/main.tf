@@ -1,0 +1,185 @@
+resource "aws_s3_bucket" "uploads" {
+  bucket        = "${var.name}-uploads-${var.account_id}"
+  force_destroy = !var.protect_data
+}
+
+resource "aws_s3_bucket_ownership_controls" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+
+  rule {
+    bucket_key_enabled = true
+
+    apply_server_side_encryption_by_default {
+      kms_master_key_id = local.key_arn
+      sse_algorithm     = "aws:kms"
+    }
+  }
+}
+
+resource "aws_s3_bucket_versioning" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+
+  rule {
+    id     = "broken-multipart-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
+  }
+
+  rule {
+    id     = "replaced-versions"
+    status = "Enabled"
+
+    filter {}
+
+    noncurrent_version_expiration {
+      noncurrent_days = var.photo_retention_days == null ? var.replaced_version_retention_days : min(var.photo_retention_days, var.replaced_version_retention_days)
+    }
+  }
+
+  dynamic "rule" {
+    for_each = var.photo_retention_days == null ? [] : [var.photo_retention_days]
+
+    content {
+      id     = "photos"
+      status = "Enabled"
+
+      filter {}
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
+  # S3 refuses noncurrent_version_expiration until versioning is on.
+  depends_on = [aws_s3_bucket_versioning.uploads]
+}
+
+data "aws_iam_policy_document" "uploads" {
+  # Rekognition reads photos with the credentials of whoever calls it, so no service principal stands here:
+  # the ProcessImage role's s3:GetObject is what lets a photo be analysed.
+  statement {
+    sid       = "DenyPlainHttp"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.uploads.arn, "${aws_s3_bucket.uploads.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_s3_bucket_policy" "uploads" {
+  bucket = aws_s3_bucket.uploads.id
+  policy = data.aws_iam_policy_document.uploads.json
+
+  # S3 answers concurrent changes to a bucket's access settings with a conflict.
+  depends_on = [aws_s3_bucket_public_access_block.uploads]
+}
+
+# A bucket has one notification configuration: a second such resource anywhere overwrites this one.
+resource "aws_s3_bucket_notification" "uploads" {
+  bucket      = aws_s3_bucket.uploads.id
+  eventbridge = true
+}
+
+resource "aws_dynamodb_table" "results" {
+  name                        = "${var.name}-results"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "ImageID"
+  deletion_protection_enabled = var.protect_data
+
+  attribute {
+    name = "ImageID"
+    type = "S"
+  }
+
+  attribute {
+    name = "Key"
+    type = "S"
+  }
+
+  attribute {
+    name = "OutcomeDay"
+    type = "S"
+  }
+
+  attribute {
+    name = "Timestamp"
+    type = "S"
+  }
+
+  # Faces stay out of the indexes: they are most of a record's size, and a reader who wants them has the ImageID.
+  global_secondary_index {
+    name               = "ByKey"
+    hash_key           = "Key"
+    range_key          = "Timestamp"
+    projection_type    = "INCLUDE"
+    non_key_attributes = local.indexed_attributes
+  }
+
+  global_secondary_index {
+    name               = "ByOutcomeDay"
+    hash_key           = "OutcomeDay"
+    range_key          = "Timestamp"
+    projection_type    = "INCLUDE"
+    non_key_attributes = local.indexed_attributes
+  }
+
+  point_in_time_recovery {
+    enabled = true
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = local.key_arn
+  }
+
+  ttl {
+    attribute_name = "ExpiresAt"
+    enabled        = true
+  }
+}
+
+locals {
+  # Attributes an index holds besides its own and the table's keys; DynamoDB takes 100 over all indexes.
+  indexed_attributes = ["Bucket", "ExecutionId", "FaceCount", "FaceDetected", "Outcome", "Reason", "Size", "VersionId"]
+}

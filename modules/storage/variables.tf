@@ -1,0 +1,52 @@
+variable "account_id" {
+  type        = string
+  description = "Account the bucket name ends with, which makes it unique, and the key policy speaks of."
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "ARN of a key of your own to encrypt with; null makes one. docs/security.md says what its policy must hold."
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be a KMS key's ARN, like arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab (an alias will not do), or null."
+  }
+}
+
+variable "name" {
+  type        = string
+  description = "Prefix of every resource's name."
+  nullable    = false
+}
+
+variable "photo_retention_days" {
+  type        = number
+  description = "Days after which photos are deleted, old versions included; null keeps them."
+  default     = null
+
+  validation {
+    condition     = var.photo_retention_days == null || try(var.photo_retention_days >= 1 && floor(var.photo_retention_days) == var.photo_retention_days, false)
+    error_message = "photo_retention_days must be a whole number of days, 1 or more, or null to keep photos."
+  }
+}
+
+variable "protect_data" {
+  type        = bool
+  description = "Whether deleting the stack must fail while it holds data: deletion protection on the table, no emptying of the bucket."
+  default     = true
+  nullable    = false
+}
+
+variable "replaced_version_retention_days" {
+  type        = number
+  description = "Days a replaced or deleted version of a photo is kept."
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.replaced_version_retention_days >= 1 && floor(var.replaced_version_retention_days) == var.replaced_version_retention_days
+    error_message = "replaced_version_retention_days must be a whole number of days, 1 or more."
+  }
+}

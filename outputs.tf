@@ -1,0 +1,54 @@
+output "alerts_topic_arn" {
+  description = "Topic alarms go to."
+  value       = module.notification.alerts_topic_arn
+}
+
+output "aws_region" {
+  description = "Region everything lives in."
+  value       = var.aws_region
+}
+
+output "dead_letter_queue_arn" {
+  description = "Queue with the events that could not be processed."
+  value       = module.eventing.dead_letter_queue.arn
+}
+
+output "dead_letter_queue_url" {
+  description = "Queue with the events that could not be processed, as the SDKs name it."
+  value       = module.eventing.dead_letter_queue.url
+}
+
+output "environment" {
+  description = "Name of the environment."
+  value       = var.environment
+}
+
+output "function_names" {
+  description = "Names of the two functions."
+  value       = { for name, function in module.orchestration.functions : name => function.name }
+}
+
+output "key_arn" {
+  description = "Key everything is encrypted with; who uploads needs kms:GenerateDataKey on it."
+  value       = module.storage.key_arn
+}
+
+output "results_table_name" {
+  description = "Table with one record per upload."
+  value       = module.storage.results_table.name
+}
+
+output "results_topic_arn" {
+  description = "Topic people are told on."
+  value       = module.notification.results_topic_arn
+}
+
+output "state_machine_arn" {
+  description = "The workflow."
+  value       = module.orchestration.state_machine.arn
+}
+
+output "uploads_bucket_name" {
+  description = "Bucket to upload photos to."
+  value       = module.storage.uploads_bucket.name
+}

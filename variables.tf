@@ -1,0 +1,181 @@
+variable "alert_subscriptions" {
+  type = map(object({
+    endpoint = string
+    protocol = string
+  }))
+  description = "Who is told when an alarm goes off, by a name of your choice."
+  default     = {}
+  nullable    = false
+}
+
+variable "allowed_account_ids" {
+  type        = list(string)
+  description = "Accounts this environment may be applied to; empty allows any."
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for id in var.allowed_account_ids : can(regex("^[0-9]{12}$", id))])
+    error_message = "allowed_account_ids must be AWS account ids of twelve digits, in quotes, like \"111122223333\"."
+  }
+}
+
+variable "aws_region" {
+  type        = string
+  description = "AWS region everything lives in."
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.aws_region))
+    error_message = "aws_region must be a region's code, like us-east-1."
+  }
+}
+
+variable "environment" {
+  type        = string
+  description = "Name of the environment: dev, staging, prod or one of your own."
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.environment))
+    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "face_attributes" {
+  type        = list(string)
+  description = "What Rekognition tells of a face: [\"DEFAULT\"], [\"ALL\"], or DEFAULT with single attributes such as SMILE."
+  default     = ["DEFAULT"]
+  nullable    = false
+}
+
+variable "face_min_confidence" {
+  type        = number
+  description = "Percent of confidence under which faces are left out."
+  default     = 90
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  type        = string
+  description = "ARN of a key of your own to encrypt with; null makes one. docs/security.md says what its policy must hold."
+  default     = null
+}
+
+variable "log_level" {
+  type        = string
+  description = "Least severe log level of the functions that is kept."
+  default     = "INFO"
+  nullable    = false
+}
+
+variable "log_object_keys" {
+  type        = bool
+  description = "Whether logs hold object keys and execution data, which can name people."
+  default     = false
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  type        = number
+  description = "Days log events are kept."
+  default     = 90
+  nullable    = false
+}
+
+variable "name" {
+  type        = string
+  description = "Name of the application, the first part of every resource's name."
+  default     = "photo-analysis"
+  nullable    = false
+
+  validation {
+    # The bucket, <name>-<environment>-uploads-<account>, has 63 characters at most.
+    condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name))
+    error_message = "name must be 3 to 24 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "photo_retention_days" {
+  type        = number
+  description = "Days after which photos are deleted, old versions included; null keeps them."
+  default     = null
+}
+
+variable "process_image" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    memory_size          = optional(number, 512)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 30)
+  })
+  description = "Size of the ProcessImage function; reserved_concurrency = Rekognition requests per second x seconds per call."
+  default     = {}
+  nullable    = false
+}
+
+variable "protect_data" {
+  type        = bool
+  description = "Whether destroying the stack must fail while it holds data."
+  default     = true
+  nullable    = false
+}
+
+variable "record_retention_days" {
+  type        = number
+  description = "Days after which records expire; null keeps them."
+  default     = null
+}
+
+variable "replaced_version_retention_days" {
+  type        = number
+  description = "Days a replaced or deleted version of a photo is kept."
+  default     = 30
+  nullable    = false
+}
+
+variable "send_notification" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    memory_size          = optional(number, 256)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 15)
+  })
+  description = "Size of the SendNotification function."
+  default     = {}
+  nullable    = false
+}
+
+variable "subscriptions" {
+  type = map(object({
+    endpoint = string
+    outcomes = optional(list(string))
+    protocol = string
+  }))
+  description = "Who is told about analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
+  default     = {}
+  nullable    = false
+}
+
+variable "tags" {
+  type        = map(string)
+  description = "Tags of every resource besides Application, Environment and ManagedBy."
+  default     = {}
+  nullable    = false
+}
+
+variable "upload_prefix" {
+  type        = string
+  description = "Only objects whose key begins with this are analysed; empty for all."
+  default     = ""
+  nullable    = false
+}
+
+variable "workflow_type" {
+  type        = string
+  description = "STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
+  default     = "STANDARD"
+  nullable    = false
+}
