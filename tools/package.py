@@ -57,7 +57,7 @@ def sources(folder: Path) -> list[str]:
 
 
 def source_hash(folder: Path) -> str:
-    """Return the first 16 hexadecimal digits of the hash of `folder`'s sources, as modules/function computes it.
+    """Return 16 hexadecimal digits: the hash of the sources in `folder`, as modules/function computes it.
 
     Raises:
         PackageError: as `sources`.
@@ -72,14 +72,14 @@ def build(folder: Path, output: Path) -> int:
     """Write the zip of `folder`'s sources to `output`, whole or not at all, and return its size in bytes.
 
     Raises:
-        PackageError: as `sources`; `output` cannot be written; or the hash in the name of `output` is not that
-            of the sources, because they changed after Terraform made its plan.
+        PackageError: as `sources`; `output` cannot be written; or the hash in the name of `output` is not
+            that of the sources, because they changed after Terraform made its plan.
     """
     names = sources(folder)
     wanted = _HASHED_NAME.search(output.name)
     if wanted and wanted["hash"] != source_hash(folder):
         raise PackageError(
-            f"The sources in {folder} are not the ones {output.name} was planned from; plan again, then apply."
+            f"The sources in {folder} changed since {output.name} was planned; plan again, then apply."
         )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,8 @@ def build(folder: Path, output: Path) -> int:
     try:
         with os.fdopen(descriptor, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
             for name in names:
-                entry = zipfile.ZipInfo(name, _TIMESTAMP)
+                # Below the folder's own name: the function is a package, its modules import each other.
+                entry = zipfile.ZipInfo(f"{folder.resolve().name}/{name}", _TIMESTAMP)
                 entry.create_system = _UNIX
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED

@@ -1,0 +1,27 @@
+terraform {
+  required_version = ">= 1.10"
+
+  # The bucket that will hold every other state cannot hold this one: a small file beside this one does,
+  # one for each environment.
+  backend "local" {}
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7.0"
+    }
+  }
+}
+
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = var.allowed_account_ids
+
+  default_tags {
+    tags = {
+      application = "photo-analysis"
+      environment = var.environment
+      managed-by  = "terraform"
+    }
+  }
+}

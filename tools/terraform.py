@@ -1,0 +1,291 @@
+"""Run Terraform for one environment: its own working directory, its credentials, its provider mirror."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools import fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = "local"
+
+_HOST = "registry.terraform.io"
+_LOCKED = re.compile(r'^provider "(?P<source>[^"]+)" \{\s*version\s*=\s*"(?P<version>[^"]+)"', re.MULTILINE)
+_SEARCH_DEPTH = 4
+
+
+class TerraformError(Exception):
+    """Terraform cannot do what was asked; the message is for people, one sentence a problem."""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One error or warning as ``terraform ... -json`` reports it.
+
+    Attributes:
+        where: ``file:line`` of what it is about, or empty.
+    """
+
+    severity: str
+    summary: str
+    detail: str
+    where: str
+
+    def __str__(self) -> str:
+        # The rule's own place says nothing to somebody who edits a tfvars file.
+        detail = re.sub(r"\s*This was checked by the validation rule at .*", "", self.detail, flags=re.DOTALL)
+        detail = " ".join(detail.split())
+        if self.summary == "Invalid value for variable" and detail:
+            return f"{self.where}: {detail}" if self.where else detail
+        text = f"{self.summary}: {detail}" if detail else self.summary
+        return f"{self.where}: {text}" if self.where else text
+
+
+class Terraform:
+    """Terraform in one folder for one environment.
+
+    Args:
+        environment: name of the environment; it picks the working directory ``.terraform/<environment>``.
+        folder: the root module.
+        variables: process environment to add, such as the local cloud's endpoints.
+        data_dir: another working directory.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        *,
+        folder: Path = ROOT,
+        variables: Mapping[str, str] | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
+        self.environment = environment
+        self.folder = folder
+        self.data_dir = data_dir or folder / ".terraform" / environment
+        self.variables = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line.
+
+        Raises:
+            TerraformError: Terraform cannot be had.
+        """
+        try:
+            return [str(fetch.terraform()), *arguments]
+        except fetch.FetchError as error:
+            raise TerraformError(str(error)) from error
+
+    def run(self, *arguments: str) -> str:
+        """Run Terraform quietly and return its standard output.
+
+        Raises:
+            TerraformError: it failed; the message is what it wrote to standard error.
+        """
+        result = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            raise TerraformError(result.stderr.strip() or result.stdout.strip())
+        return result.stdout
+
+    def stream(self, *arguments: str) -> Iterator[dict[str, Any]]:
+        """Run a command that knows ``-json`` and yield its messages as they come.
+
+        Raises:
+            TerraformError: it failed, after its last message; one sentence a diagnostic.
+        """
+        command = self.command(arguments[0], "-json", *arguments[1:])
+        errors: list[str] = []
+        with subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                try:
+                    message: dict[str, Any] = json.loads(line)
+                except ValueError:
+                    if line.strip():
+                        errors.append(line.rstrip())
+                    continue
+                if message.get("type") == "diagnostic":
+                    diagnostic = _diagnostic(message["diagnostic"])
+                    if diagnostic.severity == "error":
+                        errors.append(str(diagnostic))
+                yield message
+        if process.returncode:
+            raise TerraformError(
+                "\n".join(dict.fromkeys(errors)) or f"Terraform ended with {process.returncode}."
+            )
+
+    def init(self, *arguments: str) -> None:
+        """Prepare the working directory, changing neither the state's place nor the lock file.
+
+        Raises:
+            TerraformError: it failed.
+        """
+        self.run("init", "-input=false", "-no-color", "-reconfigure", "-lockfile=readonly", *arguments)
+
+    def output(self) -> dict[str, Any]:
+        """Return the outputs' values by name; empty when nothing is deployed.
+
+        Raises:
+            TerraformError: the state cannot be read.
+        """
+        outputs = json.loads(self.run("output", "-json", "-no-color"))
+        return {name: output["value"] for name, output in outputs.items()}
+
+
+def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
+    place = message.get("range") or {}
+    where = f"{place['filename']}:{place['start']['line']}" if place.get("filename") else ""
+    return Diagnostic(message["severity"], message["summary"], message.get("detail", ""), where)
+
+
+def process_environment() -> dict[str, str]:
+    """Return the process environment every Terraform command of this project runs with.
+
+    Where the providers of the lock file lie in a filesystem mirror, a CLI configuration in ``build/`` says
+    so; otherwise Terraform's own configuration stands.
+
+    Raises:
+        TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold the providers.
+    """
+    variables = dict(os.environ)
+    variables |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    configuration = variables.get("TF_CLI_CONFIG_FILE")
+    if configuration and not Path(configuration).is_file():
+        # Terraform would warn about it on every command.
+        del variables["TF_CLI_CONFIG_FILE"]
+        configuration = None
+    mirror = find_mirror(variables, searching=not (configuration or _own_configuration().is_file()))
+    if mirror:
+        variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror))
+    return variables
+
+
+def find_mirror(variables: Mapping[str, str], *, searching: bool = True) -> Path | None:
+    """Return the folder of a filesystem mirror that holds every provider of the lock file, if there is one.
+
+    TF_PLUGIN_MIRROR names it; otherwise, unless `searching` is off, Terraform's implied folders and then the
+    top of the file system are looked through.
+
+    Raises:
+        TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold them.
+    """
+    named = variables.get("TF_PLUGIN_MIRROR")
+    if named:
+        mirror = Path(named).expanduser()
+        if not _holds_locked(mirror):
+            wanted = ", ".join(f"{source} {version}" for source, version in locked_providers().items())
+            raise TerraformError(f"TF_PLUGIN_MIRROR={named} does not hold {wanted}; correct or unset it.")
+        return mirror
+    if not searching:
+        return None
+    # Terraform uses the implied folders by itself, as long as no configuration says otherwise.
+    if any(_holds_locked(folder) for folder in _implied_folders()):
+        return None
+    return next((folder for folder in _shallow_search() if _holds_locked(folder)), None)
+
+
+def locked_providers() -> dict[str, str]:
+    """Return the version of each provider of ``.terraform.lock.hcl`` by its source address."""
+    text = (ROOT / ".terraform.lock.hcl").read_text(encoding="utf-8")
+    return {match["source"]: match["version"] for match in _LOCKED.finditer(text)}
+
+
+def _own_configuration() -> Path:
+    return Path.home() / (".terraformrc" if os.name != "nt" else "terraform.rc")
+
+
+def _implied_folders() -> Iterable[Path]:
+    home = Path.home()
+    data = os.environ.get("XDG_DATA_HOME")
+    return (
+        ROOT / "terraform.d/plugins",
+        home / ".terraform.d/plugins",
+        home / "Library/Application Support/io.terraform/plugins",
+        (Path(data) if data else home / ".local/share") / "terraform/plugins",
+        Path("/usr/local/share/terraform/plugins"),
+        Path("/usr/share/terraform/plugins"),
+    )
+
+
+def _holds_locked(mirror: Path) -> bool:
+    platform = fetch.machine()
+    return all(
+        (mirror / source / version / platform).is_dir()
+        or (
+            mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{platform}.zip"
+        ).is_file()
+        for source, version in locked_providers().items()
+    )
+
+
+def _shallow_search() -> Iterator[Path]:
+    """Yield the folders near the top of the root file system that are laid out as a mirror."""
+    if not hasattr(os, "getuid"):
+        return
+    device = Path("/").stat().st_dev
+    level = [Path("/")]
+    for _ in range(_SEARCH_DEPTH):
+        below: list[Path] = []
+        for folder in level:
+            try:
+                with os.scandir(folder) as entries:
+                    found = sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+            except OSError:
+                continue
+            for path in map(Path, found):
+                # A working directory of Terraform is no mirror, it comes and goes.
+                if path.name == ".terraform":
+                    continue
+                try:
+                    state = path.stat()
+                except OSError:
+                    continue
+                if path.name == _HOST and state.st_uid in (0, os.getuid()) and not state.st_mode & 0o002:
+                    yield folder
+                elif state.st_dev == device:
+                    below.append(path)
+        level = below
+
+
+def _write_configuration(mirror: Path) -> Path:
+    providers = json.dumps(sorted(locked_providers()))
+    text = f"""\
+provider_installation {{
+  filesystem_mirror {{
+    path    = {json.dumps(str(mirror.resolve()))}
+    include = {providers}
+  }}
+  direct {{
+    exclude = {providers}
+  }}
+}}
+"""
+    target = ROOT / "build" / "terraform.rc"
+    if not (target.is_file() and target.read_text(encoding="utf-8") == text):
+        target.parent.mkdir(exist_ok=True)
+        draft = target.with_suffix(f".{os.getpid()}")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    return target
