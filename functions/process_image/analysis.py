@@ -78,13 +78,13 @@ def analyse(
 
 
 def _is_gone(upload: Upload, s3: S3Client) -> bool:
-    """S3 answers 404 for a missing object only to callers with `s3:ListBucket`; 403 otherwise, which is raised."""
+    """S3 answers 404 for a missing object to callers with `s3:ListBucket`; 403 to others, which is raised."""
     version = {"VersionId": upload.version_id} if upload.version_id else {}
     try:
         s3.head_object(Bucket=upload.bucket, Key=upload.key, **version)  # type: ignore[arg-type]
     except s3.exceptions.ClientError as error:
-        # 405: the version is a delete marker.
-        if error.response["Error"]["Code"] in {"404", "405", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}:
+        # An answer to HEAD has no body, so the status is all there is. 405: the version is a delete marker.
+        if error.response["Error"]["Code"] in {"404", "405"}:
             return True
         raise
     return False

@@ -16,7 +16,11 @@ from .settings import Settings
 
 SETTINGS = Settings.from_environment(os.environ)
 LOGGER = logging.getLogger("process_image")
-LOGGER.setLevel(os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO"))
+# Lambda's TRACE has no name in Python.
+_LEVEL = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
+LOGGER.setLevel(logging.getLevelNamesMapping().get(_LEVEL, logging.DEBUG))
+# At DEBUG the SDK logs whole answers, faces among them, and the session's token.
+logging.getLogger("botocore").setLevel(max(logging.INFO, LOGGER.level))
 
 # The workflow does the waiting between attempts; two tries of at most 12 s each fit the function's timeout.
 _CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
@@ -25,7 +29,7 @@ S3 = boto3.client("s3", config=_CONFIG)
 DYNAMODB = boto3.client("dynamodb", config=_CONFIG)
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """`{"event": <S3 event>, "execution_id": <ARN>}` in; the summary of `process` out."""
     started = time.monotonic()
     result = process(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import record
@@ -11,6 +9,9 @@ from .analysis import analyse
 from .upload import InvalidEventError, Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_rekognition import RekognitionClient
     from mypy_boto3_s3 import S3Client
@@ -34,8 +35,8 @@ def process(
     """Analyse and record one upload; answer the summary that travels through the workflow.
 
     An image belongs to the execution that recorded it first. Another execution gets `{"duplicate": True}` and
-    pays for no analysis, unless the event's `redriven_from` names the owner: then it takes the record over as it
-    is, so that the notification can still be sent. `reanalyse` makes an owner analyse again on purpose.
+    pays for no analysis, unless the event's `redriven_from` names the owner: then it takes the record over as
+    it is, so that the notification can still be sent. `reanalyse` makes an owner analyse again on purpose.
 
     Raises InvalidEventError for a malformed event, and whatever the services raise.
     """
@@ -78,7 +79,7 @@ def _duplicate(upload: Upload) -> dict[str, Any]:
 
 
 def _summary(item: record.Item) -> dict[str, Any]:
-    """Everything people are told, without the faces: at most 4 KB of the workflow's 256 KiB."""
+    """Everything people are told, without the faces: under 16 KB, whatever the key holds."""
     return {
         "duplicate": False,
         "image_id": item["ImageID"]["S"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from .analysis import Analysis
@@ -105,7 +106,7 @@ def write(item: Item, owners: Sequence[str], *, dynamodb: DynamoDBClient, table:
             TableName=table,
             Item=item,
             ConditionExpression=f"attribute_not_exists(ImageID) OR ExecutionId IN ({', '.join(names)})",
-            ExpressionAttributeValues=names,  # type: ignore[arg-type]
+            ExpressionAttributeValues=names,
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
         return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_rekognition.literals import AttributeType
 
 
@@ -33,16 +34,25 @@ class Settings:
             return cls(
                 table=environment["RESULTS_TABLE"],
                 attributes=cast("list[AttributeType]", environment["FACE_ATTRIBUTES"].split(",")),
-                min_confidence=_number("FACE_MIN_CONFIDENCE", confidence),
-                retention_days=int(_number("RECORD_RETENTION_DAYS", days)) or None,
+                min_confidence=_percent("FACE_MIN_CONFIDENCE", confidence),
+                retention_days=_days("RECORD_RETENTION_DAYS", days) or None,
                 log_object_keys=environment["LOG_OBJECT_KEYS"] == "true",
             )
         except KeyError as missing:
             raise ConfigurationError(f"environment variable {missing.args[0]} is not set") from None
 
 
-def _number(name: str, text: str) -> float:
+def _percent(name: str, text: str) -> float:
     try:
-        return float(text)
+        percent = float(text)
     except ValueError:
-        raise ConfigurationError(f"environment variable {name} is not a number: {text!r}") from None
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise ConfigurationError(f"environment variable {name} is not a number from 0 to 100: {text!r}")
+    return percent
+
+
+def _days(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigurationError(f"environment variable {name} is not a whole number of days: {text!r}")
+    return int(text)

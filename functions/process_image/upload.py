@@ -52,7 +52,7 @@ class Upload:
         return cls(
             bucket=_text(bucket, "name", "detail.bucket."),
             key=_text(stored, "key", "detail.object."),
-            etag=_text(stored, "etag", "detail.object.").strip('"'),
+            etag=_etag(stored),
             size=size,
             version_id=_optional_text(stored, "version-id"),
             sequencer=_optional_text(stored, "sequencer"),
@@ -68,9 +68,16 @@ def _object(parent: Any, name: str, path: str) -> Mapping[str, Any]:
 
 def _text(parent: Mapping[str, Any], name: str, path: str) -> str:
     value = parent.get(name)
-    if not isinstance(value, str) or not value.strip('"'):
+    if not isinstance(value, str) or not value:
         raise InvalidEventError(f"the event has no text in '{path}{name}'")
     return value
+
+
+def _etag(stored: Mapping[str, Any]) -> str:
+    etag = _text(stored, "etag", "detail.object.").strip('"')
+    if not etag:
+        raise InvalidEventError("the event has no text in 'detail.object.etag'")
+    return etag
 
 
 def _optional_text(parent: Mapping[str, Any], name: str) -> str | None:

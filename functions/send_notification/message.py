@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # "Subjects must be ASCII text that begins with a letter, number, or punctuation mark; must not include line
 # breaks or control characters; and must be less than 100 characters long."
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 MAX_SUBJECT_CHARACTERS = 99
 
-# One SMS holds 70 characters as soon as one of them is outside the GSM alphabet; two parts are the most sent.
+# In UTF-16 units, two of which make an emoji. With any character outside the GSM alphabet each part of a long
+# SMS holds 67; two parts are the most sent, less one unit for an emoji that would not be split between them.
 # https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
-MAX_SMS_CHARACTERS = 134
+MAX_SMS_UNITS = 133
 
 _HEADLINES = {
     "face_detected": "Face detected in image",
@@ -33,7 +36,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Message:
-    """`bodies`: the texts by SNS protocol, `default` for those not named. `attributes`: for filter policies."""
+    """`bodies`: texts by SNS protocol, `default` for those not named. `attributes`: for filter policies."""
 
     subject: str
     bodies: dict[str, str]
@@ -60,7 +63,7 @@ def compose(result: Mapping[str, Any]) -> Message:
         bodies={
             "default": json.dumps(facts),
             "email": "\n".join(email),
-            "sms": shortened(headline, MAX_SMS_CHARACTERS),
+            "sms": shortened(headline, MAX_SMS_UNITS),
         },
         attributes={
             "outcome": {"DataType": "String", "StringValue": outcome},
@@ -76,7 +79,7 @@ def key_prefix(key: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with U+FFFD for what neither people nor SNS's XML can read (controls, line ends)."""
+    """The text in one line, with U+FFFD for what neither people nor XML can read (controls, line ends)."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in {"Cc", "Cn", "Cs", "Zl", "Zp"} else char
         for char in text
@@ -84,8 +87,13 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters: the beginning, which says what happened, and the end, which names the file."""
-    if len(text) <= limit:
+    """At most `limit` UTF-16 units (in ASCII: characters): the beginning, which says what happened, and the end,
+    which names the file.
+    """
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * limit:
         return text
     tail = limit // 2
-    return f"{text[: limit - tail - 3]}...{text[-tail:]}"
+    # Half of a pair cut in two decodes to nothing.
+    head, end = units[: 2 * (limit - tail - 3)], units[-2 * tail :]
+    return f"{head.decode('utf-16-le', 'ignore')}...{end.decode('utf-16-le', 'ignore')}"
