@@ -1,0 +1,108 @@
+"""`python -m localcloud up|down|status|env`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from localcloud.cloud import DEFAULT_DIRECTORY, LocalCloud, LocalCloudError, shell_lines, stop_any
+
+_directory = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    show_default="build/localcloud",
+    help="Where state, logs and temporary files go.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run the cloud on 127.0.0.1: MiniStack with IAM enforced and a stand-in for Amazon Rekognition."""
+
+
+@main.command()
+@click.option("--port", type=int, help="Port of the AWS services (a free one by default).")
+@click.option(
+    "--rekognition-port", type=int, help="Port of the Rekognition stand-in (a free one by default)."
+)
+@_directory
+def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
+    """Start it in the background, unless it runs already."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    if (cloud := LocalCloud.running(directory)) is not None:
+        click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")
+        for option, wanted, url in (
+            ("--port", port, cloud.endpoint_url),
+            ("--rekognition-port", rekognition_port, cloud.rekognition_url),
+        ):
+            if wanted is not None and not url.endswith(f":{wanted}"):
+                raise click.ClickException(
+                    f"It is not on the port {option} asks for; run `python -m localcloud down` first."
+                )
+        return
+    try:
+        cloud = LocalCloud.start(directory, ministack_port=port, rekognition_port=rekognition_port)
+    except LocalCloudError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted; nothing is left running.", err=True)
+        sys.exit(130)
+    click.echo(f"AWS services   {cloud.endpoint_url}")
+    click.echo(f"Rekognition    {cloud.rekognition_url}")
+    click.echo('Use it from a shell with: eval "$(.venv/bin/python -m localcloud env)"')
+
+
+@main.command()
+@_directory
+def down(directory: Path) -> None:
+    """Stop it; everything it held is gone."""
+    try:
+        stopped = stop_any(directory)
+    except LocalCloudError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The local cloud is stopped." if stopped else "The local cloud is not running.")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_directory
+def status(as_json: bool, directory: Path) -> None:
+    """Say whether it runs; exit code 3 when it does not."""
+    cloud = LocalCloud.running(directory)
+    if as_json:
+        answer: dict[str, object] = {"running": cloud is not None}
+        if cloud is not None:
+            answer |= {"endpoint_url": cloud.endpoint_url, "rekognition_url": cloud.rekognition_url}
+            answer |= {"pids": cloud.pids}
+        click.echo(json.dumps(answer))
+    elif cloud is not None:
+        click.echo(f"Running. AWS services {cloud.endpoint_url}, Rekognition {cloud.rekognition_url}.")
+    else:
+        click.echo("Not running; start it with `make local-up`.")
+    # 3 is what service managers use for "not running".
+    sys.exit(0 if cloud is not None else 3)
+
+
+@main.command()
+@_directory
+def env(directory: Path) -> None:
+    """Print the environment for AWS clients, for a shell to evaluate."""
+    cloud = LocalCloud.running(directory)
+    if cloud is None:
+        raise click.ClickException("The local cloud is not running; start it with `make local-up`.")
+    click.echo(shell_lines(cloud.environment), nl=False)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m localcloud")
