@@ -15,13 +15,13 @@ terraform {
 
 provider "aws" {
   region              = var.region
-  allowed_account_ids = var.allowed_account_ids
+  allowed_account_ids = length(var.allowed_account_ids) == 0 ? null : var.allowed_account_ids
 
   default_tags {
     tags = {
-      application = "photo-analysis"
-      environment = var.environment
-      managed-by  = "terraform"
+      Application = "photo-analysis"
+      Environment = var.environment
+      ManagedBy   = "terraform"
     }
   }
 }

@@ -1,17 +1,18 @@
 variable "allowed_account_ids" {
-  description = "AWS accounts the bucket may be made in. Null allows any."
-  type        = set(string)
-  default     = null
+  type        = list(string)
+  description = "Accounts the bucket may be made in; empty allows any."
+  default     = []
+  nullable    = false
 
   validation {
-    condition     = alltrue([for id in coalesce(var.allowed_account_ids, []) : can(regex("^[0-9]{12}$", id))])
-    error_message = "Each of allowed_account_ids must be an AWS account id: twelve digits, in quotes."
+    condition     = alltrue([for id in var.allowed_account_ids : can(regex("^[0-9]{12}$", id))])
+    error_message = "allowed_account_ids must be AWS account ids of twelve digits, in quotes, like \"111122223333\"."
   }
 }
 
 variable "bucket" {
-  description = "Name of the state bucket, as in environments/<environment>.s3.tfbackend."
   type        = string
+  description = "Name of the state bucket, as in environments/<environment>.s3.tfbackend."
   nullable    = false
 
   validation {
@@ -22,23 +23,23 @@ variable "bucket" {
 }
 
 variable "environment" {
-  description = "Name of the environment whose state the bucket holds."
   type        = string
+  description = "Name of the environment whose state the bucket holds."
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,19}$", var.environment))
-    error_message = "environment must be 1 to 20 lower-case letters, digits and hyphens, beginning with a letter."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.environment))
+    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, beginning with a letter."
   }
 }
 
 variable "region" {
-  description = "AWS region of the bucket, as in environments/<environment>.s3.tfbackend."
   type        = string
+  description = "AWS region of the bucket, as in environments/<environment>.s3.tfbackend."
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "region must be an AWS region, such as us-east-1."
+    error_message = "region must be a region's code, like us-east-1."
   }
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tools import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = "local"
@@ -21,10 +21,6 @@ LOCAL = "local"
 _HOST = "registry.terraform.io"
 _LOCKED = re.compile(r'^provider "(?P<source>[^"]+)" \{\s*version\s*=\s*"(?P<version>[^"]+)"', re.MULTILINE)
 _SEARCH_DEPTH = 4
-
-
-class TerraformError(Exception):
-    """Terraform cannot do what was asked; the message is for people, one sentence a problem."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,25 @@ class Diagnostic:
         return f"{self.where}: {text}" if self.where else text
 
 
+class TerraformError(Exception):
+    """Terraform cannot do what was asked; the message is for people, one sentence a problem.
+
+    Attributes:
+        diagnostics: Terraform's own errors, where it gave any.
+    """
+
+    def __init__(self, message: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
+        super().__init__(message)
+        self.diagnostics = tuple(diagnostics)
+
+
 class Terraform:
     """Terraform in one folder for one environment.
 
     Args:
         environment: name of the environment; it picks the working directory ``.terraform/<environment>``.
         folder: the root module.
-        variables: process environment to add, such as the local cloud's endpoints.
+        variables: process environment to add, such as the local cloud's endpoints; None takes one away.
         data_dir: another working directory.
     """
 
@@ -65,13 +73,14 @@ class Terraform:
         environment: str,
         *,
         folder: Path = ROOT,
-        variables: Mapping[str, str] | None = None,
+        variables: Mapping[str, str | None] | None = None,
         data_dir: Path | None = None,
     ) -> None:
         self.environment = environment
         self.folder = folder
         self.data_dir = data_dir or folder / ".terraform" / environment
-        self.variables = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
+        merged = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
+        self.variables = {name: value for name, value in merged.items() if value is not None}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line.
@@ -109,7 +118,8 @@ class Terraform:
             TerraformError: it failed, after its last message; one sentence a diagnostic.
         """
         command = self.command(arguments[0], "-json", *arguments[1:])
-        errors: list[str] = []
+        diagnostics: list[Diagnostic] = []
+        noise: list[str] = []
         with subprocess.Popen(
             command,
             cwd=self.folder,
@@ -119,22 +129,24 @@ class Terraform:
             text=True,
         ) as process:
             assert process.stdout
-            for line in process.stdout:
-                try:
-                    message: dict[str, Any] = json.loads(line)
-                except ValueError:
-                    if line.strip():
-                        errors.append(line.rstrip())
-                    continue
-                if message.get("type") == "diagnostic":
-                    diagnostic = _diagnostic(message["diagnostic"])
-                    if diagnostic.severity == "error":
-                        errors.append(str(diagnostic))
-                yield message
+            try:
+                for line in process.stdout:
+                    try:
+                        message: dict[str, Any] = json.loads(line)
+                    except ValueError:
+                        noise.append(line.strip())
+                        continue
+                    if message.get("type") == "diagnostic":
+                        diagnostics.append(_diagnostic(message["diagnostic"]))
+                    yield message
+            except KeyboardInterrupt:
+                # Ctrl-C reaches Terraform too; it needs a while to save the state.
+                process.wait()
+                raise
         if process.returncode:
-            raise TerraformError(
-                "\n".join(dict.fromkeys(errors)) or f"Terraform ended with {process.returncode}."
-            )
+            errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
+            lines = dict.fromkeys(map(str, errors)) or filter(None, noise)
+            raise TerraformError("\n".join(lines) or f"Terraform ended with {process.returncode}.", errors)
 
     def init(self, *arguments: str) -> None:
         """Prepare the working directory, changing neither the state's place nor the lock file.

@@ -1,0 +1,515 @@
+"""Plan, apply and destroy one environment, and make the bucket its state lives in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+from botocore import exceptions
+from botocore.config import Config
+from rich.console import Console
+
+from tools.environments import DeployError, Environment
+from tools.terraform import ROOT, Terraform, TerraformError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+BOOTSTRAP = ROOT / "bootstrap"
+
+# Destroying one of these destroys what people put there.
+DATA_TYPES = frozenset({"aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"})
+
+_CONFIG = Config(connect_timeout=5, read_timeout=60)
+_SYMBOLS = {"create": "+", "delete": "-", "read": "<=", "replace": "-/+", "update": "~"}
+_VERBS = {"create": "created", "delete": "destroyed", "update": "changed"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a plan does to one resource: ``create``, ``update``, ``replace`` or ``delete``."""
+
+    address: str
+    type: str
+    action: str
+
+    @property
+    def loses_data(self) -> bool:
+        return self.type in DATA_TYPES and self.action in ("delete", "replace")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a plan does, in the order Terraform lists it."""
+
+    changes: tuple[Change, ...]
+
+    def count(self, action: str) -> int:
+        return sum(change.action == action for change in self.changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return counts by action, every change, and the addresses whose data is lost."""
+        return {
+            **{action: self.count(action) for action in ("create", "update", "replace", "delete")},
+            "changes": [{"address": change.address, "action": change.action} for change in self.changes],
+            "loses_data": [change.address for change in self.changes if change.loses_data],
+        }
+
+
+def connect(environment: Environment, console: Console) -> Terraform:
+    """Make sure of credentials, account and state bucket, and return Terraform ready to plan.
+
+    The local cloud forgets its state bucket with everything else, so there it is made when it is missing.
+
+    Raises:
+        DeployError: something of that is missing.
+        TerraformError: Terraform cannot be had or set up.
+    """
+    account = environment.account()
+    client = s3(environment)
+    if not _bucket_exists(client, environment, account):
+        if not environment.local:
+            raise DeployError(
+                f"The state bucket {environment.state_bucket} does not exist in account {account}; create it"
+                f" with 'make bootstrap ENV={environment.name}'."
+            )
+        _make_bucket(environment, console)
+    terraform = environment.terraform()
+    terraform.init(f"-backend-config={environment.backend_file}")
+    return terraform
+
+
+def plan(environment: Environment, console: Console) -> Summary:
+    """Write the plan to `environment.plan_file` and return what it does.
+
+    Raises:
+        DeployError, TerraformError: as `connect`; or Terraform refuses.
+    """
+    terraform = connect(environment, console)
+    return _plan(environment, terraform, console)
+
+
+def apply(environment: Environment, console: Console) -> None:
+    """Apply the saved plan, making one first where there is none.
+
+    Raises:
+        DeployError: as `connect`; or the saved plan no longer fits what is deployed.
+        TerraformError: Terraform fails.
+    """
+    terraform = connect(environment, console)
+    if not environment.plan_file.is_file():
+        _plan(environment, terraform, console)
+    try:
+        _apply_plan(environment, terraform, console)
+    except TerraformError as error:
+        if _sources_changed(error):
+            environment.plan_file.unlink(missing_ok=True)
+            raise DeployError(
+                f"The files in functions/ changed after the plan was made; run"
+                f" 'make plan ENV={environment.name}', then apply."
+            ) from error
+        if not _stale(error):
+            raise
+        environment.plan_file.unlink(missing_ok=True)
+        if not environment.local:
+            raise DeployError(
+                f"The saved plan is out of date: ENV={environment.name} changed since it was made; read a new"
+                f" one with 'make plan ENV={environment.name}', then apply."
+            ) from error
+        # A plan made for an earlier local cloud.
+        _plan(environment, terraform, console)
+        _apply_plan(environment, terraform, console)
+
+
+def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
+    """Destroy everything of the environment but its state bucket.
+
+    Raises:
+        DeployError: its data is protected; it is not confirmed; or as `connect`.
+        TerraformError: Terraform fails.
+    """
+    name = environment.name
+    if environment.settings.get("protect_data", True) and not environment.local:
+        raise DeployError(
+            f"ENV={name} protects its data: destroying it would delete every photo, record and parked event."
+            f" To go on all the same, set protect_data = false in environments/{name}.tfvars, apply that,"
+            " then destroy."
+        )
+    if not (environment.local or confirmed):
+        raise DeployError(
+            f"This deletes everything in ENV={name}, photos and records too; run it as"
+            f" 'make destroy ENV={name} CONFIRM=1'."
+        )
+    terraform = connect(environment, console)
+    outputs = terraform.output()
+    if environment.local and "uploads_bucket_name" in outputs:
+        # MiniStack never ends a force_destroy when a key has characters that URLs escape.
+        empty_bucket(s3(environment), outputs["uploads_bucket_name"])
+    _run(
+        terraform.stream("destroy", "-auto-approve", f"-var-file={environment.variables_file}"),
+        "Destroying",
+        console,
+    )
+    environment.plan_file.unlink(missing_ok=True)
+
+
+def output(environment: Environment) -> dict[str, Any]:
+    """Return the outputs of what is deployed.
+
+    Raises:
+        DeployError: nothing is deployed; or as `connect`.
+        TerraformError: the state cannot be read.
+    """
+    values: dict[str, Any] = {}
+    terraform = environment.terraform()
+    if _initialised(environment, terraform):
+        # Whatever stands in the way, connecting says what it is.
+        with contextlib.suppress(TerraformError):
+            values = terraform.output()
+    if not values:
+        values = connect(environment, Console(stderr=True)).output()
+    if not values:
+        raise DeployError(
+            f"Nothing is deployed in ENV={environment.name}; deploy it with"
+            f" 'make apply ENV={environment.name}'."
+        )
+    return values
+
+
+def bootstrap(environment: Environment, console: Console) -> None:
+    """Make the state bucket, or make sure it is there and protected.
+
+    Raises:
+        DeployError: there are no usable credentials, or the bucket belongs to somebody else or
+            lacks protection.
+        TerraformError: Terraform fails.
+    """
+    account = environment.account()
+    client = s3(environment)
+    if _bucket_exists(client, environment, account):
+        lacking = _lacking(client, environment.state_bucket)
+        if not lacking:
+            console.print(f"The state bucket {environment.state_bucket} is there already.")
+            return
+        if not environment.bootstrap_state.is_file():
+            raise DeployError(
+                f"The bucket {environment.state_bucket} exists without {' and '.join(lacking)}, and was not"
+                f" made from here; see to it in account {account}, or name another bucket in"
+                f" {environment.backend_file.relative_to(ROOT)}."
+            )
+    _make_bucket(environment, console)
+
+
+def s3(environment: Environment) -> S3Client:
+    """Return an S3 client for the environment's account, in the region of its state bucket."""
+    client: S3Client = environment.session.client("s3", config=_CONFIG, endpoint_url=environment.endpoint)
+    return client
+
+
+def empty_bucket(client: S3Client, bucket: str) -> None:
+    """Delete every version of every object in `bucket`; a bucket that is gone is empty."""
+    try:
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            if versions:
+                client.delete_objects(
+                    Bucket=bucket,
+                    Delete={
+                        "Objects": [
+                            {"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions
+                        ],
+                        "Quiet": True,
+                    },
+                )
+    except exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+
+
+def _make_bucket(environment: Environment, console: Console) -> None:
+    console.print(f"Making the state bucket {environment.state_bucket}")
+    terraform = environment.terraform(BOOTSTRAP)
+    terraform.init(f"-backend-config=path={environment.bootstrap_state}")
+    settings = {
+        "allowed_account_ids": environment.account_ids,
+        "bucket": environment.state_bucket,
+        "environment": environment.name,
+        "region": environment.state_region,
+    }
+    terraform.variables |= {
+        f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
+    _run(terraform.stream("apply", "-auto-approve"), "Making the state bucket", console)
+
+
+def _bucket_exists(client: S3Client, environment: Environment, account: str) -> bool:
+    bucket = environment.state_bucket
+    try:
+        client.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+    except exceptions.ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            return False
+        if status == 403:
+            raise DeployError(
+                f"Account {account} may not use the state bucket {bucket}: it belongs to another account, or"
+                f" the credentials lack s3:ListBucket; correct {environment.backend_file.relative_to(ROOT)}"
+                " or the credentials."
+            ) from error
+        if status in (301, 400):
+            raise DeployError(
+                f"The state bucket {bucket} is not in {environment.state_region}; correct"
+                f" {environment.backend_file.relative_to(ROOT)}."
+            ) from error
+        raise DeployError(f"The state bucket {bucket} does not answer ({error}); try again.") from error
+    except exceptions.ParamValidationError as error:
+        raise DeployError(
+            f"'{bucket}' cannot be a bucket's name; correct {environment.backend_file.relative_to(ROOT)}."
+        ) from error
+    except exceptions.BotoCoreError as error:
+        raise DeployError(f"The state bucket {bucket} cannot be reached ({error}); try again.") from error
+    return True
+
+
+def _lacking(client: S3Client, bucket: str) -> list[str]:
+    """Return which protections the state bucket goes without."""
+    lacking = []
+    if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+        lacking.append("versioning")
+    try:
+        block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+        if not all(block.values()):
+            lacking.append("a public access block")
+    except exceptions.ClientError:
+        lacking.append("a public access block")
+    try:
+        if "aws:SecureTransport" not in client.get_bucket_policy(Bucket=bucket)["Policy"]:
+            lacking.append("a TLS-only policy")
+    except exceptions.ClientError:
+        lacking.append("a TLS-only policy")
+    return lacking
+
+
+def _initialised(environment: Environment, terraform: Terraform) -> bool:
+    """Whether the working directory already points at the environment's state."""
+    try:
+        record = json.loads((terraform.data_dir / "terraform.tfstate").read_text("utf-8"))
+        config = record["backend"]["config"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return all(config.get(name) == value for name, value in environment.backend.items())
+
+
+def _plan(environment: Environment, terraform: Terraform, console: Console) -> Summary:
+    environment.plan_file.parent.mkdir(parents=True, exist_ok=True)
+    environment.plan_file.unlink(missing_ok=True)
+    try:
+        _run(
+            terraform.stream(
+                "plan", f"-var-file={environment.variables_file}", f"-out={environment.plan_file}"
+            ),
+            "Planning",
+            console,
+        )
+    except BaseException:
+        environment.plan_file.unlink(missing_ok=True)
+        raise
+    shown = json.loads(terraform.run("show", "-json", str(environment.plan_file)))
+    return Summary(tuple(_changes(shown.get("resource_changes", []))))
+
+
+def _changes(resources: Iterable[dict[str, Any]]) -> Iterator[Change]:
+    for resource in resources:
+        actions = resource["change"]["actions"]
+        if resource["mode"] != "managed" or actions == ["no-op"]:
+            continue
+        action = "replace" if len(actions) == 2 else actions[0]
+        yield Change(resource["address"], resource["type"], action)
+
+
+def _apply_plan(environment: Environment, terraform: Terraform, console: Console) -> None:
+    _run(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
+    environment.plan_file.unlink(missing_ok=True)
+
+
+def _stale(error: TerraformError) -> bool:
+    summaries = {diagnostic.summary for diagnostic in error.diagnostics}
+    return bool(
+        summaries & {"Saved plan is stale", "Saved plan does not match the given state"}
+    ) or "different state lineage" in str(error)
+
+
+def _sources_changed(error: TerraformError) -> bool:
+    return any(
+        diagnostic.summary == "Provider produced inconsistent final plan"
+        and "terraform_data" in diagnostic.detail
+        for diagnostic in error.diagnostics
+    )
+
+
+def _run(messages: Iterator[dict[str, Any]], title: str, console: Console) -> None:
+    """Show what Terraform does: a line for each thing done, and what it waits for while it does."""
+    pending: dict[str, None] = {}
+    with console.status(title) as status:
+        for message in messages:
+            hook = message.get("hook", {})
+            address = hook.get("resource", {}).get("addr", "")
+            match message.get("type"):
+                case "apply_start":
+                    pending[address] = None
+                case "apply_complete" if hook.get("action") != "read":
+                    pending.pop(address, None)
+                    seconds = hook.get("elapsed_seconds", 0)
+                    done = _VERBS.get(hook.get("action", ""), "done")
+                    console.print(f"  {done:9} {address} ({seconds:.0f} s)", highlight=False, markup=False)
+                case "apply_complete" | "apply_errored":
+                    pending.pop(address, None)
+                case "diagnostic" if message["diagnostic"]["severity"] == "warning":
+                    summary = message["diagnostic"]["summary"]
+                    console.print(f"  warning: {summary}", style="yellow", highlight=False, markup=False)
+            if pending:
+                waiting = next(iter(pending)).removeprefix("module.")
+                more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
+                status.update(f"{title}: {waiting}{more}")
+
+
+def show(environment: Environment, summary: Summary, console: Console) -> None:
+    """Print a plan's summary; what destroys data stands out."""
+    for change in summary.changes:
+        warning = "  destroys the data in it" if change.loses_data else ""
+        style = "bold red" if change.loses_data else None
+        symbol = _SYMBOLS.get(change.action, change.action)
+        console.print(f"{symbol:>4} {change.address}{warning}", style=style, highlight=False, markup=False)
+    if not summary.changes:
+        console.print(f"ENV={environment.name} is as it should be: nothing to change.", highlight=False)
+        return
+    counts = ", ".join(
+        f"{summary.count(action)} to {action}"
+        for action in ("create", "update", "replace", "delete")
+        if summary.count(action)
+    )
+    console.print(
+        f"{counts}. Apply with 'make apply ENV={environment.name}'; every detail:"
+        f" TF_DATA_DIR=.terraform/{environment.name} terraform show build/{environment.name}.tfplan",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def explain(environment: str, error: TerraformError) -> str:
+    """Return what went wrong in sentences people can act on."""
+    for diagnostic in error.diagnostics:
+        if diagnostic.summary == "Error acquiring the state lock":
+            fields = dict(re.findall(r"^\s*(ID|Who|Created):\s*(.+?)\s*$", diagnostic.detail, re.MULTILINE))
+            if not fields:
+                continue
+            return (
+                f"The state of ENV={environment} is locked by {fields.get('Who', 'somebody')} since"
+                f" {fields.get('Created', 'some time')}; wait until they are done, or if nobody is, release"
+                f" it with 'TF_DATA_DIR=.terraform/{environment} terraform force-unlock"
+                f" {fields.get('ID', '')}'."
+            )
+    return str(error)
+
+
+class _Commands(click.Group):
+    """Commands whose errors are one sentence on standard error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        name = ""
+        try:
+            return super().invoke(ctx)
+        except TerraformError as error:
+            name = str(ctx.obj or "")
+            click.echo(explain(name, error), err=True)
+        except (DeployError, exceptions.BotoCoreError, exceptions.ClientError) as error:
+            click.echo(str(error), err=True)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; 'make plan' shows what is left to do.", err=True)
+            sys.exit(130)
+        sys.exit(1)
+
+
+_environment = click.option("--env", "name", required=True, help="Name of the environment, such as dev.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Deploy one environment with Terraform."""
+
+
+def _load(name: str) -> Environment:
+    click.get_current_context().find_root().obj = name
+    return Environment.load(name)
+
+
+def _consoles(as_json: bool = False) -> Console:
+    # Progress must not get between a program and its JSON.
+    return Console(stderr=as_json, soft_wrap=True)
+
+
+@main.command("plan")
+@_environment
+@_as_json
+def _plan_command(name: str, as_json: bool) -> None:
+    """Save a plan to build/<env>.tfplan and print what it does."""
+    environment = _load(name)
+    console = _consoles(as_json)
+    summary = plan(environment, console)
+    if as_json:
+        click.echo(json.dumps(summary.as_json(), indent=2))
+    else:
+        show(environment, summary, console)
+
+
+@main.command("apply")
+@_environment
+def _apply_command(name: str) -> None:
+    """Apply the saved plan, or make one and apply it."""
+    apply(_load(name), _consoles())
+
+
+@main.command("destroy")
+@_environment
+def _destroy_command(name: str) -> None:
+    """Destroy an environment; asks for CONFIRM=1 in the process environment unless it is the local one."""
+    destroy(_load(name), _consoles(), confirmed=os.environ.get("CONFIRM") == "1")
+
+
+@main.command("output")
+@_environment
+@_as_json
+def _output_command(name: str, as_json: bool) -> None:
+    """Print names and addresses of what is deployed."""
+    values = output(_load(name))
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    _print_values(sorted(values.items()))
+
+
+@main.command("bootstrap")
+@_environment
+def _bootstrap_command(name: str) -> None:
+    """Make the bucket the environment's state lives in, once per account."""
+    bootstrap(_load(name), _consoles())
+
+
+def _print_values(values: Sequence[tuple[str, Any]]) -> None:
+    width = max(len(name) for name, _ in values)
+    for name, value in values:
+        click.echo(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tools.deploy")

@@ -1,0 +1,220 @@
+"""The environments of this project: their two files, and the accounts they lead to."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import hcl2
+from botocore import exceptions
+from botocore.config import Config
+
+from tools.terraform import LOCAL, ROOT, Terraform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from localcloud import LocalCloud
+
+FOLDER = ROOT / "environments"
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_BACKEND_KEYS = ("bucket", "key", "region")
+_READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
+_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 2})
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
+
+
+class DeployError(Exception):
+    """Something cannot be done with an environment; the message is one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment as its two files describe it.
+
+    Attributes:
+        settings: what ``environments/<name>.tfvars`` says.
+        backend: what ``environments/<name>.s3.tfbackend`` says; holds ``bucket``, ``key`` and ``region``.
+        cloud: a local cloud of the caller's own, whose directory then holds what Terraform keeps on this
+            computer; without it the environment ``local`` is on the one ``make local-up`` started.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    backend: Mapping[str, Any]
+    cloud: LocalCloud | None = None
+
+    @classmethod
+    def load(cls, name: str, cloud: LocalCloud | None = None) -> Environment:
+        """Read the files of environment `name`.
+
+        Raises:
+            DeployError: there is no such environment, or one of its files is missing or unreadable.
+        """
+        variables, backend = FOLDER / f"{name}.tfvars", FOLDER / f"{name}.s3.tfbackend"
+        missing = [path for path in (variables, backend) if not path.is_file()]
+        if not _NAME.fullmatch(name) or len(missing) == 2:
+            raise DeployError(
+                f"There is no environment '{name}'; choose one of {', '.join(known())} with ENV=,"
+                " or add its .tfvars and .s3.tfbackend files to environments/."
+            )
+        if missing:
+            raise DeployError(
+                f"{missing[0].relative_to(ROOT)} is missing; write it after the example of dev's."
+            )
+        loaded = cls(name, _read(variables), _read(backend), cloud)
+        absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
+        if absent:
+            raise DeployError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
+        return loaded
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this computer."""
+        return self.name == LOCAL or self.cloud is not None
+
+    @property
+    def variables_file(self) -> Path:
+        return FOLDER / f"{self.name}.tfvars"
+
+    @property
+    def backend_file(self) -> Path:
+        return FOLDER / f"{self.name}.s3.tfbackend"
+
+    @property
+    def plan_file(self) -> Path:
+        return (self.cloud.directory if self.cloud else ROOT / "build") / f"{self.name}.tfplan"
+
+    @property
+    def bootstrap_state(self) -> Path:
+        """Terraform's state of the state bucket itself."""
+        return (self.cloud.directory if self.cloud else ROOT / "bootstrap") / f"{self.name}.tfstate"
+
+    @property
+    def state_bucket(self) -> str:
+        return str(self.backend["bucket"])
+
+    @property
+    def state_region(self) -> str:
+        return str(self.backend["region"])
+
+    @property
+    def account_ids(self) -> list[str]:
+        """Accounts the environment may be applied to; empty allows any."""
+        return [str(account) for account in self.settings.get("allowed_account_ids") or []]
+
+    @cached_property
+    def variables(self) -> dict[str, str | None]:
+        """What the process environment needs to reach its account; None takes a variable away.
+
+        Raises:
+            DeployError: it is the local one and the local cloud is not running.
+        """
+        if not self.local:
+            return {}
+        cloud = self.cloud
+        if cloud is None:
+            from localcloud import LocalCloud
+
+            cloud = LocalCloud.running()
+        if cloud is None:
+            raise DeployError(_NO_LOCAL_CLOUD)
+        # What the shell carries belongs to another account.
+        foreign = dict.fromkeys(name for name in os.environ if name.startswith("AWS_"))
+        return {**foreign, **cloud.environment}
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        """Credentials and region for the SDK.
+
+        Raises:
+            DeployError: as `variables`; or AWS_PROFILE names no profile.
+        """
+        if self.local:
+            return boto3.Session(
+                aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
+                region_name=self.state_region,
+            )
+        try:
+            return boto3.Session(region_name=self.state_region)
+        except exceptions.ProfileNotFound as error:
+            raise DeployError(f"{error}; correct AWS_PROFILE.") from error
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where AWS is, if it is not at its usual place."""
+        return self.variables["AWS_ENDPOINT_URL"] if self.local else None
+
+    def account(self) -> str:
+        """Return the account the credentials lead to, having made sure the environment may be applied to it.
+
+        Raises:
+            DeployError: there are no usable credentials, or they lead to another account.
+        """
+        try:
+            client = self.session.client("sts", config=_CONFIG, endpoint_url=self.endpoint)
+            account = client.get_caller_identity()["Account"]
+        except (exceptions.BotoCoreError, exceptions.ClientError) as error:
+            raise DeployError(_credentials_problem(self.name, error)) from error
+        if self.account_ids and account not in self.account_ids:
+            raise DeployError(
+                f"ENV={self.name} belongs to account {' or '.join(self.account_ids)}, but the AWS credentials"
+                f" are for {account}; use the right profile, or correct allowed_account_ids in"
+                f" {self.variables_file.relative_to(ROOT)}."
+            )
+        return account
+
+    def terraform(self, folder: Path = ROOT) -> Terraform:
+        """Return Terraform for the root module in `folder`, not yet initialised.
+
+        Raises:
+            DeployError: as `variables`.
+        """
+        data = self.cloud.directory / "terraform" / folder.name if self.cloud else None
+        return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
+
+
+def known() -> list[str]:
+    """Return the names of the environments that have both files."""
+    return sorted(
+        path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = hcl2.loads(path.read_text("utf-8"), serialization_options=_READING)
+    # The parser's own errors have no common base in what it exports.
+    except Exception as error:
+        line = getattr(error, "line", None)
+        place = (
+            f"{path.relative_to(ROOT)}:{line}"
+            if isinstance(line, int) and line > 0
+            else path.relative_to(ROOT)
+        )
+        raise DeployError(f"{place} is not valid; write one 'name = value' a line.") from error
+    return content
+
+
+def _credentials_problem(name: str, error: Exception) -> str:
+    """Say in one sentence why the caller is unknown to AWS."""
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return f"There are no AWS credentials for ENV={name}; sign in ('aws sso login') or set AWS_PROFILE."
+    if isinstance(error, exceptions.ClientError):
+        code = error.response["Error"].get("Code", "")
+        if code in _EXPIRED:
+            return f"The AWS credentials for ENV={name} have expired; sign in again ('aws sso login')."
+        return f"AWS refuses the credentials for ENV={name} ({code}); sign in again or set AWS_PROFILE."
+    if isinstance(error, exceptions.SSOError | exceptions.TokenRetrievalError):
+        return f"The AWS sign-in for ENV={name} has expired; sign in again ('aws sso login')."
+    if isinstance(error, exceptions.HTTPClientError):
+        return f"AWS cannot be reached for ENV={name}; check the network and AWS_ENDPOINT_URL."
+    return f"The AWS credentials for ENV={name} cannot be used ({error}); sign in again or set AWS_PROFILE."
