@@ -1,3 +1,12 @@
+locals {
+  # Patterns on one field are alternatives, so a rule cannot ask for a prefix and leave folder markers out as well;
+  # the workflow's first state leaves them out then.
+  keys = concat(
+    var.key_prefix == "" ? [{ anything-but = { suffix = "/" } }] : [],
+    var.key_prefix == "" ? [] : [{ prefix = var.key_prefix }],
+  )
+}
+
 resource "aws_cloudwatch_event_rule" "uploads" {
   name        = "${var.name}-uploads"
   description = "Objects created in ${var.bucket_name}"
@@ -7,9 +16,7 @@ resource "aws_cloudwatch_event_rule" "uploads" {
     detail-type = ["Object Created"]
     detail = {
       bucket = { name = [var.bucket_name] }
-      # Patterns on one field are alternatives, so a rule cannot ask for a prefix and leave folder markers out;
-      # the workflow's first state leaves them out then.
-      object = { key = var.key_prefix == "" ? [{ anything-but = { suffix = "/" } }] : [{ prefix = var.key_prefix }] }
+      object = { key = local.keys }
     }
   })
 }

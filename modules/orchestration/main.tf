@@ -12,12 +12,10 @@ resource "aws_sfn_state_machine" "pipeline" {
   role_arn = aws_iam_role.pipeline.arn
 
   definition = templatefile("${path.module}/pipeline.asl.json", {
-    dead_letter_queue_url     = var.dead_letter_queue.url
-    partition                 = data.aws_partition.current.partition
-    process_image_arn         = module.process_image.alias_arn
-    process_image_timeout     = module.process_image.timeout + 5
-    send_notification_arn     = module.send_notification.alias_arn
-    send_notification_timeout = module.send_notification.timeout + 5
+    dead_letter_queue_url = var.dead_letter_queue.url
+    partition             = data.aws_partition.current.partition
+    process_image_arn     = module.process_image.alias_arn
+    send_notification_arn = module.send_notification.alias_arn
   })
 
   logging_configuration {
