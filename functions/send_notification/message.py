@@ -87,8 +87,9 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` UTF-16 units (in ASCII: characters): the beginning, which says what happened, and the end,
-    which names the file.
+    """At most `limit` UTF-16 units (in ASCII: characters) of a text, with its middle left out.
+
+    The beginning says what happened, the end names the file.
     """
     units = text.encode("utf-16-le")
     if len(units) <= 2 * limit:
