@@ -39,7 +39,9 @@ def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
+    # Under nohup a hang-up is ignored, and shall stay so.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)
     if (cloud := LocalCloud.running(directory)) is not None:
         click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")
         for option, wanted, url in (

@@ -29,6 +29,7 @@ import argparse
 import base64
 import functools
 import io
+import itertools
 import json
 import logging
 import os
@@ -44,6 +45,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import boto3
 import cv2
@@ -55,10 +57,6 @@ from PIL import Image, ImageOps
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from email.message import Message
-
-    from mypy_boto3_iam import IAMClient
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_s3 import S3Client
 
 HOST = "127.0.0.1"
 LOGGER = logging.getLogger("rekognition")
@@ -260,12 +258,14 @@ class Accounts:
             return
         account = caller.arn.split(":")[4]
         try:
-            answer = self._iam().simulate_principal_policy(
+            answer = _client("iam", self._endpoint_url, caller.region).simulate_principal_policy(
                 PolicySourceArn=f"arn:aws:iam::{account}:role/{caller.role}",
                 ActionNames=["rekognition:DetectFaces"],
             )
             allowed = all(one["EvalDecision"] == "allowed" for one in answer["EvaluationResults"])
-        except ClientError:
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+                raise
             # The role is gone.
             allowed = False
         if not allowed:
@@ -281,13 +281,14 @@ class Accounts:
         Raises RekognitionError: InvalidS3ObjectException when it is missing, elsewhere or may not be read,
         ImageTooLargeException over 15 MB.
         """
+        client = _client("s3", self._endpoint_url, caller.region, caller)
         try:
             extra = {} if version is None else {"VersionId": version}
-            answer = _s3(self._endpoint_url, caller).get_object(Bucket=bucket, Key=key, **extra)  # type: ignore[arg-type]
+            answer = client.get_object(Bucket=bucket, Key=key, **extra)
             with answer["Body"] as body:
                 if answer["ContentLength"] > MAX_OBJECT_BYTES:
                     raise RekognitionError("ImageTooLargeException", "Image size is too large")
-                data = body.read()
+                data: bytes = body.read()
             if caller.role is not None and (key_id := answer.get("SSEKMSKeyId")):
                 self._check_decrypt(caller, key_id)
         except ClientError as error:
@@ -304,7 +305,9 @@ class Accounts:
         # MiniStack's S3 does not ask KMS. Its KMS asks the key's and the caller's policies before it looks at
         # the ciphertext.
         try:
-            _kms(self._endpoint_url, caller).decrypt(CiphertextBlob=b"-", KeyId=key_id)
+            _client("kms", self._endpoint_url, caller.region, caller).decrypt(
+                CiphertextBlob=b"-", KeyId=key_id
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] == "AccessDeniedException":
                 raise
@@ -314,19 +317,18 @@ class Accounts:
         # configuration by MiniStack's own rule.
         from ministack.core.lambda_runtime import execution_credentials  # type: ignore[import-untyped]
 
-        client = boto3.client("lambda", region_name=region, **_root(self._endpoint_url))
+        client = _client("lambda", self._endpoint_url, region)
         sessions: dict[str, Caller] = {}
         for page in client.get_paginator("list_functions").paginate():
-            for function in page["Functions"]:
-                name = function["FunctionName"]
+            for name in (function["FunctionName"] for function in page["Functions"]):
                 pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
                 versions = [one for each in pages for one in each["Versions"]]
-                arns = {function["FunctionArn"]: function["Role"]}
-                # A version's ARN ends in its number, except where MiniStack uses the function's own.
-                for one in versions:
-                    arns[one["FunctionArn"]] = one["Role"]
-                    arns.setdefault(one["FunctionArn"].removesuffix(f":{one['Version']}"), one["Role"])
-                for arn, role_arn in arns.items():
+                alias_pages = client.get_paginator("list_aliases").paginate(FunctionName=name)
+                aliases = [one["AliasArn"] for each in alias_pages for one in each["Aliases"]]
+                # MiniStack uses the ARN the function was called by: bare, with a version or with an alias.
+                bare = ":".join(versions[0]["FunctionArn"].split(":")[:7])
+                arns = {bare, *aliases, *(f"{bare}:{one['Version']}" for one in versions)}
+                for arn, role_arn in itertools.product(arns, {one["Role"] for one in versions}):
                     caller = self._session(execution_credentials, name, arn, role_arn, region)
                     sessions[caller.access_key] = caller
         return sessions
@@ -350,42 +352,23 @@ class Accounts:
             role,
         )
 
-    @functools.cache  # noqa: B019 - one Accounts lives as long as the process
-    def _iam(self) -> IAMClient:
-        return boto3.client("iam", region_name="us-east-1", **_root(self._endpoint_url))
-
-
-def _root(endpoint_url: str) -> dict[str, Any]:
-    return {
-        "endpoint_url": endpoint_url,
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": "test",
-        "config": _CLIENT,
-    }
-
-
-def _as(endpoint_url: str, caller: Caller) -> dict[str, Any]:
-    return _root(endpoint_url) | {
-        "aws_access_key_id": caller.access_key,
-        "aws_secret_access_key": caller.secret_key,
-        "aws_session_token": caller.token,
-        "region_name": caller.region,
-    }
-
 
 _client_lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=64)
-def _s3(endpoint_url: str, caller: Caller) -> S3Client:
+def _client(service: str, endpoint_url: str, region: str, caller: Caller | None = None) -> Any:
+    """A client of MiniStack: with the caller's credentials, or with the root's."""
     with _client_lock:
-        return boto3.session.Session().client("s3", **_as(endpoint_url, caller))
-
-
-@functools.lru_cache(maxsize=64)
-def _kms(endpoint_url: str, caller: Caller) -> KMSClient:
-    with _client_lock:
-        return boto3.session.Session().client("kms", **_as(endpoint_url, caller))
+        return boto3.session.Session().client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=endpoint_url,
+            region_name=region,
+            aws_access_key_id="test" if caller is None else caller.access_key,
+            aws_secret_access_key="test" if caller is None else caller.secret_key,
+            aws_session_token=None if caller is None else caller.token,
+            config=_CLIENT,
+        )
 
 
 @dataclass
@@ -682,7 +665,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT. MiniStack's address comes from AWS_ENDPOINT_URL."""
+    """Serve until SIGTERM or SIGINT. AWS_ENDPOINT_URL and AWS_CA_BUNDLE lead to MiniStack."""
     parser = argparse.ArgumentParser(prog="python -m localcloud.rekognition", description=main.__doc__)
     parser.add_argument("--port", type=int, required=True)
     port: int = parser.parse_args().port
@@ -690,8 +673,8 @@ def main() -> None:
     # Several calls at once keep the cores busy by themselves.
     cv2.setNumThreads(1)
     endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
-    if not endpoint_url.startswith(f"http://{HOST}:"):
-        sys.exit(f"AWS_ENDPOINT_URL must be MiniStack's, http://{HOST}:PORT; use `python -m localcloud up`.")
+    if urlsplit(endpoint_url).hostname != HOST:
+        sys.exit(f"AWS_ENDPOINT_URL must be MiniStack's, at {HOST}; use `python -m localcloud up`.")
     try:
         server = Rekognition(port, endpoint_url)
     except OSError as error:
