@@ -1,7 +1,9 @@
 """Starts and stops the local cloud: MiniStack with IAM enforced, and the Rekognition stand-in.
 
 Both listen on 127.0.0.1 only, run without root and write nowhere but in one directory
-(`build/localcloud` unless told otherwise). POSIX systems only: stopping relies on process groups.
+(`build/localcloud` unless told otherwise). MiniStack speaks TLS, with a certificate made for this one run:
+the policies that refuse plain HTTP are evaluated, not stepped around. POSIX systems only: stopping relies on
+process groups.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import http.client
 import importlib.util
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +40,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_DIRECTORY = REPOSITORY / "build" / "localcloud"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
+_CA_BUNDLE = "ca.pem"
 # Processes inherit it, so a Lambda worker whose parent is gone can still be told from a stranger.
 RUN_VARIABLE = "LOCALCLOUD_RUN"
 
@@ -43,6 +49,7 @@ _RESERVED = frozenset(
     {
         "AUTH",
         "AWS_ACCESS_KEY_ID",
+        "AWS_CA_BUNDLE",
         "AWS_SECRET_ACCESS_KEY",
         "AWS_SESSION_TOKEN",
         "BIND_HOST",
@@ -84,23 +91,29 @@ class _Server:
     created: float
     port: int
 
-    def alive(self) -> bool:
+    def alive(self, run: str) -> bool:
         try:
             process = psutil.Process(self.pid)
-            # A process id is reused sooner or later; with its start time it is unique.
-            return (
-                abs(process.create_time() - self.created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-            )
+            return process.status() != psutil.STATUS_ZOMBIE and self.is_one(process, run)
         except psutil.NoSuchProcess:
             return False
+
+    def is_one(self, process: psutil.Process, run: str) -> bool:
+        """Whether a process is this server or came from it; process ids are reused sooner or later."""
+        try:
+            return process.environ().get(RUN_VARIABLE) == run
+        except psutil.AccessDenied:
+            # Some systems do not show a process's environment; its start is nearly as good.
+            return process.pid == self.pid and abs(process.create_time() - self.created) < 1.0
 
 
 @dataclass
 class LocalCloud:
     """A running local cloud.
 
-    `endpoint_url` and `rekognition_url` are of the form `http://127.0.0.1:PORT`. `environment` holds the
-    variables every AWS SDK, the CLI and Terraform read; `process_environment` is a whole one for a child.
+    `endpoint_url` is of the form `https://127.0.0.1:PORT` and trusted with the certificate in `ca_bundle`;
+    `rekognition_url` is of the form `http://127.0.0.1:PORT`. `environment` holds the variables every AWS SDK,
+    the CLI and Terraform read; `process_environment` is a whole one for a child.
     """
 
     directory: Path
@@ -167,9 +180,10 @@ class LocalCloud:
         port = _port(ministack_port, "--port")
         faces_port = _port(rekognition_port, "--rekognition-port", taken=port)
         run = uuid.uuid4().hex
-        endpoint_url, rekognition_url = f"http://{HOST}:{port}", f"http://{HOST}:{faces_port}"
+        endpoint_url, rekognition_url = f"https://{HOST}:{port}", f"http://{HOST}:{faces_port}"
         temporary = directory / "tmp"
         temporary.mkdir(parents=True)
+        certificate, key = _make_certificate(directory / _CA_BUNDLE, temporary)
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -178,7 +192,7 @@ class LocalCloud:
         environment |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "INFO"}
         environment |= extra
         environment |= {
-            **_client_environment(endpoint_url, rekognition_url),
+            **_client_environment(endpoint_url, rekognition_url, directory / _CA_BUNDLE),
             "AUTH": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -188,16 +202,27 @@ class LocalCloud:
             "DOCKER_HOST": f"unix://{temporary / 'no-docker.sock'}",
             "GATEWAY_PORT": str(port),
             "LAMBDA_EXECUTOR": "local",
+            "MINISTACK_SSL_CERT": str(certificate),
+            "MINISTACK_SSL_KEY": str(key),
             "NO_PROXY": "*",
             "PYTHONUNBUFFERED": "1",
             "S3_DATA_DIR": str(temporary / "s3"),
             "STATE_DIR": str(temporary / "state"),
             "TMPDIR": str(temporary),
+            "USE_SSL": "1",
             RUN_VARIABLE: run,
         }
         commands = (
             ("rekognition", [sys.executable, "-m", "localcloud.rekognition", "--port", str(faces_port)]),
-            ("ministack", [sys.executable, "-m", "ministack"]),
+            # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
+            (
+                "ministack",
+                [
+                    *(sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"{HOST}:{port}"),
+                    *("--certfile", str(certificate), "--keyfile", str(key)),
+                    *("--backlog", "1024", "--keep-alive", "75", "--log-level", "INFO"),
+                ],
+            ),
         )
         ports = {"rekognition": faces_port, "ministack": port}
         cloud = cls(directory, endpoint_url, rekognition_url, run, ())
@@ -224,14 +249,19 @@ class LocalCloud:
     def running(cls, directory: Path = DEFAULT_DIRECTORY) -> LocalCloud | None:
         """The local cloud of `directory` if it is up; None when there is none or its processes are gone."""
         cloud, ready = cls._load(Path(directory).resolve())
-        if cloud is None or not ready or not all(server.alive() for server in cloud._servers):
+        if cloud is None or not ready or not all(one.alive(cloud._run) for one in cloud._servers):
             return None
         return cloud
 
     @property
     def environment(self) -> dict[str, str]:
         """What AWS clients need in their environment; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
-        return _client_environment(self.endpoint_url, self.rekognition_url)
+        return _client_environment(self.endpoint_url, self.rekognition_url, self.ca_bundle)
+
+    @property
+    def ca_bundle(self) -> Path:
+        """The certificate clients trust the endpoint with."""
+        return self.directory / _CA_BUNDLE
 
     def process_environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """`base` (the process's own environment by default) without its AWS settings, with these instead."""
@@ -271,7 +301,8 @@ class LocalCloud:
             for server, child in zip(self._servers, self._children, strict=True):
                 if child.poll() is not None:
                     raise self._failure(server)
-                if server.name in waiting and _answers(server.port, waiting[server.name]):
+                tls = self.ca_bundle if server.name == "ministack" else None
+                if server.name in waiting and _answers(server.port, waiting[server.name], tls):
                     del waiting[server.name]
             if waiting and time.monotonic() > deadline:
                 raise LocalCloudError(
@@ -349,9 +380,10 @@ def shell_lines(environment: Mapping[str, str]) -> str:
     )
 
 
-def _client_environment(endpoint_url: str, rekognition_url: str) -> dict[str, str]:
+def _client_environment(endpoint_url: str, rekognition_url: str, ca_bundle: Path) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": "test",
+        "AWS_CA_BUNDLE": str(ca_bundle),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ENDPOINT_URL_REKOGNITION": rekognition_url,
@@ -363,7 +395,7 @@ def _client_environment(endpoint_url: str, rekognition_url: str) -> dict[str, st
 def _spawn(
     command: Sequence[str], log: Path, directory: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
+    with log.open("wb") as output, _many_files():
         return subprocess.Popen(
             command,
             cwd=directory,
@@ -374,6 +406,19 @@ def _spawn(
             # A session of its own outlives the shell, keeps Ctrl-C away and makes a group to end as a whole.
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _many_files() -> Iterator[None]:
+    """Raise the number of open files to what is allowed: bursts of uploads open many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems name a limit they do not grant.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _port(wanted: int | None, option: str, taken: int | None = None) -> int:
@@ -392,8 +437,22 @@ def _port(wanted: int | None, option: str, taken: int | None = None) -> int:
             return port
 
 
-def _answers(port: int, path: str) -> bool:
+def _make_certificate(ca_bundle: Path, directory: Path) -> tuple[Path, Path]:
+    """Make an authority for this run and a certificate for 127.0.0.1; return its file and its key's."""
+    authority = trustme.CA()
+    server = authority.issue_cert(HOST)
+    certificate, key = directory / "server.pem", directory / "server.key"
+    authority.cert_pem.write_to_path(str(ca_bundle))
+    server.cert_chain_pems[0].write_to_path(str(certificate))
+    server.private_key_pem.write_to_path(str(key))
+    return certificate, key
+
+
+def _answers(port: int, path: str, ca_bundle: Path | None) -> bool:
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    if ca_bundle is not None:
+        context = ssl.create_default_context(cafile=str(ca_bundle))
+        connection = http.client.HTTPSConnection(HOST, port, timeout=2, context=context)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
@@ -405,13 +464,15 @@ def _answers(port: int, path: str) -> bool:
 
 def _members(run: str, servers: Sequence[_Server]) -> Iterator[psutil.Process]:
     """The processes this run started that still live: those in the servers' groups that carry its mark."""
-    groups = {server.pid for server in servers}
+    groups = {server.pid: server for server in servers}
     for process in psutil.process_iter():
         try:
-            if os.getpgid(process.pid) not in groups or process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            leader = next((one for one in servers if one.pid == process.pid), None)
-            if (leader is not None and leader.alive()) or process.environ().get(RUN_VARIABLE) == run:
+            leader = groups.get(os.getpgid(process.pid))
+            if (
+                leader is not None
+                and process.status() != psutil.STATUS_ZOMBIE
+                and leader.is_one(process, run)
+            ):
                 yield process
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
@@ -436,7 +497,7 @@ def _end(run: str, servers: Sequence[_Server]) -> None:
 
 
 def _clear(directory: Path) -> None:
-    for name in ("state.json", "state.json.partial", "env"):
+    for name in ("state.json", "state.json.partial", "env", _CA_BUNDLE):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / "tmp", ignore_errors=True)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from botocore import exceptions
-from botocore.config import Config
 from rich.console import Console
 
 from tools.environments import DeployError, Environment
@@ -28,7 +27,6 @@ BOOTSTRAP = ROOT / "bootstrap"
 # Destroying one of these destroys what people put there.
 DATA_TYPES = frozenset({"aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"})
 
-_CONFIG = Config(connect_timeout=5, read_timeout=60)
 _SYMBOLS = {"create": "+", "delete": "-", "read": "<=", "replace": "-/+", "update": "~"}
 _VERBS = {"create": "created", "delete": "destroyed", "update": "changed"}
 
@@ -210,7 +208,7 @@ def bootstrap(environment: Environment, console: Console) -> None:
 
 def s3(environment: Environment) -> S3Client:
     """Return an S3 client for the environment's account, in the region of its state bucket."""
-    client: S3Client = environment.session.client("s3", config=_CONFIG, endpoint_url=environment.endpoint)
+    client: S3Client = environment.client("s3")
     return client
 
 

@@ -26,7 +26,7 @@ FOLDER = ROOT / "environments"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _BACKEND_KEYS = ("bucket", "key", "region")
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
-_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 2})
+_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2})
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
 
@@ -148,6 +148,17 @@ class Environment:
         except exceptions.ProfileNotFound as error:
             raise DeployError(f"{error}; correct AWS_PROFILE.") from error
 
+    def client(self, service: str) -> Any:
+        """Return an SDK client for the environment's account and region.
+
+        Raises:
+            DeployError: as `session`.
+        """
+        local = (
+            {"endpoint_url": self.endpoint, "verify": self.variables["AWS_CA_BUNDLE"]} if self.local else {}
+        )
+        return self.session.client(service, config=_CONFIG, **local)
+
     @property
     def endpoint(self) -> str | None:
         """Where AWS is, if it is not at its usual place."""
@@ -160,7 +171,7 @@ class Environment:
             DeployError: there are no usable credentials, or they lead to another account.
         """
         try:
-            client = self.session.client("sts", config=_CONFIG, endpoint_url=self.endpoint)
+            client = self.client("sts")
             account = client.get_caller_identity()["Account"]
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
             raise DeployError(_credentials_problem(self.name, error)) from error
