@@ -1,0 +1,150 @@
+mock_provider "aws" {
+  source = "../../tests/terraform/mocks"
+}
+
+override_module {
+  target = module.process_image
+  outputs = {
+    alias_arn      = "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-process-image:live"
+    function_name  = "photos-dev-process-image"
+    log_group_name = "/aws/lambda/photos-dev-process-image"
+    role_name      = "photos-dev-process-image"
+    zip            = "build/process_image.zip"
+  }
+}
+
+override_module {
+  target = module.send_notification
+  outputs = {
+    alias_arn      = "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-send-notification:live"
+    function_name  = "photos-dev-send-notification"
+    log_group_name = "/aws/lambda/photos-dev-send-notification"
+    role_name      = "photos-dev-send-notification"
+    zip            = "build/send_notification.zip"
+  }
+}
+
+variables {
+  account_id         = "111122223333"
+  build_dir          = "build"
+  dead_letter_queue  = { arn = "arn:aws:sqs:us-east-1:111122223333:photos-dev-dead-letter", url = "https://sqs.us-east-1.amazonaws.com/111122223333/photos-dev-dead-letter" }
+  functions_dir      = "../../functions"
+  key_arn            = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  name               = "photos-dev"
+  results_table      = { arn = "arn:aws:dynamodb:us-east-1:111122223333:table/photos-dev-results", name = "photos-dev-results" }
+  results_topic_arn  = "arn:aws:sns:us-east-1:111122223333:photos-dev-results"
+  uploads_bucket_arn = "arn:aws:s3:::photos-dev-uploads-111122223333"
+}
+
+run "workflow_is_standard_logged_and_traced" {
+  command = plan
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.type == "STANDARD"
+    error_message = "The workflow must run exactly once by default."
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.logging_configuration[0].level == "ALL"
+    error_message = "Every step must be logged: an EXPRESS execution has no other history."
+  }
+
+  assert {
+    condition     = !aws_sfn_state_machine.pipeline.logging_configuration[0].include_execution_data
+    error_message = "Object keys must stay out of the logs by default."
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.tracing_configuration[0].enabled
+    error_message = "Executions must be traced."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.pipeline.name == "/aws/vendedlogs/states/photos-dev-pipeline"
+    error_message = "Log delivery's resource policy stays small under /aws/vendedlogs/ only, and the key's policy names it."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.pipeline.retention_in_days == 90
+    error_message = "Log events must be kept for log_retention_days."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.pipeline.kms_key_id == var.key_arn
+    error_message = "Logs must be encrypted with the stack's key."
+  }
+}
+
+run "definition_is_complete" {
+  command = plan
+
+  assert {
+    condition     = !can(regex("\\$\\{", aws_sfn_state_machine.pipeline.definition))
+    error_message = "Every placeholder must be filled in."
+  }
+
+  assert {
+    condition     = contains(keys(jsondecode(aws_sfn_state_machine.pipeline.definition).States), jsondecode(aws_sfn_state_machine.pipeline.definition).StartAt)
+    error_message = "The definition must be JSON that starts at one of its states."
+  }
+
+  assert {
+    condition     = alltrue([for state in values(jsondecode(aws_sfn_state_machine.pipeline.definition).States) : can(state.TimeoutSeconds) if state.Type == "Task"])
+    error_message = "Every task must time out."
+  }
+
+  assert {
+    condition     = alltrue([for state in values(jsondecode(aws_sfn_state_machine.pipeline.definition).States) : try(length(state.Retry) > 0, false) if state.Type == "Task"])
+    error_message = "Every task must be retried."
+  }
+
+  assert {
+    condition     = alltrue([for state in values(jsondecode(aws_sfn_state_machine.pipeline.definition).States) : try(contains(flatten(state.Catch[*].ErrorEquals), "States.ALL"), false) if state.Type == "Task"])
+    error_message = "Every task must catch what its retries do not mend."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States.ProcessImage.Arguments.FunctionName == "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-process-image:live"
+    error_message = "Photos must be analysed by the live version of ProcessImage."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States.SendNotification.Arguments.FunctionName == "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-send-notification:live"
+    error_message = "People must be told by the live version of SendNotification."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States.Park.Arguments.QueueUrl == var.dead_letter_queue.url
+    error_message = "Failed events must be parked in the dead-letter queue."
+  }
+
+  assert {
+    condition     = toset([for state in ["ProcessImage", "SendNotification"] : jsondecode(aws_sfn_state_machine.pipeline.definition).States[state].Catch[0].Next]) == toset(["Park"])
+    error_message = "What either function fails on must be parked."
+  }
+
+  # The longest timeouts the functions' own validation lets pass.
+  assert {
+    condition     = alltrue([for state in ["ProcessImage", "SendNotification"] : jsondecode(aws_sfn_state_machine.pipeline.definition).States[state].TimeoutSeconds > 60])
+    error_message = "A task must wait longer than its function may take, or a finished analysis is thrown away."
+  }
+}
+
+run "workflow_is_express_and_logs_keys_by_choice" {
+  command = plan
+
+  variables {
+    log_object_keys = true
+    workflow_type   = "EXPRESS"
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.type == "EXPRESS"
+    error_message = "workflow_type must be passed on."
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.pipeline.logging_configuration[0].include_execution_data
+    error_message = "log_object_keys must let executions be followed in the logs."
+  }
+}
