@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,7 +18,6 @@ from tools.terraform import LOCAL, ROOT, Terraform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from localcloud import LocalCloud
 
@@ -42,7 +42,7 @@ class Environment:
     Attributes:
         settings: what ``environments/<name>.tfvars`` says.
         backend: what ``environments/<name>.s3.tfbackend`` says; holds ``bucket``, ``key`` and ``region``.
-        cloud: a local cloud of the caller's own, whose directory then holds what Terraform keeps on this
+        cloud: a local cloud of the caller's own (or the one in the directory LOCALCLOUD_DIRECTORY names), whose directory then holds what Terraform keeps on this
             computer; without it the environment ``local`` is on the one ``make local-up`` started.
     """
 
@@ -58,6 +58,7 @@ class Environment:
         Raises:
             DeployError: there is no such environment, or one of its files is missing or unreadable.
         """
+        cloud = cloud or _named_cloud()
         variables, backend = FOLDER / f"{name}.tfvars", FOLDER / f"{name}.s3.tfbackend"
         missing = [path for path in (variables, backend) if not path.is_file()]
         if not _NAME.fullmatch(name) or len(missing) == 2:
@@ -154,10 +155,11 @@ class Environment:
         Raises:
             DeployError: as `session`.
         """
-        local = (
-            {"endpoint_url": self.endpoint, "verify": self.variables["AWS_CA_BUNDLE"]} if self.local else {}
-        )
-        return self.session.client(service, config=_CONFIG, **local)
+        local: dict[str, Any] = {}
+        if self.local:
+            local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
+        make: Any = self.session.client
+        return make(service, config=_CONFIG, **local)
 
     @property
     def endpoint(self) -> str | None:
@@ -171,8 +173,7 @@ class Environment:
             DeployError: there are no usable credentials, or they lead to another account.
         """
         try:
-            client = self.client("sts")
-            account = client.get_caller_identity()["Account"]
+            account = str(self.client("sts").get_caller_identity()["Account"])
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
             raise DeployError(_credentials_problem(self.name, error)) from error
         if self.account_ids and account not in self.account_ids:
@@ -191,6 +192,23 @@ class Environment:
         """
         data = self.cloud.directory / "terraform" / folder.name if self.cloud else None
         return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
+
+
+def _named_cloud() -> LocalCloud | None:
+    """Return the local cloud LOCALCLOUD_DIRECTORY names: every environment is then on that one.
+
+    Raises:
+        DeployError: none is running there.
+    """
+    directory = os.environ.get("LOCALCLOUD_DIRECTORY")
+    if not directory:
+        return None
+    from localcloud import LocalCloud
+
+    cloud = LocalCloud.running(Path(directory))
+    if cloud is None:
+        raise DeployError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
+    return cloud
 
 
 def known() -> list[str]:

@@ -1,0 +1,1 @@
+"""What an operations team runs against a deployed environment."""

@@ -1,0 +1,72 @@
+"""`python -m operations VERB --env ENV`: everything an operations team does, one verb a module.
+
+Verbs are imported when they are called, so that `--help` needs neither the SDK nor Terraform.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+# Each verb is a module of this package with a click command named `command`.
+VERBS: dict[str, str] = {}
+
+
+class Verbs(click.Group):
+    """Commands known by name and one line, imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"operations.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; run it again to go on.", err=True)
+            sys.exit(130)
+        except Exception as error:
+            if (message := _for_people(error)) is None:
+                raise
+            raise click.ClickException(message) from None
+
+
+def _for_people(error: Exception) -> str | None:
+    """The sentence for a user's mistake; None for a defect, whose traceback is wanted."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from operations.errors import OperationError
+    from tools.environments import DeployError
+    from tools.terraform import TerraformError
+
+    if isinstance(error, OperationError | DeployError | TerraformError):
+        return str(error)
+    if isinstance(error, ClientError):
+        code = error.response["Error"].get("Code", "")
+        if code in {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}:
+            return "The AWS credentials have expired; sign in again ('aws sso login') and run it again."
+        return f"AWS refused {error.operation_name}: {error.response['Error'].get('Message', code)}"
+    if isinstance(error, BotoCoreError):
+        return f"AWS cannot be reached ({error}); check the network and run it again."
+    return None
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Operate a deployed environment; every verb answers --help."""
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m operations")

@@ -1,0 +1,62 @@
+"""One local cloud with the whole pipeline on it, applied once by Terraform, for every test in this folder."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localcloud import LocalCloud
+from localcloud.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localcloud.stack import Notification, Subscription
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "integration" in item.path.parts:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with LocalCloud.start(tmp_path_factory.mktemp("localcloud")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(cloud: LocalCloud) -> Stack:
+    return Stack.deploy(cloud)
+
+
+@pytest.fixture
+def subscription(stack: Stack) -> Iterator[Subscription]:
+    """A queue of the test's own with everything the results topic sends from now on."""
+    subscribed = stack.subscribe()
+    yield subscribed
+    subscribed.close()
+
+
+@pytest.fixture
+def notifications(subscription: Subscription) -> Callable[..., list[Notification]]:
+    """`notifications(image_id, settle=1.0, timeout=30.0)`: the notifications of an image.
+
+    Waits for the first one, then `settle` seconds for any that should not come.
+    """
+    seen: list[Notification] = []
+
+    def collect(image_id: str, *, settle: float = 1.0, timeout: float = 30.0) -> list[Notification]:
+        deadline = time.monotonic() + timeout
+        settled: float | None = None
+        while time.monotonic() < (deadline if settled is None else settled):
+            seen.extend(subscription.receive())
+            if settled is None and any(one.image_id == image_id for one in seen):
+                settled = time.monotonic() + settle
+            time.sleep(0.05)
+        return [one for one in seen if one.image_id == image_id]
+
+    return collect
