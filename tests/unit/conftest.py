@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from tests.unit.pipeline import Pipeline
-
-# The functions' zips hold their folder, so below functions/ is where Lambda imports them from.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "functions"))
 
 hypothesis.settings.register_profile("local", deadline=None, max_examples=100)
 hypothesis.settings.register_profile(

@@ -12,6 +12,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.stub import Stubber
+
 from process_image.process import process
 from process_image.settings import Settings
 from process_image.upload import Upload

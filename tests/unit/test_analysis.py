@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+
 from process_image.analysis import MAX_IMAGE_BYTES, Analysis, analyse
 from process_image.upload import Upload
-
 from tests.unit.pipeline import BUCKET, event_for, full_face
 
 if TYPE_CHECKING:

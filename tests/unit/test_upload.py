@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from process_image.upload import InvalidEventError, Upload
 
+from process_image.upload import InvalidEventError, Upload
 from tests.unit.pipeline import event, event_for, odd_keys
 
 
@@ -108,5 +108,5 @@ def _detail(stored: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("nothing", [None, [], "event", 1, {}, {"detail": "text"}], ids=repr)
 def test_what_is_not_an_event_at_all_is_refused(nothing: object) -> None:
-    with pytest.raises(InvalidEventError, match="'detail'|'detail.bucket'"):
+    with pytest.raises(InvalidEventError, match=r"'detail(\.bucket)?'"):
         Upload.from_event(nothing)
