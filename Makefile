@@ -15,27 +15,97 @@ STAMP := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN { FS = ":.*##"; printf "Usage: make VERB [ENV=local]\n" }
-	/^[a-z-]+:.*##/ { printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2 }
-	/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(firstword $(MAKEFILE_LIST))
+	@if [ -t 1 ]; then bold=$$'\033[1m' colour=$$'\033[36m' plain=$$'\033[0m'; else bold= colour= plain=; fi
+	awk -v bold="$$bold" -v colour="$$colour" -v plain="$$plain" '
+	BEGIN { FS = ":.*## "; print "Usage: make VERB [ENV=local|dev|staging|prod]" }
+	/^[a-z-]+:.*## / { printf "  %s%-12s%s %s\n", colour, $$1, plain, $$2 }
+	/^##@ / { printf "\n%s%s%s\n", bold, substr($$0, 5), plain }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv with everything the other verbs need (they run it themselves)
+setup: $(STAMP) ## Make .venv with everything the other verbs need (they do it themselves)
 
 $(STAMP): requirements-dev.lock
-	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) on PATH; install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
-	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11, 3.12 or 3.13 is needed, name one with PYTHON=python3.12." >&2; exit 1; }
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || {
+	@command -v "$(PYTHON)" >/dev/null || {
+	  echo "There is no $(PYTHON) on PATH; install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
+	  echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11, 3.12 or 3.13 is needed; name one, as in 'make setup PYTHON=python3.12'." >&2; exit 1; }
+	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || {
 	  echo "$(PYTHON) cannot make virtual environments; install its venv package (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	echo "Making $(VENV) with $$($(PYTHON) -V) (about a minute, once)"
-	$(PYTHON) -m venv --clear $(VENV)
+	echo "Making $(VENV) with $$("$(PYTHON)" -V) (about a minute, once)"
+	"$(PYTHON)" -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock || {
-	  echo "The development dependencies could not be installed; see pip's message above, then run 'make setup' again." >&2; exit 1; }
+	  echo "The development dependencies could not be installed; pip says why above. Then run 'make setup' again." >&2; exit 1; }
 	touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own)
+	@$(PY) -m localcloud.demo $(if $(PHOTOS),"$(PHOTOS)")
+
+.PHONY: test
+test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
+	@$(PY) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
+	@$(PY) -m tools.lint $(ARGS)
+
+.PHONY: fmt
+fmt: $(STAMP) ## Format Python and Terraform
+	@$(PY) -m ruff check --quiet --fix-only .
+	$(PY) -m ruff format --quiet .
+	"$$($(PY) -c 'from tools import fetch; print(fetch.terraform())')" fmt -recursive
+
+.PHONY: clean
+clean: $(STAMP) ## Stop the local cloud and remove everything generated, .venv too
+	@$(PY) -m localcloud down
+	rm -rf build .terraform bootstrap/.terraform bootstrap/local.tfstate* $(VENV) .venv-checkov \
+	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ The local cloud
+
+.PHONY: local-up
+local-up: $(STAMP) ## Start the cloud on this computer; then ENV=local works
+	@$(PY) -m localcloud up
+
+.PHONY: local-down
+local-down: $(STAMP) ## Stop it; what was in it is gone
+	@$(PY) -m localcloud down
 
 ##@ Deploying
 
 .PHONY: build
 build: ## Build the functions' zips into build/ (Terraform does it by itself)
-	@$(PYTHON) tools/package.py --all
+	@"$(PYTHON)" tools/package.py --all
+
+.PHONY: bootstrap
+bootstrap: $(STAMP) ## Make the bucket an environment's state lives in, once per account
+	@$(PY) -m tools.deploy bootstrap --env "$(ENV)"
+
+.PHONY: plan
+plan: $(STAMP) ## Save a plan to build/<env>.tfplan and show what it does (JSON=1 for programs)
+	@$(PY) -m tools.deploy plan --env "$(ENV)" $(if $(JSON),--json)
+
+.PHONY: apply
+apply: $(STAMP) ## Apply the saved plan, or make one and apply it
+	@$(PY) -m tools.deploy apply --env "$(ENV)"
+
+.PHONY: output
+output: $(STAMP) ## Print names and addresses of what is deployed (JSON=1 for programs)
+	@$(PY) -m tools.deploy output --env "$(ENV)" $(if $(JSON),--json)
+
+.PHONY: destroy
+destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refused where data is protected)
+	@CONFIRM="$(CONFIRM)" $(PY) -m tools.deploy destroy --env "$(ENV)"
+
+##@ Maintaining
+
+.PHONY: lock
+lock: $(STAMP) ## Bring the locked development dependencies up to date
+	@for group in dev checkov; do
+	  { echo '# Made by "make lock" from pyproject.toml for Python 3.11 to 3.13 on every platform.'
+	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	      --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group "$$group"
+	  } >"requirements-$$group.lock.new"
+	  mv "requirements-$$group.lock.new" "requirements-$$group.lock"
+	done
