@@ -1,0 +1,44 @@
+# Production.
+
+environment         = "prod"
+aws_region          = "us-east-1"
+allowed_account_ids = ["123456789012"]
+
+# The table and a bucket with photos refuse to be deleted.
+protect_data = true
+
+# How long people's photos and what was found in them are kept: agree on it with whoever answers for privacy.
+photo_retention_days            = 365
+record_retention_days           = 365
+replaced_version_retention_days = 30
+log_retention_days              = 90
+
+# Debug logs name objects, and keys can name people.
+log_level       = "INFO"
+log_object_keys = false
+
+# Boxes, landmarks, pose and quality. More attributes are more personal data: ask for those you use only.
+face_attributes     = ["DEFAULT"]
+face_min_confidence = 90
+
+# Exactly once, with 90 days of history. EXPRESS saves about a tenth of the whole bill and is at least once.
+workflow_type = "STANDARD"
+
+# 50 calls a second to Rekognition (the default quota of us-east-1, us-west-2 and eu-west-1; 5 elsewhere), a second each.
+process_image     = { reserved_concurrency = 50, memory_size = 512, timeout = 30 }
+send_notification = { reserved_concurrency = 20 }
+
+# Email takes ten messages a second in an account: people get what needs a person, machines get everything.
+subscriptions = {
+  everything = { protocol = "sqs", endpoint = "arn:aws:sqs:us-east-1:123456789012:photo-results" }
+  support    = { protocol = "email", endpoint = "photo-support@example.com", outcomes = ["rejected"] }
+}
+
+alert_subscriptions = {
+  on_call = { protocol = "sms", endpoint = "+14155550123" }
+  team    = { protocol = "email", endpoint = "photo-team@example.com" }
+}
+
+tags = {
+  CostCenter = "photos"
+}

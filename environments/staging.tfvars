@@ -1,0 +1,31 @@
+# Staging: prod's settings and sizes, with test photos that go away.
+
+environment         = "staging"
+aws_region          = "us-east-1"
+allowed_account_ids = ["444455556666"]
+
+# Applying here rehearses prod, destroying included: prod's protection would be in the way.
+protect_data = false
+
+photo_retention_days            = 30
+record_retention_days           = 90
+replaced_version_retention_days = 30
+log_retention_days              = 30
+log_level                       = "INFO"
+
+# As in prod.
+face_attributes     = ["DEFAULT"]
+face_min_confidence = 90
+workflow_type       = "STANDARD"
+
+# Half of prod's, so that a load test here leaves an account-wide quota to others.
+process_image     = { reserved_concurrency = 25 }
+send_notification = { reserved_concurrency = 10 }
+
+subscriptions = {
+  testers = { protocol = "email", endpoint = "photo-testers@example.com" }
+}
+
+alert_subscriptions = {
+  team = { protocol = "email", endpoint = "photo-team@example.com" }
+}

@@ -1,0 +1,95 @@
+mock_provider "aws" {
+  source = "./tests/terraform/mocks"
+}
+
+variables {
+  aws_region  = "eu-west-1"
+  environment = "dev"
+}
+
+run "accepts_two_inputs_and_protects_data" {
+  command = plan
+
+  assert {
+    condition     = output.environment == "dev"
+    error_message = "Region and environment must be enough."
+  }
+
+  assert {
+    condition     = output.aws_region == "eu-west-1"
+    error_message = "The output must name the region everything lives in."
+  }
+
+  assert {
+    condition     = output.function_names == { process_image = "photo-analysis-dev-process-image", send_notification = "photo-analysis-dev-send-notification" }
+    error_message = "Names must begin with application and environment, so that environments can share an account."
+  }
+
+  assert {
+    condition     = var.protect_data
+    error_message = "Data must be protected unless asked otherwise."
+  }
+}
+
+run "accepts_longest_names" {
+  command = plan
+
+  variables {
+    environment = "a23456789-123456"
+    name        = "a23456789-123456789-1234"
+  }
+}
+
+run "accepts_regions_of_every_partition" {
+  command = plan
+
+  variables {
+    aws_region = "us-gov-west-1"
+  }
+}
+
+run "reject_what_is_no_account_region_or_name" {
+  command = plan
+
+  variables {
+    allowed_account_ids = ["11112222333"]
+    aws_region          = "Ireland"
+    environment         = "Dev"
+    name                = "1photos"
+  }
+
+  expect_failures = [var.allowed_account_ids, var.aws_region, var.environment, var.name]
+}
+
+run "reject_account_aliases_and_zones" {
+  command = plan
+
+  variables {
+    allowed_account_ids = ["111122223333", "my-company"]
+    aws_region          = "us-east-1a"
+  }
+
+  expect_failures = [var.allowed_account_ids, var.aws_region]
+}
+
+run "reject_too_long_names" {
+  command = plan
+
+  variables {
+    environment = "a23456789-1234567"
+    name        = "a23456789-123456789-12345"
+  }
+
+  expect_failures = [var.environment, var.name]
+}
+
+run "reject_too_short_names" {
+  command = plan
+
+  variables {
+    environment = "d"
+    name        = "ph"
+  }
+
+  expect_failures = [var.environment, var.name]
+}
