@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import http.client
 import importlib.util
+import itertools
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -212,32 +214,40 @@ class LocalCloud:
             "USE_SSL": "1",
             RUN_VARIABLE: run,
         }
+        options = {
+            "--backlog": "1024",
+            "--bind": f"{HOST}:{port}",
+            "--certfile": str(certificate),
+            # The state is gone anyway, so nothing is worth waiting for.
+            "--graceful-timeout": "0",
+            "--keep-alive": "75",
+            "--keyfile": str(key),
+            "--log-level": "INFO",
+            # None beside the first.
+            "--workers": "0",
+        }
+        # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
+        ministack = ["hypercorn", *itertools.chain.from_iterable(options.items()), "ministack.app:app"]
         commands = (
             ("rekognition", [sys.executable, "-m", "localcloud.rekognition", "--port", str(faces_port)]),
-            # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
-            (
-                "ministack",
-                [
-                    *(sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"{HOST}:{port}"),
-                    *("--certfile", str(certificate), "--keyfile", str(key)),
-                    *("--backlog", "1024", "--keep-alive", "75", "--log-level", "INFO"),
-                ],
-            ),
+            ("ministack", [sys.executable, "-m", *ministack]),
         )
         ports = {"rekognition": faces_port, "ministack": port}
         cloud = cls(directory, endpoint_url, rekognition_url, run, ())
         try:
             for name, command in commands:
-                child = _spawn(
-                    command,
-                    directory / f"{name}.log",
-                    REPOSITORY if name == "rekognition" else temporary,
-                    environment,
-                )
-                cloud._children += (child,)
-                created = psutil.Process(child.pid).create_time()
-                cloud._servers += (_Server(name, child.pid, created, ports[name]),)
-                cloud._save(ready=False)
+                # An interrupt between starting a process and noting it would leave it running.
+                with _interrupts_later():
+                    child = _spawn(
+                        command,
+                        directory / f"{name}.log",
+                        REPOSITORY if name == "rekognition" else temporary,
+                        environment,
+                    )
+                    cloud._children += (child,)
+                    created = psutil.Process(child.pid).create_time()
+                    cloud._servers += (_Server(name, child.pid, created, ports[name]),)
+                    cloud._save(ready=False)
             cloud._wait()
             cloud._save(ready=True)
         except BaseException:
@@ -281,12 +291,13 @@ class LocalCloud:
             self._stop()
 
     def _stop(self) -> None:
-        _end(self._run, self._servers)
-        for child in self._children:
-            child.wait()
-        current, _ = self._load(self.directory)
-        if current is None or current._run == self._run:
-            _clear(self.directory)
+        with _interrupts_later():
+            _end(self._run, self._servers)
+            for child in self._children:
+                child.wait()
+            current, _ = self._load(self.directory)
+            if current is None or current._run == self._run:
+                _clear(self.directory)
 
     def __enter__(self) -> Self:
         return self
@@ -406,6 +417,27 @@ def _spawn(
             # A session of its own outlives the shell, keeps Ctrl-C away and makes a group to end as a whole.
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Keep an interrupt waiting; it follows at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python interrupts the main thread only.
+        yield
+        return
+    waiting: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda received, _: waiting.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 @contextlib.contextmanager

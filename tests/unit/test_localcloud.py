@@ -1,0 +1,454 @@
+"""Starting and stopping the local cloud."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import psutil
+import pytest
+from botocore.config import Config
+
+from localcloud import LocalCloud, LocalCloudError, cloud
+from localcloud.cloud import RUN_VARIABLE, stop_any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parents[2]
+LEFT_BEHIND = {"ministack.log", "rekognition.log"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "cloud"
+    stop_any(tmp_path / "cloud")
+
+
+def run(
+    *arguments: str, directory: Path | None = None, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    place = [] if directory is None else ["--directory", str(directory)]
+    return subprocess.run(
+        [sys.executable, "-m", "localcloud", *arguments, *place],
+        cwd=ROOT,
+        env={**os.environ, **(extra or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def processes(directory: Path) -> list[psutil.Process]:
+    """Every process whose temporary files go under a directory: servers and workers."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TMPDIR") == str(directory / "tmp"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def left(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def client(running: LocalCloud, service: str) -> Any:
+    session: Any = boto3.session.Session()
+    return session.client(
+        service,
+        endpoint_url=running.endpoint_url,
+        verify=running.environment["AWS_CA_BUNDLE"],
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(read_timeout=30, retries={"total_max_attempts": 1}),
+    )
+
+
+def make_function(running: LocalCloud, source: str) -> Any:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("handler.py", source)
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = client(running, "iam").create_role(
+        RoleName="function",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
+    functions = client(running, "lambda")
+    functions.create_function(
+        FunctionName="function",
+        Runtime="python3.13",
+        Role=role["Role"]["Arn"],
+        Handler="handler.handler",
+        Code={"ZipFile": archive.getvalue()},
+        Timeout=30,
+    )
+    return functions
+
+
+def call(functions: Any, **options: str) -> Any:
+    return json.loads(functions.invoke(FunctionName="function", **options)["Payload"].read() or "null")
+
+
+def occupied() -> socket.socket:
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    return taken
+
+
+def test_it_starts_on_loopback_only_and_stops_without_a_trace(directory: Path) -> None:
+    with LocalCloud.start(directory) as running:
+        functions = make_function(running, "def handler(event, context): return 1")
+        assert call(functions) == 1
+        started = processes(directory)
+        assert len(started) == 3
+        listening = {
+            (each.laddr.ip, each.laddr.port)
+            for process in started
+            for each in process.net_connections(kind="all")
+            if each.status == psutil.CONN_LISTEN
+        }
+        urls = (running.endpoint_url, running.rekognition_url)
+        assert listening == {("127.0.0.1", int(url.rsplit(":", 1)[1])) for url in urls}
+        assert running.endpoint_url.startswith("https://127.0.0.1:")
+        assert running.rekognition_url.startswith("http://127.0.0.1:")
+        assert {path.name for path in directory.parent.iterdir()} == {directory.name}
+    assert processes(directory) == []
+    assert left(directory) == LEFT_BEHIND
+    for _, port in listening:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_iam_is_enforced(directory: Path) -> None:
+    source = """
+import boto3
+from botocore.exceptions import ClientError
+def handler(event, context):
+    try:
+        return len(boto3.client("s3").list_buckets()["Buckets"])
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+"""
+    with LocalCloud.start(directory) as running:
+        assert call(make_function(running, source)) == "AccessDenied"
+        assert client(running, "s3").list_buckets()["Buckets"] == []
+
+
+def test_stopping_ends_a_worker_whose_server_died(directory: Path) -> None:
+    running = LocalCloud.start(directory)
+    functions = make_function(running, "import time\ndef handler(event, context): time.sleep(30)")
+    functions.invoke(FunctionName="function", InvocationType="Event")
+    wait_until(lambda: len(processes(directory)) == 3)
+    os.kill(running.pids["ministack"], signal.SIGKILL)
+    wait_until(lambda: LocalCloud.running(directory) is None)
+    assert len(processes(directory)) == 2
+    running.stop()
+    assert processes(directory) == []
+    assert left(directory) == LEFT_BEHIND
+
+
+def wait_until(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def test_a_server_that_will_not_stop_is_killed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud, "STOP_SECONDS", 0.3)
+    running = LocalCloud.start(directory)
+    os.kill(running.pids["ministack"], signal.SIGSTOP)
+    running.stop()
+    assert processes(directory) == []
+    running.stop()
+
+
+def test_an_interrupt_inside_the_context_stops_it(directory: Path) -> None:
+    def interrupted() -> None:
+        with LocalCloud.start(directory):
+            assert len(processes(directory)) == 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert processes(directory) == []
+
+
+def test_the_command_line_from_up_to_down(directory: Path) -> None:
+    assert run("status", directory=directory).returncode == 3
+    assert json.loads(run("status", "--json", directory=directory).stdout) == {"running": False}
+
+    # Through a shell that ends at once, to see that the cloud outlives it.
+    command = f"{sys.executable} -m localcloud up --directory {directory}"
+    up = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    running = LocalCloud.running(directory)
+    assert running is not None
+    assert running.endpoint_url in up.stdout
+    assert running.rekognition_url in up.stdout
+
+    again = run("up", directory=directory)
+    assert again.returncode == 0
+    assert f"already running at {running.endpoint_url}" in again.stdout
+    elsewhere = run("up", "--port", "1234", directory=directory)
+    assert elsewhere.returncode == 1
+    assert "down` first" in elsewhere.stderr
+
+    status = run("status", "--json", directory=directory)
+    assert status.returncode == 0
+    assert json.loads(status.stdout) == {
+        "running": True,
+        "endpoint_url": running.endpoint_url,
+        "rekognition_url": running.rekognition_url,
+        "pids": running.pids,
+    }
+
+    sourced = subprocess.run(
+        ["sh", "-c", f'. "{directory}/env"; env'],
+        env={"PATH": os.environ["PATH"], "AWS_PROFILE": "mine", "AWS_SESSION_TOKEN": "mine"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = dict(line.split("=", 1) for line in sourced.stdout.splitlines() if line.startswith("AWS_"))
+    assert seen == running.environment
+    assert run("env", directory=directory).stdout == (directory / "env").read_text()
+
+    assert "is stopped" in run("down", directory=directory).stdout
+    assert processes(directory) == []
+    assert left(directory) == LEFT_BEHIND
+    assert "not running" in run("down", directory=directory).stdout
+    refused = run("env", directory=directory)
+    assert refused.returncode == 1
+    assert "not running; start it with" in refused.stderr
+
+
+@pytest.mark.parametrize("option", ["--port", "--rekognition-port"])
+def test_an_occupied_port_is_named_with_its_option(directory: Path, option: str) -> None:
+    with occupied() as taken:
+        port = taken.getsockname()[1]
+        refused = run("up", option, str(port), directory=directory)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        f"Error: Port {port} is in use; stop what uses it or choose another with {option}.\n"
+    )
+    assert processes(directory) == []
+    assert left(directory) == set()
+
+
+@pytest.mark.parametrize("option", ["--port", "--rekognition-port"])
+def test_a_given_port_is_the_one_used(directory: Path, option: str) -> None:
+    with occupied() as probe:
+        port = probe.getsockname()[1]
+    assert run("up", option, str(port), directory=directory).returncode == 0
+    running = LocalCloud.running(directory)
+    assert running is not None
+    url = running.endpoint_url if option == "--port" else running.rekognition_url
+    assert url.endswith(f":{port}")
+
+
+@pytest.mark.parametrize(
+    ("number", "delay"),
+    [
+        (signal.SIGINT, 0),
+        (signal.SIGINT, 0.005),
+        (signal.SIGINT, 0.02),
+        (signal.SIGINT, 0.3),
+        (signal.SIGTERM, 0),
+    ],
+)
+def test_interrupting_up_leaves_nothing(directory: Path, number: signal.Signals, delay: float) -> None:
+    up = subprocess.Popen(
+        [sys.executable, "-m", "localcloud", "up", "--directory", str(directory)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with up:
+        wait_until((directory / "state.json").exists)
+        time.sleep(delay)
+        up.send_signal(number)
+        out, err = up.communicate(timeout=30)
+    assert (up.returncode, out, err) == (130, "", "Interrupted; nothing is left running.\n")
+    assert processes(directory) == []
+    assert left(directory) <= LEFT_BEHIND
+
+
+def test_a_second_start_in_the_same_directory_is_refused(directory: Path) -> None:
+    with LocalCloud.start(directory) as running:
+        with pytest.raises(LocalCloudError, match=f"already runs at {running.endpoint_url}; stop it with"):
+            LocalCloud.start(directory)
+        assert LocalCloud.running(directory) is not None
+
+
+def test_of_two_starts_at_once_one_wins(directory: Path) -> None:
+    results: list[object] = []
+
+    def start() -> None:
+        try:
+            results.append(LocalCloud.start(directory))
+        except LocalCloudError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = (each for each in results if isinstance(each, LocalCloud))
+    assert len([each for each in results if isinstance(each, LocalCloudError)]) == 1
+    assert len(processes(directory)) == 2
+    winner.stop()
+
+
+def test_clouds_in_two_directories_do_not_meet(tmp_path: Path) -> None:
+    with LocalCloud.start(tmp_path / "a") as first, LocalCloud.start(tmp_path / "b") as second:
+        client(first, "s3").create_bucket(Bucket="only-in-a")
+        assert client(second, "s3").list_buckets()["Buckets"] == []
+        second.stop()
+        assert LocalCloud.running(tmp_path / "a") is not None
+
+
+def test_a_stale_state_file_is_swept_away(directory: Path) -> None:
+    with LocalCloud.start(directory):
+        stale = (directory / "state.json").read_text()
+    (directory / "state.json").write_text(stale)
+    assert LocalCloud.running(directory) is None
+    with LocalCloud.start(directory) as running:
+        assert LocalCloud.running(directory) is not None
+        assert running.pids != {one["name"]: one["pid"] for one in json.loads(stale)["servers"]}
+
+
+def test_a_reused_process_id_is_not_taken_for_the_cloud(directory: Path) -> None:
+    with LocalCloud.start(directory):
+        state = json.loads((directory / "state.json").read_text())
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        for server in state["servers"]:
+            server["pid"] = stranger.pid
+        (directory / "state.json").write_text(json.dumps(state))
+        assert LocalCloud.running(directory) is None
+        assert stop_any(directory) is False
+        assert stranger.poll() is None
+        stranger.kill()
+    assert left(directory) == LEFT_BEHIND
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": 1}', '{"servers": [1]}'])
+def test_a_damaged_state_file_is_none(directory: Path, text: str) -> None:
+    directory.mkdir()
+    (directory / "state.json").write_text(text)
+    assert LocalCloud.running(directory) is None
+    assert "not running" in run("down", directory=directory).stdout
+    assert left(directory) == set()
+
+
+def test_settings_of_the_users_own_cloud_stay_out(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {
+        "AWS_PROFILE": "mine",
+        "AWS_SESSION_TOKEN": "mine",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+        "PYTHONPATH": str(ROOT),
+    }
+    for name, value in mine.items():
+        monkeypatch.setenv(name, value)
+    with LocalCloud.start(directory) as running:
+        for process in processes(directory):
+            assert not mine.items() & process.environ().items()
+        child = running.process_environment()
+        assert {name: child[name] for name in child if name.startswith("AWS_")} == running.environment
+        assert child["PATH"] == os.environ["PATH"]
+
+
+def test_the_environment_leads_sdks_here(directory: Path) -> None:
+    with LocalCloud.start(directory) as running:
+        code = (
+            "import boto3; boto3.client('s3').create_bucket(Bucket='from-a-child');"
+            "print(len(boto3.client('rekognition').detect_faces("
+            "Image={'Bytes': open('samples/two-portraits.jpg', 'rb').read()})['FaceDetails']))"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=running.process_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (found.stdout, found.stderr) == ("2\n", "")
+        assert [each["Name"] for each in client(running, "s3").list_buckets()["Buckets"]] == ["from-a-child"]
+
+
+def test_extra_environment_reaches_the_functions(directory: Path) -> None:
+    source = (
+        "import os\ndef handler(event, context): return [os.environ.get(n) for n in ('EXTRA', 'PYTHONPATH')]"
+    )
+    with LocalCloud.start(directory, extra_environment={"EXTRA": "here"}) as running:
+        assert call(make_function(running, source)) == ["here", None]
+
+
+@pytest.mark.parametrize("name", ["BIND_HOST", "AUTH", "AWS_SECRET_ACCESS_KEY", "TMPDIR", RUN_VARIABLE])
+def test_what_keeps_it_local_cannot_be_changed(directory: Path, name: str) -> None:
+    with pytest.raises(LocalCloudError, match=f"^{name} is set by the local cloud itself; leave it out.$"):
+        LocalCloud.start(directory, extra_environment={name: "0.0.0.0"})
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("port", [-1, 0, 80, 70000])
+def test_an_impossible_port_is_refused(directory: Path, port: int) -> None:
+    with pytest.raises(LocalCloudError, match=f"^--port must be between 1024 and 65535, not {port}.$"):
+        LocalCloud.start(directory, ministack_port=port)
+    with pytest.raises(LocalCloudError, match="two different ports"):
+        LocalCloud.start(directory, ministack_port=5000, rekognition_port=5000)
+
+
+@pytest.mark.parametrize("module", ["ministack", "cv2"])
+def test_a_missing_package_is_named(directory: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else object())
+    with pytest.raises(LocalCloudError, match=f"package {module} is not installed .* run `make setup`"):
+        LocalCloud.start(directory)
+
+
+def test_a_server_that_fails_to_start_is_reported_with_its_log(directory: Path) -> None:
+    with pytest.raises(LocalCloudError, match=r"^ministack ended while starting; see .*ministack\.log\.$"):
+        LocalCloud.start(directory, extra_environment={"MINISTACK_DOCKER_TIMEOUT": "many"})
+    assert "many" in (directory / "ministack.log").read_text()
+    assert processes(directory) == []
+    assert left(directory) == LEFT_BEHIND
+
+
+def test_a_server_that_does_not_answer_is_given_up(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud, "START_SECONDS", 0.05)
+    with pytest.raises(LocalCloudError, match="did not answer within"):
+        LocalCloud.start(directory)
+    assert processes(directory) == []
+
+
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalCloudError, match=r"cannot be used: .*; choose another directory"):
+        LocalCloud.start(tmp_path / "file" / "cloud")
+    refused = run("up", directory=tmp_path / "file" / "cloud")
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
