@@ -1,6 +1,6 @@
+# Works with the GNU Make 3.81 of macOS: one command a line.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -15,31 +15,21 @@ STAMP := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show this help
-	@if [ -t 1 ]; then bold=$$'\033[1m' colour=$$'\033[36m' plain=$$'\033[0m'; else bold= colour= plain=; fi
-	awk -v bold="$$bold" -v colour="$$colour" -v plain="$$plain" '
-	BEGIN { FS = ":.*## "; print "Usage: make VERB [ENV=local|dev|staging|prod]" }
-	/^[a-z-]+:.*## / { printf "  %s%-12s%s %s\n", colour, $$1, plain, $$2 }
-	/^##@ / { printf "\n%s%s%s\n", bold, substr($$0, 5), plain }' $(firstword $(MAKEFILE_LIST))
+	@awk -v colour="$$([ -t 1 ] && printf '\033[36m' || true)" -v plain="$$([ -t 1 ] && printf '\033[0m' || true)" ' \
+	  BEGIN { FS = ":.*## "; print "Usage: make VERB [ENV=local|dev|staging|prod]" } \
+	  /^[a-z-]+:.*## / { printf "  %s%-12s%s %s\n", colour, $$1, plain, $$2 } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything the other verbs need (they do it themselves)
 
 $(STAMP): requirements-dev.lock
-	@command -v "$(PYTHON)" >/dev/null || {
-	  echo "There is no $(PYTHON) on PATH; install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
-	"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
-	  echo "$(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11, 3.12 or 3.13 is needed; name one, as in 'make setup PYTHON=python3.12'." >&2; exit 1; }
-	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || {
-	  echo "$(PYTHON) cannot make virtual environments; install its venv package (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	echo "Making $(VENV) with $$("$(PYTHON)" -V) (about a minute, once)"
-	"$(PYTHON)" -m venv --clear $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.lock || {
-	  echo "The development dependencies could not be installed; pip says why above. Then run 'make setup' again." >&2; exit 1; }
-	touch $@
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) on PATH; install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@"$(PYTHON)" tools/setup.py
 
 .PHONY: demo
 demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own)
-	@$(PY) -m localcloud.demo $(if $(PHOTOS),"$(PHOTOS)")
+	@$(PY) -m localcloud.demo $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 .PHONY: test
 test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
@@ -52,15 +42,15 @@ lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
 .PHONY: fmt
 fmt: $(STAMP) ## Format Python and Terraform
 	@$(PY) -m ruff check --quiet --fix-only .
-	$(PY) -m ruff format --quiet .
-	"$$($(PY) -c 'from tools import fetch; print(fetch.terraform())')" fmt -recursive
+	@$(PY) -m ruff format --quiet .
+	@"$$($(PY) -c 'from tools import fetch; print(fetch.terraform())')" fmt -recursive
 
 .PHONY: clean
 clean: $(STAMP) ## Stop the local cloud and remove everything generated, .venv too
 	@$(PY) -m localcloud down
-	rm -rf build .terraform bootstrap/.terraform bootstrap/local.tfstate* $(VENV) .venv-checkov \
+	@rm -rf build .terraform bootstrap/.terraform bootstrap/local.tfstate* $(VENV) .venv-checkov \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ The local cloud
 
@@ -102,10 +92,4 @@ destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refu
 
 .PHONY: lock
 lock: $(STAMP) ## Bring the locked development dependencies up to date
-	@for group in dev checkov; do
-	  { echo '# Made by "make lock" from pyproject.toml for Python 3.11 to 3.13 on every platform.'
-	    $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	      --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group "$$group"
-	  } >"requirements-$$group.lock.new"
-	  mv "requirements-$$group.lock.new" "requirements-$$group.lock"
-	done
+	@$(PY) -m tools.lock

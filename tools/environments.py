@@ -42,8 +42,9 @@ class Environment:
     Attributes:
         settings: what ``environments/<name>.tfvars`` says.
         backend: what ``environments/<name>.s3.tfbackend`` says; holds ``bucket``, ``key`` and ``region``.
-        cloud: a local cloud of the caller's own (or the one in the directory LOCALCLOUD_DIRECTORY names), whose directory then holds what Terraform keeps on this
-            computer; without it the environment ``local`` is on the one ``make local-up`` started.
+        cloud: a local cloud of the caller's own (or the one in the directory LOCALCLOUD_DIRECTORY names),
+            whose directory then holds what Terraform keeps on this computer; without it the environment
+            ``local`` is on the one ``make local-up`` started.
     """
 
     name: str
