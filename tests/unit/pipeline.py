@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,6 +60,7 @@ def full_face(kind: Literal["usual", "longest"] = "usual") -> dict[str, Any]:
     return face
 
 
+@functools.cache
 def face_shape() -> Any:
     """The SDK's model of one element of DetectFaces' answer."""
     model = botocore.session.get_session().get_service_model("rekognition")
@@ -165,8 +167,14 @@ class Pipeline:
         self.settings = replace(self.settings, **changes)
 
 
+@functools.cache
+def _session() -> boto3.Session:
+    """One for all tests: it holds the services' models, which are slow to read."""
+    return boto3.Session("test", "test", region_name=REGION)
+
+
 def client(service: Any) -> Any:
-    return boto3.client(service, region_name=REGION, config=Config(retries={"total_max_attempts": 1}))
+    return _session().client(service, config=Config(retries={"total_max_attempts": 1}))
 
 
 def make_table(dynamodb: DynamoDBClient) -> None:
