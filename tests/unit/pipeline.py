@@ -44,6 +44,11 @@ def odd_keys() -> list[str]:
     return loaded
 
 
+def short(key: object) -> str:
+    """A test's id for a key."""
+    return ascii(key)[:40]
+
+
 def event_for(key: str, **stored: Any) -> dict[str, Any]:
     """An "Object Created" event for an object key; `stored` overrides fields of `detail.object`."""
     created = event("object_created")

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from process_image.process import MAX_TAKEN_OVER
 from process_image.upload import InvalidEventError
-from tests.unit.pipeline import BUCKET, NOW, event, event_for, full_face, odd_keys
+from tests.unit.pipeline import BUCKET, NOW, event, event_for, full_face, odd_keys, short
 
 if TYPE_CHECKING:
     from tests.unit.pipeline import Pipeline
@@ -339,7 +339,7 @@ def test_a_duplicate_of_a_rejected_photo_is_a_duplicate(pipeline: Pipeline) -> N
     assert pipeline.process(created, "execution-2")["duplicate"] is True
 
 
-@pytest.mark.parametrize("key", odd_keys(), ids=ascii)
+@pytest.mark.parametrize("key", odd_keys(), ids=short)
 def test_an_odd_key_is_asked_recorded_and_told_exactly(pipeline: Pipeline, key: str) -> None:
     pipeline.rekognition.finds(FACE)
     created = event_for(key)

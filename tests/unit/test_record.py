@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from process_image import record
 from process_image.analysis import Analysis
 from process_image.upload import Upload
-from tests.unit.pipeline import NOW, TABLE, dynamodb_size, event, event_for, full_face, odd_keys
+from tests.unit.pipeline import NOW, TABLE, dynamodb_size, event, event_for, full_face, odd_keys, short
 
 if TYPE_CHECKING:
     from tests.unit.pipeline import Pipeline
@@ -256,7 +256,7 @@ def test_an_image_that_was_never_recorded_reads_as_none(pipeline: Pipeline) -> N
     assert record.read("a@1", dynamodb=pipeline.dynamodb, table=TABLE) is None
 
 
-@pytest.mark.parametrize("key", odd_keys(), ids=ascii)
+@pytest.mark.parametrize("key", odd_keys(), ids=short)
 def test_an_odd_key_comes_back_from_the_table_exactly(pipeline: Pipeline, key: str) -> None:
     created = event_for(key)
     item = build(Analysis("no_face"), created)

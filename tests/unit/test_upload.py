@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from process_image.upload import InvalidEventError, Upload
-from tests.unit.pipeline import event, event_for, odd_keys
+from tests.unit.pipeline import event, event_for, odd_keys, short
 
 
 def test_every_field_of_an_event_is_read() -> None:
@@ -45,7 +45,7 @@ def test_a_quoted_etag_of_a_listing_makes_the_same_image_as_the_events() -> None
     assert Upload.from_event(listed).image_id == Upload.from_event(event_for("a.jpg")).image_id
 
 
-@pytest.mark.parametrize("key", odd_keys(), ids=ascii)
+@pytest.mark.parametrize("key", odd_keys(), ids=short)
 def test_a_key_is_taken_exactly_as_it_is(key: str) -> None:
     upload = Upload.from_event(event_for(key))
     assert upload.key == key
