@@ -24,12 +24,14 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from localcloud import LocalCloud
+from localcloud import rekognition as rekognition_module
 from localcloud.rekognition import (
     ATTRIBUTES,
     MAX_OBJECT_BYTES,
     MAX_RAW_BYTES,
     MIN_PIXELS,
     Fault,
+    Gallery,
     RekognitionError,
     decode,
     find_faces,
@@ -151,6 +153,24 @@ def test_a_box_and_the_eyes_lie_where_the_face_is() -> None:
 def test_the_largest_face_comes_first() -> None:
     first, second = find_faces(decode(sample("two-portraits.jpg")))
     assert first["BoundingBox"]["Width"] > second["BoundingBox"]["Width"]
+
+
+def test_a_picture_is_searched_once_whatever_file_it_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[tuple[int, int]] = []
+
+    def counted(picture: Image.Image) -> list[dict[str, Any]]:
+        searched.append(picture.size)
+        return find_faces(picture)
+
+    monkeypatch.setattr(rekognition_module, "find_faces", counted)
+    gallery = Gallery()
+    pictures = [
+        sample("transparent.png"),
+        encoded(Image.open(SAMPLES / "transparent.png"), "PNG"),
+        sample("cat.png"),
+    ]
+    assert [len(gallery.find_faces(data)) for data in pictures] == [1, 1, 0]
+    assert searched == [(240, 240), (360, 240)]
 
 
 def test_a_darker_picture_is_less_bright_and_a_blurred_one_less_sharp() -> None:
