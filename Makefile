@@ -43,7 +43,7 @@ lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
 fmt: $(STAMP) ## Format Python and Terraform
 	@$(PY) -m ruff check --quiet --fix-only .
 	@$(PY) -m ruff format --quiet .
-	@"$$($(PY) -c 'from tools import fetch; print(fetch.terraform())')" fmt -recursive
+	@"$$($(PY) -m tools.fetch terraform)" fmt -recursive
 
 .PHONY: clean
 clean: $(STAMP) ## Stop the local cloud and remove everything generated, .venv too

@@ -257,15 +257,16 @@ def _make(folder: Path) -> None:
         raise FetchError(f"cannot make {folder}: {error.strerror}") from error
 
 
-def main() -> int:
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("tool", type=click.Choice(["terraform", "tflint"]))
+def main(tool: str) -> None:
+    """Print the path of TOOL, fetching it where it is missing."""
     try:
-        print(terraform())
-        print(tflint())
+        click.echo(terraform() if tool == "terraform" else tflint())
     except FetchError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        click.echo(str(error), err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m tools.fetch")

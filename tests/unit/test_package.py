@@ -154,7 +154,7 @@ def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, versi
 
 
 def _python(version: str) -> str | None:
-    """The path of that Python, also where pyenv keeps it; its launchers refuse versions that are not chosen."""
+    """The path of that Python; pyenv's launchers refuse versions that are not chosen, so look behind them."""
     kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
     for path in [*map(str, kept), shutil.which(f"python{version}")]:
         if path and not subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:

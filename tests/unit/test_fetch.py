@@ -1,0 +1,329 @@
+"""Finding the pinned tools, and the mirror Terraform's provider may lie in."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools import fetch, terraform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVES = {
+    "terraform": f"terraform_{fetch.TERRAFORM_VERSION}_{fetch.machine()}.zip",
+    "tflint": f"tflint_{fetch.machine()}.zip",
+}
+
+
+def script(version: str) -> str:
+    """A stand-in for a tool, which knows its version and nothing else."""
+    return f'#!/bin/sh\necho \'{{"terraform_version": "{version}"}}\'\n'
+
+
+def archive(tool: str, content: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as stream:
+        stream.writestr("LICENSE.txt", "free")
+        stream.writestr(tool, content)
+    return buffer.getvalue()
+
+
+@dataclass
+class Releases:
+    """A release server on this computer: what it has by file name, and what was asked of it."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def publish(self, tool: str, content: bytes, *, checksum: str | None = None) -> None:
+        name = ARCHIVES[tool]
+        listed = (
+            f"{checksum or hashlib.sha256(content).hexdigest()}  {name}\n{'0' * 64}  other.zip\n".encode()
+        )
+        self.files |= {
+            name: content,
+            f"terraform_{fetch.TERRAFORM_VERSION}_SHA256SUMS": listed,
+            "checksums.txt": listed,
+        }
+
+
+@pytest.fixture
+def releases() -> Iterator[Releases]:
+    found = Releases()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.rpartition("/")[2]
+            found.asked.append(name)
+            content = found.files.get(name)
+            self.send_response(404 if content is None else 200)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Machine:
+    """A computer with nothing on PATH but what is put there, and an empty cache."""
+
+    folder: Path
+    releases: Releases
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    def install(self, name: str, content: str) -> Path:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        path.chmod(0o755)
+        return path
+
+    def fetch(self, tool: str) -> subprocess.CompletedProcess[str]:
+        variables = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        return subprocess.run(
+            [sys.executable, "-m", "tools.fetch", tool],
+            cwd=ROOT,
+            env=variables
+            | {
+                "PATH": str(self.folder / "bin"),
+                "XDG_CACHE_HOME": str(self.cache),
+                "TERRAFORM_RELEASES_URL": self.releases.url,
+                "TFLINT_RELEASES_URL": self.releases.url,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def cached(self) -> list[Path]:
+        return [path for path in self.cache.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, releases: Releases) -> Machine:
+    return Machine(tmp_path, releases)
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence a refusal ends in; progress may come before it."""
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith(("Fetching", "Building"))]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize("version", ["1.10.0", "1.11.4", "2.0.0"])
+def test_a_terraform_on_path_that_is_new_enough_is_used(machine: Machine, version: str) -> None:
+    path = machine.install("terraform", script(version))
+    assert machine.fetch("terraform").stdout.strip() == str(path)
+    assert machine.releases.asked == []
+
+
+def test_a_warning_before_the_version_does_not_hide_it(machine: Machine) -> None:
+    path = machine.install("terraform", f"#!/bin/sh\necho 'Warning: no configuration'\n{script('1.12.0')}")
+    assert machine.fetch("terraform").stdout.strip() == str(path)
+
+
+@pytest.mark.parametrize("on_path", [None, "1.9.8", "0.15.5"])
+def test_a_missing_or_old_terraform_is_fetched_once(machine: Machine, on_path: str | None) -> None:
+    if on_path:
+        machine.install("terraform", script(on_path))
+    machine.releases.publish("terraform", archive("terraform", script(fetch.TERRAFORM_VERSION)))
+    first = machine.fetch("terraform")
+    path = Path(first.stdout.strip())
+    assert first.returncode == 0, first.stderr
+    assert path.is_relative_to(machine.cache)
+    version = subprocess.run([path], capture_output=True, text=True, check=True).stdout
+    assert fetch.TERRAFORM_VERSION in version
+    assert machine.cached() == [path]
+
+    machine.releases.asked.clear()
+    assert machine.fetch("terraform").stdout == first.stdout
+    assert machine.releases.asked == []
+
+
+def test_a_download_with_the_wrong_checksum_is_not_kept(machine: Machine) -> None:
+    content = archive("terraform", "#!/bin/sh\necho malice\n")
+    machine.releases.publish("terraform", content, checksum="1" * 64)
+    assert "checksum" in refused(machine.fetch("terraform"))
+    assert machine.cached() == []
+
+
+def test_a_download_the_list_of_checksums_does_not_name_is_refused(machine: Machine) -> None:
+    machine.releases.publish("terraform", archive("terraform", script("1.11.4")))
+    machine.releases.files[f"terraform_{fetch.TERRAFORM_VERSION}_SHA256SUMS"] = b"0" * 64 + b"  other.zip\n"
+    assert "does not list" in refused(machine.fetch("terraform"))
+    assert ARCHIVES["terraform"] not in machine.releases.asked
+
+
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", archive("opentofu", "")])
+def test_a_download_that_holds_no_tool_is_refused(machine: Machine, content: bytes) -> None:
+    machine.releases.publish("terraform", content)
+    assert "is not a zip that holds terraform" in refused(machine.fetch("terraform"))
+    assert machine.cached() == []
+
+
+def test_no_terraform_and_no_network_is_said_in_one_sentence(machine: Machine) -> None:
+    sentence = refused(machine.fetch("terraform"))
+    assert "There is no terraform on PATH" in sentence
+    assert "install Terraform 1.10 or newer" in sentence
+
+
+def test_an_old_terraform_and_no_network_names_its_version(machine: Machine) -> None:
+    machine.install("terraform", script("1.5.7"))
+    assert "The terraform on PATH is 1.5.7" in refused(machine.fetch("terraform"))
+
+
+def test_a_cache_that_cannot_be_made_is_named(machine: Machine) -> None:
+    machine.cache.touch()
+    machine.releases.publish("terraform", archive("terraform", script("1.11.4")))
+    assert "cannot make" in refused(machine.fetch("terraform"))
+
+
+def test_the_pinned_tflint_on_path_is_used(machine: Machine) -> None:
+    path = machine.install("tflint", script(fetch.TFLINT_VERSION))
+    assert machine.fetch("tflint").stdout.strip() == str(path)
+    assert machine.releases.asked == []
+
+
+def test_another_tflint_makes_way_for_the_pinned_one(machine: Machine) -> None:
+    machine.install("tflint", script("0.50.0"))
+    machine.releases.publish("tflint", archive("tflint", script(fetch.TFLINT_VERSION)))
+    assert Path(machine.fetch("tflint").stdout.strip()).is_relative_to(machine.cache)
+
+
+def test_go_builds_tflint_where_it_cannot_be_fetched(machine: Machine) -> None:
+    machine.install("go", '#!/bin/sh\necho "$@" > "$GOBIN/tflint"\n')
+    result = machine.fetch("tflint")
+    path = Path(result.stdout.strip())
+    assert path.read_text().strip() == f"install github.com/terraform-linters/tflint@v{fetch.TFLINT_VERSION}"
+    assert os.access(path, os.X_OK)
+    assert machine.cached() == [path]
+
+
+def test_another_tflint_will_do_when_nothing_else_can_be_had_and_that_is_said(machine: Machine) -> None:
+    path = machine.install("tflint", script("0.63.1"))
+    result = machine.fetch("tflint")
+    assert result.stdout.strip() == str(path)
+    assert "Using tflint 0.63.1 from PATH" in result.stderr
+
+
+def test_no_tflint_at_all_is_said_in_one_sentence(machine: Machine) -> None:
+    assert "install tflint or Go" in refused(machine.fetch("tflint"))
+    machine.install("go", "#!/bin/sh\necho 'go: no such module' >&2\nexit 1\n")
+    assert "go: no such module" in refused(machine.fetch("tflint"))
+    assert machine.cached() == []
+
+
+def mirror(folder: Path, *, version: str | None = None, packed: bool = False) -> Path:
+    """A mirror laid out as ``terraform providers mirror`` does, with empty files."""
+    for source, locked in terraform.locked_providers().items():
+        place = folder / source
+        if packed:
+            name = f"terraform-provider-{place.name}_{version or locked}_{fetch.machine()}.zip"
+            place.mkdir(parents=True)
+            (place / name).touch()
+        else:
+            (place / (version or locked) / fetch.machine()).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory and a build folder of the test's own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_MIRROR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_the_lock_file_names_the_provider_for_every_platform() -> None:
+    assert terraform.locked_providers() == {"registry.terraform.io/hashicorp/aws": "5.100.0"}
+    root, bootstrap = (ROOT / folder / ".terraform.lock.hcl" for folder in (".", "bootstrap"))
+    assert root.read_text() == bootstrap.read_text()
+    # One archive for each of the registry's fifteen platforms.
+    assert root.read_text().count('"zh:') == 15
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_named_mirror_is_used_for_what_it_holds(home: Path, packed: bool) -> None:
+    folder = mirror(home / "providers", packed=packed)
+    assert terraform.find_mirror({"TF_PLUGIN_MIRROR": str(folder)}) == folder
+
+
+@pytest.mark.parametrize("version", ["5.99.0", "6.0.0"])
+def test_a_named_mirror_without_the_locked_version_is_refused(home: Path, version: str) -> None:
+    folder = mirror(home / "providers", version=version)
+    with pytest.raises(terraform.TerraformError, match=r"does not hold .*hashicorp/aws 5\.100\.0"):
+        terraform.find_mirror({"TF_PLUGIN_MIRROR": str(folder)})
+
+
+def test_a_mirror_where_terraform_looks_by_itself_needs_no_configuration(home: Path) -> None:
+    mirror(home / ".terraform.d" / "plugins")
+    assert terraform.find_mirror({}) is None
+
+
+def test_a_configuration_of_the_users_own_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = home / "own.tfrc"
+    configuration.touch()
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
+    assert terraform.process_environment()["TF_CLI_CONFIG_FILE"] == str(configuration)
+
+
+def test_a_configuration_that_does_not_exist_is_forgotten(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror(home / ".terraform.d" / "plugins")
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(home / "none.tfrc"))
+    assert "TF_CLI_CONFIG_FILE" not in terraform.process_environment()
+
+
+@pytest.mark.terraform
+def test_terraform_takes_the_provider_from_the_mirror_and_nowhere_else(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror of empty files shows it: Terraform looks there, finds the wrong checksums, and gives up."""
+    monkeypatch.setattr(terraform, "ROOT", _repository(home / "repository"))
+    monkeypatch.setenv("TF_PLUGIN_MIRROR", str(mirror(home / "providers")))
+    runner = terraform.Terraform("dev", folder=home / "repository")
+    configuration = Path(runner.variables["TF_CLI_CONFIG_FILE"]).read_text()
+    assert str(home / "providers") in configuration
+    with pytest.raises(terraform.TerraformError, match="checksum"):
+        runner.init()
+
+
+def _repository(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / ".terraform.lock.hcl").write_bytes((ROOT / ".terraform.lock.hcl").read_bytes())
+    (folder / "main.tf").write_text(
+        'terraform {\n  required_providers {\n    aws = {\n      source = "hashicorp/aws"\n    }\n  }\n}\n'
+    )
+    return folder
