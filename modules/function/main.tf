@@ -15,6 +15,9 @@ resource "terraform_data" "zip" {
 }
 
 resource "aws_lambda_function" "function" {
+  #checkov:skip=CKV_AWS_116:Only asynchronous invocations use a function's dead-letter queue; the workflow invokes synchronously, retries and parks what fails
+  #checkov:skip=CKV_AWS_117:Calls AWS APIs only, over TLS with IAM; a VPC would add endpoints to run and reach nothing private
+  #checkov:skip=CKV_AWS_272:Zips are byte-reproducible from the reviewed sources and named by their hash; whoever could deploy another could change the signing profile too
   function_name                  = var.name
   description                    = var.description
   role                           = aws_iam_role.function.arn
@@ -23,6 +26,7 @@ resource "aws_lambda_function" "function" {
   handler                        = "${local.package_name}.handler.handler"
   filename                       = local.zip
   source_code_hash               = local.hash
+  kms_key_arn                    = var.key_arn
   publish                        = true
   memory_size                    = var.memory_size
   timeout                        = var.timeout
