@@ -35,6 +35,10 @@ demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for 
 test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
 	@$(PY) -m pytest $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and account for every one
+	@$(PY) -m localcloud.soak $(if $(IMAGES),--images "$(IMAGES)") $(if $(DUPLICATES),--duplicates "$(DUPLICATES)") $(if $(FAULTS),--faults "$(FAULTS)") $(if $(JSON),--json)
+
 .PHONY: lint
 lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
 	@$(PY) -m tools.lint $(ARGS)
@@ -87,6 +91,16 @@ output: $(STAMP) ## Print names and addresses of what is deployed (JSON=1 for pr
 .PHONY: destroy
 destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refused where data is protected)
 	@CONFIRM="$(CONFIRM)" $(PY) -m tools.deploy destroy --env "$(ENV)"
+
+##@ Operating
+
+.PHONY: redrive
+redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (JSON=1 for programs)
+	@$(PY) -m operations redrive --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+
+.PHONY: audit
+audit: $(STAMP) ## Account for every upload (PREFIX=); CONFIRM=1 starts what is unaccounted for
+	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
 
 ##@ Maintaining
 

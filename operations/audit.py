@@ -1,0 +1,331 @@
+"""`audit`: every upload in the bucket accounted for, from the bucket's own listing."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from operations.deployment import Deployment
+
+# The most keys of one BatchGetItem.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_BATCH = 100
+# Retries of a throttled workflow end within this, unless EventBridge itself cannot reach the workflow.
+GRACE_SECONDS = 600
+_KEPT_IN_JSON = 1_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One version of an object as a listing shows it. `size` in bytes."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    version_id: str | None
+    modified: datetime
+
+    @property
+    def image_id(self) -> str:
+        return f"{self.key}@{self.etag}"
+
+    def event(self) -> dict[str, Any]:
+        """The event S3 would have sent for it, but for the sequencer, which listings do not show."""
+        stored = {"key": self.key, "etag": self.etag, "size": self.size}
+        if self.version_id:
+            stored["version-id"] = self.version_id
+        return {
+            "version": "0",
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "time": self.modified.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "detail": {"version": "0", "bucket": {"name": self.bucket}, "object": stored},
+        }
+
+
+@dataclass
+class Account:
+    """What became of each upload; the counts add up to `uploaded`.
+
+    `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded too short a time ago to
+    tell; `expired` is older than records are kept; `not_watched` has a key that starts no workflow;
+    `unaccounted` is none of these. `started` counts the executions begun for those.
+    """
+
+    environment: str
+    prefix: str
+    uploaded: int = 0
+    recorded: int = 0
+    parked: int = 0
+    in_flight: int = 0
+    expired: int = 0
+    not_watched: int = 0
+    unaccounted: int = 0
+    started: int = 0
+    already_started: int = 0
+    images: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Which uploads ought to have a record by now."""
+
+    upload_prefix: str
+    settled_before: datetime
+    kept_after: datetime | None
+
+    @classmethod
+    def of(cls, deployment: Deployment, grace_seconds: int, now: datetime) -> Expectation:
+        settings = deployment.environment.settings
+        days = settings.get("record_retention_days")
+        return cls(
+            upload_prefix=str(settings.get("upload_prefix") or ""),
+            settled_before=now - timedelta(seconds=grace_seconds),
+            kept_after=None if days is None else now - timedelta(days=int(days)),
+        )
+
+    def verdict(self, stored: Stored, recorded: Collection[str], parked: Collection[str]) -> str:
+        """The field of Account an upload counts for."""
+        if stored.key.endswith("/") or not stored.key.startswith(self.upload_prefix):
+            return "not_watched"
+        if stored.image_id in parked:
+            return "parked"
+        if stored.image_id in recorded:
+            return "recorded"
+        if self.kept_after is not None and stored.modified < self.kept_after:
+            return "expired"
+        return "in_flight" if stored.modified > self.settled_before else "unaccounted"
+
+
+def listing(deployment: Deployment, prefix: str) -> Iterator[Stored]:
+    """Every version of every object under `prefix`, as S3 pages them."""
+    pages = deployment.client("s3").get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
+        for one in page.get("Versions", []):
+            yield Stored(
+                bucket=deployment.bucket,
+                key=one["Key"],
+                etag=one["ETag"].strip('"'),
+                size=one["Size"],
+                # What an unversioned bucket's listing shows; events name none there.
+                version_id=None if one["VersionId"] == "null" else one["VersionId"],
+                modified=one["LastModified"],
+            )
+
+
+def recorded_ids(deployment: Deployment, image_ids: Iterable[str]) -> set[str]:
+    """Those of at most 100 ImageIDs that have a record."""
+    client, table = deployment.client("dynamodb"), deployment.table
+    found: set[str] = set()
+    asked: dict[str, Any] = {
+        table: {
+            "Keys": [{"ImageID": {"S": one}} for one in sorted(set(image_ids))],
+            "ProjectionExpression": "ImageID",
+            "ConsistentRead": True,
+        }
+    }
+    while asked:
+        answer = client.batch_get_item(RequestItems=asked)
+        found |= {item["ImageID"]["S"] for item in answer["Responses"].get(table, [])}
+        asked = answer.get("UnprocessedKeys", {})
+    return found
+
+
+def parked_ids(deployment: Deployment) -> set[str]:
+    """ImageIDs of the events in the dead-letter queue, which stays as it is.
+
+    Raises OperationError when it holds more than can be looked at.
+    """
+    from operations.dead_letters import MOST_SHOWN, NotAnEventError, Queue
+
+    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
+    total, _ = queue.state()
+    if total > MOST_SHOWN:
+        raise OperationError(
+            f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
+            " run 'make redrive CONFIRM=1' first."
+        )
+    found: set[str] = set()
+    try:
+        for batch in queue.letters(hidden_seconds=60 + total // 50):
+            for letter in batch:
+                try:
+                    found.add(letter.image_id())
+                except NotAnEventError:
+                    continue
+    finally:
+        queue.give_back()
+    return found
+
+
+def _silent(_progress: object) -> None:
+    """For callers who do not watch."""
+
+
+def audit(
+    deployment: Deployment,
+    *,
+    prefix: str = "",
+    grace_seconds: int = GRACE_SECONDS,
+    confirmed: bool = False,
+    report: Callable[[Stored], object] = _silent,
+    tell: Callable[[Account], object] = _silent,
+) -> Account:
+    """Account for every upload under `prefix`; when confirmed, start the workflow for the unaccounted ones.
+
+    Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
+    bucket's size. `report` is given each unaccounted upload, `tell` the counts so far.
+
+    Raises OperationError when nothing begins with `prefix`, and what AWS raises.
+    """
+    from operations.workflow import start, warm
+
+    account = Account(deployment.environment.name, prefix)
+    now = datetime.now(UTC)
+    expectation = Expectation.of(deployment, grace_seconds, now)
+    warm(deployment, "dynamodb", "s3", "stepfunctions")
+    parked = parked_ids(deployment)
+    uploads = listing(deployment, prefix)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        while group := list(itertools.islice(uploads, 8 * _BATCH)):
+            parts = [group[at : at + _BATCH] for at in range(0, len(group), _BATCH)]
+            answers = pool.map(
+                lambda part: recorded_ids(deployment, (stored.image_id for stored in part)), parts
+            )
+            recorded = set().union(*answers)
+            missing = []
+            for stored in group:
+                verdict = expectation.verdict(stored, recorded, parked)
+                account.uploaded += 1
+                setattr(account, verdict, getattr(account, verdict) + 1)
+                if verdict == "unaccounted":
+                    missing.append(stored)
+                    report(stored)
+            for stored in missing[: _KEPT_IN_JSON - len(account.images)]:
+                account.images.append(
+                    {"key": stored.key, "etag": stored.etag, "version_id": stored.version_id}
+                )
+            if confirmed:
+                outcomes = list(
+                    pool.map(
+                        lambda stored: start(
+                            deployment, execution_name(stored, now), json.dumps(stored.event())
+                        ),
+                        missing,
+                    )
+                )
+                account.started += outcomes.count("started")
+                account.already_started += outcomes.count("already")
+            tell(account)
+    if prefix and not account.uploaded:
+        raise OperationError(
+            f"Nothing in {deployment.bucket} begins with '{prefix}'; prefixes are case-sensitive and do not"
+            " begin with '/'."
+        )
+    return account
+
+
+def execution_name(stored: Stored, now: datetime) -> str:
+    """The same all day for the same image, so that an interrupted audit can be run again."""
+    digest = hashlib.sha256(stored.image_id.encode()).hexdigest()[:40]
+    return f"audit-{now:%Y%m%d}-{digest}"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--env", "name", envvar="ENV", default="local", show_default=True, help="Environment.")
+@click.option("--prefix", default="", help="Only keys that begin with this.")
+@click.option(
+    "--grace",
+    type=click.IntRange(min=0),
+    default=GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Uploads younger than this may still be on their way.",
+)
+@click.option("--confirm", is_flag=True, help="Start the workflow for what is unaccounted for.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
+def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> None:
+    """Account for every upload: a record, a dead letter, or unaccounted for."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from operations.deployment import Deployment, console
+
+    deployment = Deployment.load(name)
+    out = console()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console(errors=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task("Reading the dead-letter queue and the bucket's listing", total=None)
+
+        def tell(account: Account) -> None:
+            progress.update(
+                task, description=f"{account.uploaded:,} uploads, {account.unaccounted:,} unaccounted for"
+            )
+
+        def report(stored: Stored) -> None:
+            if not as_json:
+                out.print(
+                    Text(f"Unaccounted for: {json.dumps(stored.key, ensure_ascii=False)} {stored.etag}")
+                )
+
+        account = audit(
+            deployment,
+            prefix=prefix,
+            grace_seconds=grace,
+            confirmed=confirm,
+            report=report,
+            tell=tell,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(account)))
+    else:
+        _print(account, confirm)
+    if account.unaccounted and not confirm:
+        sys.exit(1)
+
+
+def _print(account: Account, confirmed: bool) -> None:
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    grid = Table(title=f"Uploads of {account.environment}", title_justify="left")
+    grid.add_column("What became of them")
+    grid.add_column("Uploads", justify="right")
+    for title, count in (
+        ("recorded", account.recorded),
+        ("in the dead-letter queue", account.parked),
+        ("on their way", account.in_flight),
+        ("older than records are kept", account.expired),
+        ("not watched (folder markers, other prefixes)", account.not_watched),
+        ("unaccounted for", account.unaccounted),
+        ("all", account.uploaded),
+    ):
+        if count or title in {"recorded", "unaccounted for", "all"}:
+            grid.add_row(title, f"{count:,}")
+    out = console()
+    out.print(grid)
+    if confirmed and account.unaccounted:
+        again = f", {account.already_started:,} were started earlier today" if account.already_started else ""
+        out.print(f"{account.started:,} started{again}.")
+    elif account.unaccounted:
+        out.print("Nothing was changed; with CONFIRM=1 the unaccounted ones are started.")
