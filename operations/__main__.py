@@ -12,7 +12,11 @@ from typing import Any
 import click
 
 # Each verb is a module of this package with a click command named `command`.
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "audit": "Account for every upload: a record, a dead letter, or unaccounted for",
+    "redrive": "Show what is in the dead-letter queue and start its work again",
+    "status": "The last hour at a glance",
+}
 
 
 class Verbs(click.Group):
@@ -37,6 +41,9 @@ class Verbs(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted; run it again to go on.", err=True)
             sys.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            # click's own, --help among them: looking into them would import the SDK.
+            raise
         except Exception as error:
             if (message := _for_people(error)) is None:
                 raise
