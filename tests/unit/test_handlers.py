@@ -70,9 +70,7 @@ class Response(AWSResponse):
     """An answer of Rekognition that needs no network."""
 
     def __init__(self, body: bytes) -> None:
-        super().__init__(
-            "https://rekognition.test", 200, {"content-type": "application/x-amz-json-1.1"}, None
-        )
+        super().__init__("https://rekognition.test", 200, HTTPHeaders(), None)
         self._content = body
 
 
