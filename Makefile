@@ -94,6 +94,22 @@ destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refu
 
 ##@ Operating
 
+.PHONY: status
+status: $(STAMP) ## Show the last hour at a glance (MINUTES=, JSON=1)
+	@$(PY) -m operations status --env "$(ENV)" $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(JSON),--json)
+
+.PHONY: results
+results: $(STAMP) ## Show records, newest first (KEY=, or OUTCOME= and DAY=, LIMIT=); EXPORT=file writes them
+	@$(PY) -m operations results --env "$(ENV)" $(if $(OUTCOME),--outcome "$(OUTCOME)") $(if $(DAY),--day "$(DAY)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(EXPORT),--export "$(EXPORT)") $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
+
+.PHONY: reprocess
+reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=)
+	@$(PY) -m operations reprocess --env "$(ENV)" $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
+
+.PHONY: rollback
+rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version (TO=); CONFIRM=1 does it
+	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json) $(FUNCTION)
+
 .PHONY: redrive
 redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (JSON=1 for programs)
 	@$(PY) -m operations redrive --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)

@@ -15,6 +15,9 @@ import click
 VERBS: dict[str, str] = {
     "audit": "Account for every upload: a record, a dead letter, or unaccounted for",
     "redrive": "Show what is in the dead-letter queue and start its work again",
+    "reprocess": "Analyse one image again, on purpose",
+    "results": "Records by key, or by outcome and day; or all of them into a file",
+    "rollback": "Put a function back to the version before",
     "status": "The last hour at a glance",
 }
 

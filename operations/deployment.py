@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -58,4 +59,8 @@ class Deployment:
 
 def console(*, errors: bool = False) -> Console:
     """Where people read: colours only on a terminal."""
-    return Console(stderr=errors, highlight=False)
+    made = Console(stderr=errors, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        # A program that reads lines wants them whole.
+        made.width = 200
+    return made

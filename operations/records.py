@@ -28,7 +28,11 @@ def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
 
     Attributes of a type this project never writes come as text, so that records of another shape can be read.
     """
-    return {name: _value(typed) for name, typed in item.items()}
+    record = {name: _value(typed) for name, typed in item.items()}
+    # ByOutcomeDay holds the table's keys but not the object's; ImageID is made of key and ETag.
+    if "Key" not in record and "@" in str(record.get("ImageID", "")):
+        record["Key"] = str(record["ImageID"]).rpartition("@")[0]
+    return record
 
 
 def _value(typed: Mapping[str, Any]) -> Any:

@@ -1,0 +1,211 @@
+"""What was found: records by key, or by outcome and day; or all of them into a file."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options, records
+from operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from operations.deployment import Deployment
+    from operations.records import Record
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@click.command
+@click.argument("key", required=False)
+@options.environment
+@click.option("--outcome", type=click.Choice(records.OUTCOMES), help="Only this outcome, of one day.")
+@click.option("--day", help="Day of --outcome in UTC, as 2026-11-24; today without it.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit with --export."
+)
+@click.option("--faces", is_flag=True, help="With the faces' details (one more read a record).")
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this new file; its ending says how: .csv, .jsonl or .parquet.",
+)
+@options.as_json
+def command(
+    key: str | None,
+    env: str,
+    outcome: str | None,
+    day: str | None,
+    limit: int | None,
+    faces: bool,
+    export: Path | None,
+    as_json: bool,
+) -> None:
+    """Show records, newest first: of one KEY, or of an --outcome on a --day.
+
+    Without KEY and --outcome: today's and yesterday's of every outcome, or the whole table with --export.
+    """
+    from operations.deployment import Deployment
+
+    if key and (outcome or day):
+        raise OperationError("A KEY and --outcome or --day are two questions; ask one at a time.")
+    if export:
+        from operations.export import check
+
+        check(export)
+    asked = _day(day)
+    deployment = Deployment.load(env)
+    if export:
+        _export(deployment, export, key, outcome, asked, limit, faces=faces, as_json=as_json)
+        return
+    found = list(_limited(_newest(deployment, key, outcome, asked), limit or 20))
+    if faces:
+        found = [_whole(deployment, record) for record in found]
+    if as_json:
+        options.print_json(found)
+    elif found:
+        _show(found, more=len(found) == (limit or 20))
+    else:
+        where = f"of {key}" if key else f"of {outcome or 'any outcome'} on {asked or 'these two days'}"
+        click.echo(f"There is no record {where} in ENV={env}.", err=True)
+
+
+def _day(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError
+        datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise OperationError(f"'{text}' is not a day; write it as 2026-11-24.") from None
+    return text
+
+
+def _newest(
+    deployment: Deployment, key: str | None, outcome: str | None, day: str | None
+) -> Iterator[list[Record]]:
+    """Pages of records, newest first."""
+    if key:
+        yield from records.by_key(deployment, key)
+    elif outcome:
+        yield from records.by_outcome(deployment, outcome, day or datetime.now(UTC).date().isoformat())
+    else:
+        yield from _merged(deployment, day)
+
+
+def _merged(deployment: Deployment, day: str | None) -> Iterator[list[Record]]:
+    import heapq
+    from datetime import timedelta
+
+    today = datetime.now(UTC).date()
+    days = [day] if day else [today.isoformat(), (today - timedelta(days=1)).isoformat()]
+    for one in days:
+        streams = [
+            (record for page in records.by_outcome(deployment, outcome, one) for record in page)
+            for outcome in records.OUTCOMES
+        ]
+        for record in heapq.merge(*streams, key=lambda found: str(found.get("Timestamp", "")), reverse=True):
+            yield [record]
+
+
+def _limited(pages: Iterator[list[Record]], limit: int | None) -> Iterator[Record]:
+    count = 0
+    for page in pages:
+        for record in page:
+            if count == limit:
+                return
+            yield record
+            count += 1
+            if count == limit:
+                return
+
+
+def _whole(deployment: Deployment, record: Record) -> Record:
+    """The record with what the indexes leave out."""
+    return records.get(deployment, str(record["ImageID"])) or record
+
+
+def _export(
+    deployment: Deployment,
+    path: Path,
+    key: str | None,
+    outcome: str | None,
+    day: str | None,
+    limit: int | None,
+    *,
+    faces: bool,
+    as_json: bool,
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from operations.deployment import console
+    from operations.export import write
+
+    whole = not (key or outcome or day)
+    pages = records.everything(deployment) if whole else _newest(deployment, key, outcome, day)
+    total = _expected(deployment) if whole else None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(errors=True), transient=True, disable=as_json) as progress:
+        task = progress.add_task("Exporting", total=min(total, limit) if total and limit else total)
+
+        def stream() -> Iterator[list[Record]]:
+            left = limit
+            for page in pages:
+                part: Sequence[Record] = page if left is None else page[:left]
+                if faces and not whole:
+                    part = [_whole(deployment, record) for record in part]
+                yield list(part)
+                progress.update(task, advance=len(part))
+                if left is not None:
+                    left -= len(part)
+                    if left <= 0:
+                        return
+
+        summary = write(path, stream())
+    if as_json:
+        options.print_json({"file": str(path), "records": summary.records, "unknown": summary.unknown})
+        return
+    click.echo(f"Wrote {summary.records:,} records to {path}.")
+    if summary.unknown:
+        names = ", ".join(sorted(summary.unknown))
+        click.echo(f"Left out attributes this version does not know: {names}.", err=True)
+
+
+def _expected(deployment: Deployment) -> int | None:
+    """How many records the table holds, as of some hours ago; only a progress bar needs it."""
+    count = deployment.client("dynamodb").describe_table(TableName=deployment.table)["Table"].get("ItemCount")
+    return int(count) if count else None
+
+
+def _show(found: Sequence[Record], *, more: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("Time (UTC)", "Outcome", "Faces", "Size", "Key"):
+        table.add_column(name, justify="right" if name in ("Faces", "Size") else "left", overflow="fold")
+    for record in found:
+        outcome = str(record.get("Outcome") or "")
+        reason = record.get("Reason")
+        table.add_row(
+            str(record.get("Timestamp") or "")[:19].replace("T", " "),
+            f"{outcome} ({reason})" if reason else outcome,
+            _text(record.get("FaceCount")),
+            options.size(record["Size"]) if isinstance(record.get("Size"), int) else "",
+            escape(str(record.get("Key") or record.get("ImageID") or "")),
+        )
+    console().print(table)
+    if more:
+        click.echo(f"Only the newest {len(found)} are shown; --limit shows more.", err=True)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

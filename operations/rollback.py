@@ -1,0 +1,139 @@
+"""The alias the workflow invokes, back to an earlier version of a function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options
+from operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from operations.deployment import Deployment
+
+ALIAS = "live"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a rollback changes: versions of one function, each with its description of when it was made."""
+
+    function: str
+    current: int
+    target: int
+    versions: dict[int, str]
+    revision: str | None
+
+
+@click.command
+@click.argument("function", type=click.Choice(("process_image", "send_notification")))
+@options.environment
+@click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
+@click.option("--confirm", is_flag=True, help="Do it; without, only show it.")
+@options.as_json
+def command(function: str, env: str, version: int | None, confirm: bool, as_json: bool) -> None:
+    """Point the alias `live` of FUNCTION to the version published before the one it is on.
+
+    Executions that run now pick it up with their next invocation. The next `make apply` moves the alias
+    forward again unless functions/ is what it was: revert the change there as well.
+    """
+    from operations.deployment import Deployment
+
+    deployment = Deployment.load(env)
+    step = prepare(deployment, function, version)
+    if confirm:
+        carry_out(deployment, step)
+    if as_json:
+        options.print_json(
+            {
+                "function": step.function,
+                "from": step.current,
+                "to": step.target,
+                "versions": {str(number): made for number, made in step.versions.items()},
+                "done": confirm,
+            }
+        )
+        return
+    _show(step)
+    if confirm:
+        click.echo(f"'{ALIAS}' of {step.function} is on version {step.target} now.")
+        click.echo(
+            f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
+            f" functions/{function} before that."
+        )
+    else:
+        click.echo("Nothing is changed yet; do it with --confirm (make: CONFIRM=1).")
+
+
+def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
+    """Work out what to change.
+
+    Raises OperationError when there is no earlier version, none of that number, or the alias is on it.
+    """
+    name = str(deployment.outputs["function_names"][function])
+    client = deployment.client("lambda")
+    alias = client.get_alias(FunctionName=name, Name=ALIAS)
+    current = int(alias["FunctionVersion"])
+    versions = _versions(client, name)
+    target = version
+    if target is None:
+        target = max((number for number in versions if number < current), default=None)
+    if target is None:
+        raise OperationError(
+            f"Version {current} of {name} is the first one there is; there is nothing to go back to."
+        )
+    if target not in versions:
+        known = ", ".join(map(str, sorted(versions)))
+        raise OperationError(f"{name} has no version {target}; choose one of {known} with --to.")
+    if target == current:
+        raise OperationError(f"'{ALIAS}' of {name} is on version {target} already.")
+    return Step(name, current, target, versions, alias.get("RevisionId"))
+
+
+def carry_out(deployment: Deployment, step: Step) -> None:
+    """Move the alias.
+
+    Raises OperationError when somebody moved it since it was looked at.
+    """
+    client = deployment.client("lambda")
+    expected = {"RevisionId": step.revision} if step.revision else {}
+    try:
+        client.update_alias(
+            FunctionName=step.function,
+            Name=ALIAS,
+            FunctionVersion=str(step.target),
+            RoutingConfig={"AdditionalVersionWeights": {}},
+            **expected,
+        )
+    except client.exceptions.PreconditionFailedException:
+        raise OperationError(
+            f"'{ALIAS}' of {step.function} was changed by somebody else just now; look again, then decide."
+        ) from None
+
+
+def _versions(client: Any, name: str) -> dict[int, str]:
+    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+    return {
+        int(version["Version"]): str(version.get("LastModified", ""))
+        for page in pages
+        for version in page["Versions"]
+        if version["Version"] != "$LATEST"
+    }
+
+
+def _show(step: Step) -> None:
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for name in ("Version", "Published", ""):
+        table.add_column(name)
+    for number, made in sorted(step.versions.items(), reverse=True)[:10]:
+        mark = {step.current: f"'{ALIAS}' is here", step.target: "goes here"}.get(number, "")
+        table.add_row(str(number), made[:19].replace("T", " "), mark)
+    out = console()
+    out.print(f"[bold]{step.function}[/]")
+    out.print(table)
