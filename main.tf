@@ -59,3 +59,27 @@ module "eventing" {
   name              = local.name
   state_machine_arn = module.orchestration.state_machine.arn
 }
+
+module "observability" {
+  source = "./modules/observability"
+
+  account_id             = local.account_id
+  alarms                 = var.alarms
+  alerts_topic_arn       = module.notification.alerts_topic_arn
+  dead_letter_queue_name = module.eventing.dead_letter_queue.name
+  name                   = local.name
+  rule_name              = module.eventing.rule.name
+  runbook_url            = var.runbook_url
+  state_machine_arn      = module.orchestration.state_machine.arn
+  workflow_type          = var.workflow_type
+
+  functions = {
+    process_image     = merge(var.process_image, module.orchestration.functions.process_image)
+    send_notification = merge(var.send_notification, module.orchestration.functions.send_notification)
+  }
+
+  topics = {
+    alerts  = module.notification.alerts_topic_name
+    results = module.notification.results_topic_name
+  }
+}

@@ -1,3 +1,8 @@
+output "alarm_names" {
+  description = "Names of the alarms."
+  value       = module.observability.alarm_names
+}
+
 output "alerts_topic_arn" {
   description = "Topic alarms go to."
   value       = module.notification.alerts_topic_arn
@@ -6,6 +11,11 @@ output "alerts_topic_arn" {
 output "aws_region" {
   description = "Region everything lives in."
   value       = var.aws_region
+}
+
+output "dashboard_url" {
+  description = "Dashboard of the environment in AWS's console."
+  value       = module.observability.dashboard_url
 }
 
 output "dead_letter_queue_arn" {

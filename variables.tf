@@ -1,3 +1,24 @@
+variable "alarms" {
+  type = object({
+    dead_letter_age_minutes = optional(number, 60)
+    dead_letters            = optional(number, 1)
+    delivery_failures       = optional(number, 1)
+    executions_failed       = optional(number, 1)
+    executions_throttled    = optional(number, 10)
+    executions_timed_out    = optional(number, 1)
+    function_errors         = optional(number, 5)
+    function_throttles      = optional(number, 100)
+    latency_p95_seconds     = optional(number, 60)
+    lost_events             = optional(number, 1)
+    no_images_hours         = optional(number, 0)
+    notification_failures   = optional(number, 1)
+    rekognition_throttles   = optional(number, 100)
+  })
+  description = "From what on each alarm goes off; counts are of five minutes; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  default     = {}
+  nullable    = false
+}
+
 variable "alert_subscriptions" {
   type = map(object({
     endpoint = string
@@ -132,6 +153,13 @@ variable "replaced_version_retention_days" {
   type        = number
   description = "Days a replaced or deleted version of a photo is kept."
   default     = 30
+  nullable    = false
+}
+
+variable "runbook_url" {
+  type        = string
+  description = "Where people read docs/operations.md; each alarm's description adds its section."
+  default     = "docs/operations.md"
   nullable    = false
 }
 

@@ -1,0 +1,165 @@
+locals {
+  # Nothing can be said of a service that reports nothing, but for the alarm about silence itself.
+  alarm_defaults = {
+    comparison = "GreaterThanOrEqualToThreshold"
+    hours      = 0
+    missing    = "notBreaching"
+    percentile = null
+    periods    = 1
+    statistic  = "Sum"
+  }
+
+  workflow = { StateMachineArn = var.state_machine_arn }
+
+  function_alarms = merge([
+    for function in values(var.functions) : {
+      "${trimprefix(function.name, "${var.name}-")}-errors" = {
+        dimensions = { FunctionName = function.name }
+        meaning    = "Invocations of ${function.name} end in errors. The workflow tries again, and parks the photo's event when that does not help."
+        metric     = "Errors"
+        namespace  = "AWS/Lambda"
+        section    = "function-errors"
+        threshold  = var.alarms.function_errors
+      }
+      "${trimprefix(function.name, "${var.name}-")}-throttles" = {
+        dimensions = { FunctionName = function.name }
+        meaning    = "For 15 minutes more photos have been arriving than ${function.name} may work on at once. They wait, and are parked when they wait too long."
+        metric     = "Throttles"
+        namespace  = "AWS/Lambda"
+        periods    = 3
+        section    = "function-throttles"
+        threshold  = var.alarms.function_throttles
+      }
+    }
+  ]...)
+
+  topic_alarms = {
+    for key, topic in var.topics : "${key}-not-delivered" => {
+      dimensions = { TopicName = topic }
+      meaning    = "SNS gave up delivering messages of ${topic} to a subscriber."
+      metric     = "NumberOfNotificationsFailed"
+      namespace  = "AWS/SNS"
+      section    = "notifications-not-delivered"
+      threshold  = var.alarms.notification_failures
+    }
+  }
+
+  # By name, which is <name>-<key>. `section` is the heading in docs/operations.md.
+  alarms = {
+    for key, alarm in merge(local.function_alarms, local.topic_alarms, {
+      dead-letters-old = {
+        dimensions = { QueueName = var.dead_letter_queue_name }
+        meaning    = "A parked event has waited for ${var.alarms.dead_letter_age_minutes} minutes or more. After 14 days it is gone."
+        metric     = "ApproximateAgeOfOldestMessage"
+        namespace  = "AWS/SQS"
+        section    = "dead-letters-old"
+        statistic  = "Maximum"
+        threshold  = var.alarms.dead_letter_age_minutes * 60
+      }
+      dead-letters-waiting = {
+        dimensions = { QueueName = var.dead_letter_queue_name }
+        meaning    = "Photos could not be processed; their events wait in the dead-letter queue."
+        metric     = "ApproximateNumberOfMessagesVisible"
+        namespace  = "AWS/SQS"
+        section    = "dead-letters-waiting"
+        statistic  = "Maximum"
+        threshold  = var.alarms.dead_letters
+      }
+      delivery-failed = {
+        dimensions = { RuleName = var.rule_name }
+        meaning    = "EventBridge could not start the workflow and put the uploads' events into the dead-letter queue."
+        metric     = "FailedInvocations"
+        namespace  = "AWS/Events"
+        section    = "delivery-failed"
+        threshold  = var.alarms.delivery_failures
+      }
+      events-lost = {
+        dimensions = { RuleName = var.rule_name }
+        meaning    = "EventBridge could neither start the workflow nor park the uploads' events: those photos stay unanalysed until somebody looks for them."
+        metric     = "InvocationsFailedToBeSentToDlq"
+        namespace  = "AWS/Events"
+        section    = "events-lost"
+        threshold  = var.alarms.lost_events
+      }
+      executions-failed = {
+        dimensions = local.workflow
+        meaning    = "Executions failed after every retry; their events are in the dead-letter queue."
+        metric     = "ExecutionsFailed"
+        namespace  = "AWS/States"
+        section    = "executions-failed"
+        threshold  = var.alarms.executions_failed
+      }
+      executions-slow = {
+        dimensions = local.workflow
+        meaning    = "For 15 minutes one photo in 20 or more has taken ${var.alarms.latency_p95_seconds} s or longer from start to notification."
+        metric     = "ExecutionTime"
+        namespace  = "AWS/States"
+        percentile = "p95"
+        periods    = 3
+        section    = "executions-slow"
+        threshold  = var.alarms.latency_p95_seconds * 1000
+      }
+      # Executions of EXPRESS have no quota of transitions, so for them this one stays silent.
+      executions-throttled = {
+        dimensions = local.workflow
+        meaning    = "For 15 minutes Step Functions has been holding executions back, as the account's state transitions are used up. Nothing is lost; photos wait."
+        metric     = "ExecutionThrottled"
+        namespace  = "AWS/States"
+        periods    = 3
+        section    = "executions-throttled"
+        threshold  = var.workflow_type == "STANDARD" ? var.alarms.executions_throttled : 0
+      }
+      executions-timed-out = {
+        dimensions = local.workflow
+        meaning    = "Executions ran out of time, perhaps before they could record the photo or park its event."
+        metric     = "ExecutionsTimedOut"
+        namespace  = "AWS/States"
+        section    = "executions-timed-out"
+        threshold  = var.alarms.executions_timed_out
+      }
+      no-images = {
+        comparison = "LessThanThreshold"
+        dimensions = local.workflow
+        hours      = var.alarms.no_images_hours
+        meaning    = "No photo has arrived for ${var.alarms.no_images_hours} hours."
+        metric     = "ExecutionsStarted"
+        missing    = "breaching"
+        namespace  = "AWS/States"
+        section    = "no-images"
+        threshold  = var.alarms.no_images_hours > 0 ? 1 : 0
+      }
+      rekognition-throttled = {
+        dimensions = { Operation = "DetectFaces" }
+        meaning    = "For 15 minutes Rekognition has been turning calls away: the account asks for more DetectFaces calls a second than its quota. The quota is shared by everything in this account and region."
+        metric     = "ThrottledCount"
+        namespace  = "AWS/Rekognition"
+        periods    = 3
+        section    = "rekognition-throttled"
+        threshold  = var.alarms.rekognition_throttles
+      }
+    }) : key => merge(local.alarm_defaults, alarm) if alarm.threshold > 0
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarms" {
+  for_each = local.alarms
+
+  alarm_name        = "${var.name}-${each.key}"
+  alarm_description = "${each.value.meaning} Runbook: ${var.runbook_url}#${each.value.section}"
+  alarm_actions     = [var.alerts_topic_arn]
+  ok_actions        = [var.alerts_topic_arn]
+
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.percentile == null ? each.value.statistic : null
+  extended_statistic  = each.value.percentile
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  treat_missing_data  = each.value.missing
+
+  # Longer periods would make one alarm an hour late, shorter ones cannot look back for days.
+  period              = each.value.hours > 0 ? 3600 : 300
+  evaluation_periods  = each.value.hours > 0 ? each.value.hours : each.value.periods
+  datapoints_to_alarm = each.value.hours > 0 ? each.value.hours : each.value.periods
+}

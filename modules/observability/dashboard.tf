@@ -1,0 +1,330 @@
+locals {
+  alarm_arn_prefix = "arn:${data.aws_partition.current.partition}:cloudwatch:${data.aws_region.current.name}:${var.account_id}:alarm:"
+
+  process_image     = var.functions.process_image.name
+  send_notification = var.functions.send_notification.name
+
+  runbook = startswith(var.runbook_url, "https://") ? "[runbook](${var.runbook_url})" : "runbook, ${var.runbook_url}"
+
+  colours = {
+    bad     = "#d62728"
+    good    = "#2ca02c"
+    neutral = "#7f7f7f"
+    main    = "#1f77b4"
+    other   = "#ff7f0e"
+  }
+
+  # Questions from top to bottom, each a row of widgets: `widgets` stand side by side and fill 24 columns.
+  rows = [
+    {
+      height = 6
+      text   = "## Is it working?\nWhat to do about a red alarm stands under its name in the ${local.runbook}."
+      widgets = [
+        {
+          type  = "alarm"
+          width = 12
+          properties = {
+            title  = "Alarms"
+            alarms = [for key in sort(keys(local.alarms)) : "${local.alarm_arn_prefix}${var.name}-${key}"]
+          }
+        },
+        {
+          type  = "metric"
+          width = 4
+          properties = {
+            title                = "Events waiting in the dead-letter queue"
+            view                 = "singleValue"
+            stat                 = "Maximum"
+            period               = 60
+            setPeriodToTimeRange = false
+            metrics              = [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.dead_letter_queue_name, { label = "events", color = local.colours.bad }]]
+          }
+        },
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "Executions: started, succeeded, failed"
+            stat  = "Sum"
+            metrics = [
+              ["AWS/States", "ExecutionsStarted", "StateMachineArn", var.state_machine_arn, { label = "started", color = local.colours.neutral }],
+              ["AWS/States", "ExecutionsSucceeded", "StateMachineArn", var.state_machine_arn, { label = "succeeded", color = local.colours.good }],
+              ["AWS/States", "ExecutionsFailed", "StateMachineArn", var.state_machine_arn, { label = "failed", color = local.colours.bad }],
+            ]
+          }
+        },
+      ]
+    },
+    {
+      height = 6
+      text   = "## How much?"
+      widgets = [
+        {
+          type  = "metric"
+          width = 12
+          properties = {
+            title   = "Images by outcome"
+            stat    = "Sum"
+            stacked = true
+            metrics = [for outcome, colour in {
+              duplicate     = local.colours.neutral
+              face_detected = local.colours.good
+              no_face       = local.colours.main
+              rejected      = local.colours.other
+            } : [local.namespace, "Images", "Outcome", outcome, { label = outcome, color = colour }]]
+          }
+        },
+        {
+          type  = "metric"
+          width = 6
+          properties = {
+            title   = "Faces found"
+            stat    = "Sum"
+            metrics = [[local.namespace, "Faces", { label = "faces", color = local.colours.good }]]
+          }
+        },
+        {
+          type  = "metric"
+          width = 6
+          properties = {
+            title = "Messages: published, delivered"
+            stat  = "Sum"
+            metrics = [
+              ["AWS/SNS", "NumberOfMessagesPublished", "TopicName", var.topics.results, { label = "published", color = local.colours.neutral }],
+              ["AWS/SNS", "NumberOfNotificationsDelivered", "TopicName", var.topics.results, { label = "delivered", color = local.colours.good }],
+            ]
+          }
+        },
+      ]
+    },
+    {
+      height = 6
+      text   = "## How fast?"
+      widgets = [
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "From start to notification"
+            metrics = [for stat, colour in { p50 = local.colours.good, p95 = local.colours.other, p99 = local.colours.bad } :
+              ["AWS/States", "ExecutionTime", "StateMachineArn", var.state_machine_arn, { stat = stat, label = stat, color = colour }]
+            ]
+            yAxis = { left = { label = "ms", min = 0, showUnits = false } }
+            annotations = {
+              horizontal = var.alarms.latency_p95_seconds > 0 ? [{ label = "alarm on p95", value = var.alarms.latency_p95_seconds * 1000 }] : []
+            }
+          }
+        },
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "Analysing one image, p95"
+            stat  = "p95"
+            metrics = [
+              [local.namespace, "AnalysisTime", { label = "ProcessImage's work", color = local.colours.main }],
+              ["AWS/Rekognition", "ResponseTime", "Operation", "DetectFaces", { label = "Rekognition, whole account", color = local.colours.neutral }],
+            ]
+            yAxis = { left = { label = "ms", min = 0, showUnits = false } }
+          }
+        },
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "Functions at work at once"
+            stat  = "Maximum"
+            metrics = [
+              ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", local.process_image, { label = "ProcessImage", color = local.colours.main }],
+              ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", local.send_notification, { label = "SendNotification", color = local.colours.good }],
+            ]
+          }
+        },
+      ]
+    },
+    {
+      height = 6
+      text   = "## What failed?"
+      widgets = [
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "Executions and deliveries"
+            stat  = "Sum"
+            metrics = [
+              ["AWS/States", "ExecutionsFailed", "StateMachineArn", var.state_machine_arn, { label = "executions failed" }],
+              ["AWS/States", "ExecutionsTimedOut", "StateMachineArn", var.state_machine_arn, { label = "executions timed out" }],
+              ["AWS/States", "ExecutionsAborted", "StateMachineArn", var.state_machine_arn, { label = "executions stopped by hand" }],
+              ["AWS/Events", "FailedInvocations", "RuleName", var.rule_name, { label = "EventBridge gave up" }],
+              ["AWS/SNS", "NumberOfNotificationsFailed", "TopicName", var.topics.results, { label = "messages not delivered" }],
+            ]
+          }
+        },
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title = "Functions and throttling"
+            stat  = "Sum"
+            metrics = [
+              ["AWS/Lambda", "Errors", "FunctionName", local.process_image, { label = "ProcessImage errors" }],
+              ["AWS/Lambda", "Errors", "FunctionName", local.send_notification, { label = "SendNotification errors" }],
+              ["AWS/Lambda", "Throttles", "FunctionName", local.process_image, { label = "ProcessImage throttles" }],
+              ["AWS/Lambda", "Throttles", "FunctionName", local.send_notification, { label = "SendNotification throttles" }],
+              ["AWS/Rekognition", "ThrottledCount", "Operation", "DetectFaces", { label = "Rekognition throttles, whole account" }],
+            ]
+          }
+        },
+        {
+          type  = "metric"
+          width = 8
+          properties = {
+            title   = "Rejected images by reason"
+            stat    = "Sum"
+            stacked = true
+            metrics = [for reason in ["empty", "gone", "too_large", "too_small", "unsupported_format"] :
+              [local.namespace, "RejectedImages", "Reason", reason, { label = reason }]
+            ]
+          }
+        },
+      ]
+    },
+    {
+      height = 6
+      text   = ""
+      widgets = [
+        {
+          type  = "log"
+          width = 24
+          properties = {
+            title = "Latest errors of the functions"
+            view  = "table"
+            query = join("\n", [
+              "SOURCE '${var.functions.process_image.log_group_name}' | SOURCE '${var.functions.send_notification.log_group_name}'",
+              "| fields @timestamp, errorType, errorMessage, message, requestId",
+              "| filter level in [\"ERROR\", \"CRITICAL\"]",
+              "| sort @timestamp desc",
+              "| limit 20",
+            ])
+          }
+        },
+      ]
+    },
+    {
+      height  = 6
+      text    = "## What does it cost?\nEstimates at list prices, without free tiers and taxes; S3, DynamoDB, SNS and logs add a few percent. `make cost` estimates a month."
+      widgets = local.cost_widgets
+    },
+  ]
+
+  # What one execution that notifies goes through: its start and four states.
+  transitions = 5
+
+  workflow_cost = {
+    STANDARD = {
+      expression = "FILL(started, 0) * ${local.transitions * var.prices.state_transition}"
+      metrics    = [["AWS/States", "ExecutionsStarted", "StateMachineArn", var.state_machine_arn, { id = "started", visible = false, stat = "Sum" }]]
+    }
+    # Billed by request and by the memory held, in units of 64 MB.
+    EXPRESS = {
+      expression = "FILL(started, 0) * ${var.prices.express_request} + FILL(billed, 0) / 1000 * ${64 / 1024 * var.prices.express_gb_second}"
+      metrics = [
+        ["AWS/States", "ExecutionsStarted", "StateMachineArn", var.state_machine_arn, { id = "started", visible = false, stat = "Sum" }],
+        ["AWS/States", "ExpressExecutionBilledDuration", "StateMachineArn", var.state_machine_arn, { id = "billed", visible = false, stat = "Sum" }],
+      ]
+    }
+  }[var.workflow_type]
+
+  # DetectFaces is paid for when it answers; duplicates and what is refused beforehand do not reach it.
+  cost_sources = concat(
+    [for outcome, id in { face_detected = "faces", no_face = "nofaces" } :
+      [local.namespace, "Images", "Outcome", outcome, { id = id, visible = false, stat = "Sum" }]
+    ],
+    [for id, function in { pi = local.process_image, sn = local.send_notification } :
+      ["AWS/Lambda", "Duration", "FunctionName", function, { id = "${id}duration", visible = false, stat = "Sum" }]
+    ],
+    [for id, function in { pi = local.process_image, sn = local.send_notification } :
+      ["AWS/Lambda", "Invocations", "FunctionName", function, { id = "${id}calls", visible = false, stat = "Sum" }]
+    ],
+    local.workflow_cost.metrics,
+  )
+
+  lambda_cost = join(" + ", [for id, function in { pi = var.functions.process_image, sn = var.functions.send_notification } :
+    "FILL(${id}calls, 0) * ${var.prices.lambda_request} + FILL(${id}duration, 0) / 1000 * ${function.memory_size / 1024 * var.prices.lambda_gb_second[function.architecture]}"
+  ])
+
+  cost_expressions = [
+    [{ id = "rekognitioncost", label = "Rekognition", expression = "(FILL(faces, 0) + FILL(nofaces, 0)) * ${var.prices.detect_faces}", color = local.colours.other }],
+    [{ id = "workflowcost", label = "Step Functions", expression = local.workflow_cost.expression, color = local.colours.main }],
+    [{ id = "lambdacost", label = "Lambda", expression = local.lambda_cost, color = local.colours.good }],
+  ]
+
+  cost_widgets = [
+    {
+      type  = "metric"
+      width = 16
+      properties = {
+        title   = "US dollars an hour"
+        period  = 3600
+        stacked = true
+        metrics = concat(local.cost_expressions, local.cost_sources)
+        yAxis   = { left = { label = "USD", min = 0, showUnits = false } }
+      }
+    },
+    {
+      type  = "metric"
+      width = 8
+      properties = {
+        title                = "US dollars in the time shown"
+        view                 = "singleValue"
+        period               = 3600
+        setPeriodToTimeRange = true
+        metrics              = concat(local.cost_expressions, local.cost_sources)
+      }
+    },
+  ]
+
+  widget_defaults = {
+    period = 300
+    region = data.aws_region.current.name
+    view   = "timeSeries"
+  }
+  defaults_of = {
+    alarm  = []
+    log    = ["region"]
+    metric = ["period", "region", "view"]
+  }
+
+  text_height = 2
+  # Where each row begins: under the texts and widgets of those above it.
+  tops = [for index, row in local.rows : sum(concat([0], [
+    for above in slice(local.rows, 0, index) : above.height + (above.text == "" ? 0 : local.text_height)
+  ]))]
+
+  texts = [for index, row in local.rows : {
+    type       = "text"
+    x          = 0
+    y          = local.tops[index]
+    width      = 24
+    height     = local.text_height
+    properties = { markdown = row.text, background = "transparent" }
+  } if row.text != ""]
+
+  panels = flatten([for index, row in local.rows : [for place, widget in row.widgets : {
+    type   = widget.type
+    x      = sum(concat([0], [for left in slice(row.widgets, 0, place) : left.width]))
+    y      = local.tops[index] + (row.text == "" ? 0 : local.text_height)
+    width  = widget.width
+    height = row.height
+    properties = merge(
+      { for name, value in local.widget_defaults : name => value if contains(local.defaults_of[widget.type], name) },
+      widget.properties,
+    )
+  }]])
+}
+
+resource "aws_cloudwatch_dashboard" "pipeline" {
+  dashboard_name = var.name
+  dashboard_body = jsonencode({ widgets = concat(local.texts, local.panels) })
+}

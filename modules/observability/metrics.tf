@@ -1,0 +1,63 @@
+locals {
+  # Lambda puts the fields a function logs beside "message", at the top of each JSON event:
+  # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
+  log_metrics = {
+    images = {
+      dimensions = { Outcome = "$.outcome" }
+      function   = "process_image"
+      metric     = "Images"
+      pattern    = "{ $.message = \"image processed\" && $.outcome = * }"
+      unit       = "Count"
+      value      = "1"
+    }
+    rejected = {
+      dimensions = { Reason = "$.reason" }
+      function   = "process_image"
+      metric     = "RejectedImages"
+      pattern    = "{ $.message = \"image processed\" && $.outcome = \"rejected\" }"
+      unit       = "Count"
+      value      = "1"
+    }
+    faces = {
+      dimensions = null
+      function   = "process_image"
+      metric     = "Faces"
+      pattern    = "{ $.message = \"image processed\" && $.face_count >= 0 }"
+      unit       = "Count"
+      value      = "$.face_count"
+    }
+    # A duplicate is answered from the record, which says nothing about analysing.
+    analysis_time = {
+      dimensions = null
+      function   = "process_image"
+      metric     = "AnalysisTime"
+      pattern    = "{ $.message = \"image processed\" && $.outcome != \"duplicate\" && $.analysis_ms >= 0 }"
+      unit       = "Milliseconds"
+      value      = "$.analysis_ms"
+    }
+    notifications = {
+      dimensions = { Outcome = "$.outcome" }
+      function   = "send_notification"
+      metric     = "Notifications"
+      pattern    = "{ $.message = \"notification sent\" && $.outcome = * }"
+      unit       = "Count"
+      value      = "1"
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "metrics" {
+  for_each = local.log_metrics
+
+  name           = "${var.name}-${replace(each.key, "_", "-")}"
+  log_group_name = var.functions[each.value.function].log_group_name
+  pattern        = each.value.pattern
+
+  metric_transformation {
+    name       = each.value.metric
+    namespace  = local.namespace
+    value      = each.value.value
+    unit       = each.value.unit
+    dimensions = each.value.dimensions
+  }
+}

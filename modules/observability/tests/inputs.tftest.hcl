@@ -1,0 +1,91 @@
+mock_provider "aws" {
+  source = "../../tests/terraform/mocks"
+}
+
+variables {
+  account_id             = "111122223333"
+  alerts_topic_arn       = "arn:aws:sns:us-east-1:111122223333:photos-dev-alerts"
+  dead_letter_queue_name = "photos-dev-dead-letter"
+  name                   = "photos-dev"
+  rule_name              = "photos-dev-uploads"
+  state_machine_arn      = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline"
+  workflow_type          = "STANDARD"
+
+  functions = {
+    process_image = {
+      architecture   = "arm64"
+      log_group_name = "/aws/lambda/photos-dev-process-image"
+      memory_size    = 512
+      name           = "photos-dev-process-image"
+    }
+    send_notification = {
+      architecture   = "arm64"
+      log_group_name = "/aws/lambda/photos-dev-send-notification"
+      memory_size    = 256
+      name           = "photos-dev-send-notification"
+    }
+  }
+
+  topics = {
+    alerts  = "photos-dev-alerts"
+    results = "photos-dev-results"
+  }
+}
+
+run "accepts_a_week_of_silence" {
+  command = plan
+
+  variables {
+    alarms = { no_images_hours = 168 }
+  }
+}
+
+run "reject_more_than_a_week_of_silence" {
+  command = plan
+
+  variables {
+    alarms = { no_images_hours = 169 }
+  }
+
+  expect_failures = [var.alarms]
+}
+
+run "reject_negative_thresholds" {
+  command = plan
+
+  variables {
+    alarms = { executions_failed = -1 }
+  }
+
+  expect_failures = [var.alarms]
+}
+
+run "reject_parts_of_events" {
+  command = plan
+
+  variables {
+    alarms = { dead_letters = 0.5 }
+  }
+
+  expect_failures = [var.alarms]
+}
+
+run "reject_a_runbook_with_a_section" {
+  command = plan
+
+  variables {
+    runbook_url = "https://git.example.com/photos/docs/operations.md#runbook"
+  }
+
+  expect_failures = [var.runbook_url]
+}
+
+run "reject_unknown_workflow_types" {
+  command = plan
+
+  variables {
+    workflow_type = "FAST"
+  }
+
+  expect_failures = [var.workflow_type]
+}

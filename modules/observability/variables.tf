@@ -1,0 +1,142 @@
+variable "account_id" {
+  type        = string
+  description = "Account the alarms are in."
+  nullable    = false
+}
+
+variable "alarms" {
+  type = object({
+    dead_letter_age_minutes = optional(number, 60)
+    dead_letters            = optional(number, 1)
+    delivery_failures       = optional(number, 1)
+    executions_failed       = optional(number, 1)
+    executions_throttled    = optional(number, 10)
+    executions_timed_out    = optional(number, 1)
+    function_errors         = optional(number, 5)
+    function_throttles      = optional(number, 100)
+    latency_p95_seconds     = optional(number, 60)
+    lost_events             = optional(number, 1)
+    no_images_hours         = optional(number, 0)
+    notification_failures   = optional(number, 1)
+    rekognition_throttles   = optional(number, 100)
+  })
+  description = "From what on each alarm goes off; counts are of five minutes; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for threshold in values(var.alarms) : threshold >= 0])
+    error_message = "alarms must be numbers, 0 or more; 0 leaves an alarm out."
+  }
+
+  validation {
+    condition     = alltrue([for name, threshold in var.alarms : floor(threshold) == threshold if name != "latency_p95_seconds"])
+    error_message = "alarms must be whole numbers, all but latency_p95_seconds."
+  }
+
+  validation {
+    # An alarm looks back over a week at most:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    condition     = var.alarms.no_images_hours <= 168
+    error_message = "alarms.no_images_hours must be 168, a week, at most."
+  }
+}
+
+variable "alerts_topic_arn" {
+  type        = string
+  description = "Topic alarms go to."
+  nullable    = false
+}
+
+variable "dead_letter_queue_name" {
+  type        = string
+  description = "Queue with the events that could not be processed."
+  nullable    = false
+}
+
+variable "functions" {
+  type = object({
+    process_image = object({
+      architecture   = string
+      log_group_name = string
+      memory_size    = number
+      name           = string
+    })
+    send_notification = object({
+      architecture   = string
+      log_group_name = string
+      memory_size    = number
+      name           = string
+    })
+  })
+  description = "The two functions; memory_size in MB."
+  nullable    = false
+}
+
+variable "name" {
+  type        = string
+  description = "Prefix of every resource's name."
+  nullable    = false
+}
+
+variable "prices" {
+  type = object({
+    detect_faces      = optional(number, 0.001)
+    express_gb_second = optional(number, 0.00001667)
+    express_request   = optional(number, 0.000001)
+    lambda_gb_second = optional(map(number), {
+      arm64  = 0.0000133334
+      x86_64 = 0.0000166667
+    })
+    lambda_request   = optional(number, 0.0000002)
+    state_transition = optional(number, 0.000025)
+  })
+  description = "US dollars for one of each, from AWS's price pages for us-east-1, first tier (November 2026), for the dashboard's estimate."
+  default     = {}
+  nullable    = false
+}
+
+variable "rule_name" {
+  type        = string
+  description = "Rule that starts the workflow."
+  nullable    = false
+}
+
+variable "runbook_url" {
+  type        = string
+  description = "Where people read docs/operations.md; each alarm's description adds its section."
+  default     = "docs/operations.md"
+  nullable    = false
+
+  validation {
+    # An alarm's description has 1,024 characters.
+    condition     = can(regex("^[!-~]{1,400}$", var.runbook_url)) && !strcontains(var.runbook_url, "#")
+    error_message = "runbook_url must be the address of the runbook's page, at most 400 ASCII characters without spaces and without '#', like https://git.example.com/photos/docs/operations.md."
+  }
+}
+
+variable "state_machine_arn" {
+  type        = string
+  description = "The workflow."
+  nullable    = false
+}
+
+variable "topics" {
+  type = object({
+    alerts  = string
+    results = string
+  })
+  description = "Names of the topics whose deliveries are watched."
+  nullable    = false
+}
+
+variable "workflow_type" {
+  type        = string
+  description = "STANDARD or EXPRESS, which are billed and throttled differently."
+  nullable    = false
+
+  validation {
+    condition     = contains(["STANDARD", "EXPRESS"], var.workflow_type)
+    error_message = "workflow_type must be STANDARD or EXPRESS."
+  }
+}
