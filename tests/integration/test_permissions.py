@@ -1,0 +1,416 @@
+"""Every grant of every role is taken away once, and something breaks; what is not granted is denied.
+
+The local cloud asks IAM for every call a function makes, so those removals are run. For what Step Functions,
+EventBridge, Lambda, SNS and SQS do with a role themselves it does not ask: there, the calls the deployed
+configuration leads to are worked out from that configuration, not from the policy, and IAM's simulation
+says whether the role may make them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import time
+import uuid
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import hcl2
+import pytest
+
+from tools import permissions
+from tools.permissions import PROOFS, Role, listed
+from tools.terraform import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localcloud.stack import Stack
+
+# What AWS lists for a workflow's logging and tracing.
+# https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+LOG_DELIVERY = (
+    *("CreateLogDelivery", "DeleteLogDelivery", "DescribeLogGroups", "DescribeResourcePolicies"),
+    *("GetLogDelivery", "ListLogDeliveries", "PutResourcePolicy", "UpdateLogDelivery"),
+)
+# https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html
+TRACING = ("GetSamplingRules", "GetSamplingTargets", "PutTelemetryRecords", "PutTraceSegments")
+
+PHOTO = (ROOT / "samples" / "two-portraits.jpg").read_bytes()
+
+# What a function reports when the action is missing. Rekognition has one error for all it cannot read.
+ERRORS = {
+    "dynamodb:GetItem": r"GetItem operation.*dynamodb:GetItem",
+    "dynamodb:PutItem": r"PutItem operation.*dynamodb:PutItem",
+    "kms:Decrypt": r"InvalidS3ObjectException",
+    "rekognition:DetectFaces": r"DetectFaces operation.*rekognition:DetectFaces",
+    "s3:GetObject": r"InvalidS3ObjectException|HeadObject operation",
+    "s3:GetObjectVersion": r"InvalidS3ObjectException|HeadObject operation",
+    "sns:Publish": r"Publish operation.*sns:Publish",
+}
+
+END_TO_END = [
+    (role, action)
+    for role in PROOFS
+    for action in PROOFS[role]
+    if PROOFS[role][action].method == "end to end"
+]
+SIMULATED = [
+    (role, action) for role in PROOFS for action in PROOFS[role] if PROOFS[role][action].method == "simulated"
+]
+
+
+@pytest.fixture(scope="module")
+def roles(stack: Stack) -> dict[str, Role]:
+    return {role.key: role for role in permissions.deployed(stack.client, stack.outputs)}
+
+
+@contextlib.contextmanager
+def without(stack: Stack, role: Role, action: str, resource: str | None = None) -> Iterator[None]:
+    """Take an action (on one resource) from a role; give it back in the end."""
+    iam = stack.client("iam")
+    changed = {
+        name: [part for one in listed(policy["Statement"]) for part in _cut(one, action, resource)]
+        for name, policy in role.policies.items()
+    }
+    assert action in role.grants, f"{role.key} has no {action} to take away"
+    try:
+        for name, statements in changed.items():
+            if statements:
+                policy = {"Version": "2012-10-17", "Statement": statements}
+                iam.put_role_policy(RoleName=role.name, PolicyName=name, PolicyDocument=json.dumps(policy))
+            else:
+                iam.delete_role_policy(RoleName=role.name, PolicyName=name)
+        yield
+    finally:
+        for name, original in role.policies.items():
+            iam.put_role_policy(RoleName=role.name, PolicyName=name, PolicyDocument=json.dumps(original))
+
+
+def _cut(statement: dict[str, Any], action: str, resource: str | None) -> Iterator[dict[str, Any]]:
+    actions, resources = listed(statement["Action"]), listed(statement["Resource"])
+    kept = [one for one in actions if one != action]
+    left = [] if resource is None else [one for one in resources if one != resource]
+    for some, on in ((kept, resources), ([action] if action in actions else [], left)):
+        if some and on:
+            # Without the name, which must be unique in a policy.
+            yield {"Effect": statement["Effect"], "Action": some, "Resource": on}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a function answered: its result, or the error it ended with."""
+
+    result: Any
+    error: str | None
+
+
+def invoke(stack: Stack, function: str, payload: dict[str, Any]) -> Answer:
+    answer = stack.client("lambda").invoke(
+        FunctionName=stack.outputs["function_names"][function], Qualifier="live", Payload=json.dumps(payload)
+    )
+    result = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        return Answer(None, f"{result.get('errorType')}: {result.get('errorMessage')}")
+    return Answer(result, None)
+
+
+def process(stack: Stack, *, version: bool = True) -> Answer:
+    """Upload a photo under a new key and have the function process it (without the workflow's retries)."""
+    # The rule leaves folder markers out, so the workflow does not process it as well.
+    key = f"permissions/{uuid.uuid4().hex}/"
+    stored: dict[str, Any] = {"etag": uuid.uuid4().hex, "size": len(PHOTO)}
+    put = stack.client("s3").put_object(Bucket=stack.bucket, Key=key, Body=PHOTO)
+    if version:
+        stored["version-id"] = put["VersionId"]
+    event = {"detail": {"bucket": {"name": stack.bucket}, "object": {"key": key, **stored}}}
+    return invoke(stack, "process_image", {"event": event, "execution_id": f"test-{uuid.uuid4().hex}"})
+
+
+def use(stack: Stack, role: str, action: str) -> Answer:
+    """Make the function need the action."""
+    if role == "send-notification":
+        result = {
+            "duplicate": False,
+            "image_id": "a@b",
+            "bucket": stack.bucket,
+            "key": "a",
+            "outcome": "no_face",
+        }
+        return invoke(
+            stack, "send_notification", {**result, "face_count": 0, "timestamp": "2026-01-01T00:00:00Z"}
+        )
+    return process(stack, version=action != "s3:GetObject")
+
+
+def test_every_role_and_every_action_has_a_proof(roles: dict[str, Role]) -> None:
+    granted = {(key, action) for key, role in roles.items() for action in role.grants}
+    assert granted == {(key, action) for key, proofs in PROOFS.items() for action in proofs}
+    assert not [action for _, action in granted if "*" in action]
+
+
+def test_these_are_all_the_roles_there_are(stack: Stack, roles: dict[str, Role]) -> None:
+    there = {role["RoleName"] for role in stack.client("iam").list_roles()["Roles"]}
+    assert there == {role.name for role in roles.values()}
+
+
+@pytest.mark.parametrize(("role", "action"), END_TO_END)
+def test_the_function_fails_without(role: str, action: str, stack: Stack, roles: dict[str, Role]) -> None:
+    before = use(stack, role, action)
+    assert before.error is None
+    with without(stack, roles[role], action):
+        during = use(stack, role, action)
+    assert during.error is not None, f"{action} is granted and not needed"
+    assert re.search(ERRORS[action], during.error, re.DOTALL), during.error
+    assert use(stack, role, action).error is None, "the grant was not given back"
+
+
+def calls(stack: Stack) -> dict[str, set[tuple[str, str]]]:
+    """What each role is used for by the services themselves: (action, resource) by role.
+
+    Worked out from the deployed configuration; which actions a feature takes is AWS's documentation, on the
+    page the proof of each action names.
+    """
+    found: dict[str, set[tuple[str, str]]] = {"pipeline": _workflow_calls(stack)}
+    for name in stack.outputs["function_names"].values():
+        settings = stack.client("lambda").get_function_configuration(FunctionName=name)
+        found.setdefault(_key(stack, settings["Role"]), set()).update(_function_calls(stack, settings))
+    events = stack.client("events")
+    for rule in events.list_rules()["Rules"]:
+        for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+            if "RoleArn" in target:
+                start = ("states:StartExecution", target["Arn"])
+                found.setdefault(_key(stack, target["RoleArn"]), set()).add(start)
+    return found
+
+
+def _key(stack: Stack, role_arn: str) -> str:
+    return role_arn.rsplit("/", 1)[1].removeprefix(f"{permissions.stack_name(stack.outputs)}-")
+
+
+def _function_calls(stack: Stack, settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    region, account = settings["FunctionArn"].split(":")[3:5]
+    stream = f"arn:aws:logs:{region}:{account}:log-group:{settings['LoggingConfig']['LogGroup']}:log-stream:1"
+    yield "logs:CreateLogStream", stream
+    yield "logs:PutLogEvents", stream
+    if settings["TracingConfig"]["Mode"] == "Active":
+        yield "xray:PutTelemetryRecords", "*"
+        yield "xray:PutTraceSegments", "*"
+    if "RESULTS_TABLE" in settings["Environment"]["Variables"]:
+        # ProcessImage asks S3 whether a photo it may not read is gone; S3 tells only who may list.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        yield "s3:ListBucket", f"arn:aws:s3:::{stack.bucket}"
+    if topic := settings["Environment"]["Variables"].get("RESULTS_TOPIC_ARN"):
+        attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+        yield from _encrypting(attributes["KmsMasterKeyId"])
+
+
+def _workflow_calls(stack: Stack) -> set[tuple[str, str]]:
+    workflow = stack.client("stepfunctions").describe_state_machine(
+        stateMachineArn=stack.outputs["state_machine_arn"]
+    )
+    found: set[tuple[str, str]] = set()
+    for state in json.loads(workflow["definition"])["States"].values():
+        integration = state.get("Resource", "").rpartition(":::")[2]
+        if integration == "lambda:invoke":
+            found.add(("lambda:InvokeFunction", state["Arguments"]["FunctionName"]))
+        elif integration == "sqs:sendMessage":
+            queue = stack.client("sqs").get_queue_attributes(
+                QueueUrl=state["Arguments"]["QueueUrl"], AttributeNames=["QueueArn", "KmsMasterKeyId"]
+            )["Attributes"]
+            found |= {("sqs:SendMessage", queue["QueueArn"]), *_encrypting(queue["KmsMasterKeyId"])}
+        else:
+            assert not integration, f"what {integration} needs is not known here"
+    if workflow["loggingConfiguration"]["level"] != "OFF":
+        found |= {(f"logs:{action}", "*") for action in LOG_DELIVERY}
+    if _traced():
+        found |= {(f"xray:{action}", "*") for action in TRACING}
+    return found
+
+
+def _encrypting(key_arn: str) -> Iterator[tuple[str, str]]:
+    yield "kms:Decrypt", key_arn
+    yield "kms:GenerateDataKey", key_arn
+
+
+def _traced() -> bool:
+    # MiniStack does not give a state machine's tracing back, so Terraform's configuration is asked.
+    module = (ROOT / "modules" / "orchestration" / "main.tf").read_text("utf-8")
+    machines = [one for one in hcl2.loads(module)["resource"] if '"aws_sfn_state_machine"' in one]
+    [tracing] = machines[0]['"aws_sfn_state_machine"']['"pipeline"']["tracing_configuration"]
+    return tracing["enabled"] is True
+
+
+@pytest.fixture(scope="module")
+def used(stack: Stack) -> dict[str, set[tuple[str, str]]]:
+    return calls(stack)
+
+
+def allowed(stack: Stack, role: Role, action: str, resource: str) -> bool:
+    [answer] = stack.client("iam").simulate_principal_policy(
+        PolicySourceArn=role.arn, ActionNames=[action], ResourceArns=[resource]
+    )["EvaluationResults"]
+    return bool(answer["EvalDecision"] == "allowed")
+
+
+def test_what_the_services_do_with_the_roles_is_allowed(
+    stack: Stack, roles: dict[str, Role], used: dict[str, set[tuple[str, str]]]
+) -> None:
+    refused = [
+        (key, action, resource)
+        for key, needed in used.items()
+        for action, resource in sorted(needed)
+        if not allowed(stack, roles[key], action, resource)
+    ]
+    assert refused == []
+
+
+@pytest.mark.parametrize(("role", "action"), SIMULATED)
+def test_a_service_is_refused_without(
+    role: str, action: str, stack: Stack, roles: dict[str, Role], used: dict[str, set[tuple[str, str]]]
+) -> None:
+    needed = [resource for one, resource in used[role] if one == action]
+    assert needed, f"{action} is granted, and nothing that is deployed leads to it"
+    for granted in roles[role].grants[action]:
+        with without(stack, roles[role], action, granted):
+            refused = [resource for resource in needed if not allowed(stack, roles[role], action, resource)]
+        assert refused, f"{action} on {granted} is granted and not needed"
+    assert all(allowed(stack, roles[role], action, resource) for resource in needed)
+
+
+def test_an_upload_is_parked_when_the_function_lost_a_grant(stack: Stack, roles: dict[str, Role]) -> None:
+    key = f"permissions/{uuid.uuid4().hex}.jpg"
+    with without(stack, roles["process-image"], "dynamodb:PutItem"):
+        image_id = stack.upload(key, PHOTO)
+        deadline = time.monotonic() + 45
+        letters: list[dict[str, Any]] = []
+        while not letters and time.monotonic() < deadline:
+            time.sleep(0.2)
+            letters = [
+                one
+                for one in stack.dead_letters()
+                if json.loads(one["Body"])["detail"]["object"]["key"] == key
+            ]
+    [letter] = letters
+    assert "dynamodb:PutItem" in letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert stack.record(image_id) is None
+    _delete(stack, letter["MessageId"])
+
+
+def _delete(stack: Stack, message_id: str) -> None:
+    sqs, url = stack.client("sqs"), stack.outputs["dead_letter_queue_url"]
+    for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=1).get(
+        "Messages", []
+    ):
+        if message["MessageId"] == message_id:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
+# Actions close to what the functions do, none of which they are granted.
+PROBE = """
+import boto3
+from botocore.exceptions import ClientError
+
+def attempt(call):
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return "done"
+
+def handler(event, context):
+    table, bucket, topic, key = event["table"], event["bucket"], event["topic"], {"ImageID": {"S": "nobody"}}
+    dynamodb, s3, sns = boto3.client("dynamodb"), boto3.client("s3"), boto3.client("sns")
+    return {
+        "dynamodb:GetItem": attempt(lambda: dynamodb.get_item(TableName=table, Key=key)),
+        "dynamodb:DeleteItem": attempt(lambda: dynamodb.delete_item(TableName=table, Key=key)),
+        "dynamodb:Scan": attempt(lambda: dynamodb.scan(TableName=table)),
+        "dynamodb:Query": attempt(lambda: dynamodb.query(
+            TableName=table, IndexName="ByKey", KeyConditionExpression="#k = :k",
+            ExpressionAttributeNames={"#k": "Key"}, ExpressionAttributeValues={":k": {"S": "a"}})),
+        "s3:PutObject": attempt(lambda: s3.put_object(Bucket=bucket, Key="a", Body=b"")),
+        "s3:DeleteObject": attempt(lambda: s3.delete_object(Bucket=bucket, Key="a")),
+        "s3:ListAllMyBuckets": attempt(s3.list_buckets),
+        "sns:Publish": attempt(lambda: sns.publish(TopicArn=topic, Message="a")),
+        "sqs:ListQueues": attempt(boto3.client("sqs").list_queues),
+        "iam:ListRoles": attempt(boto3.client("iam").list_roles),
+    }
+"""
+
+
+def test_what_is_not_granted_is_denied(stack: Stack, roles: dict[str, Role]) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("probe.py", PROBE)
+    functions, name = stack.client("lambda"), f"probe-{uuid.uuid4().hex}"
+    functions.create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Role=roles["process-image"].arn,
+        Handler="probe.handler",
+        Code={"ZipFile": archive.getvalue()},
+        Timeout=30,
+    )
+    try:
+        payload = {
+            "table": stack.outputs["results_table_name"],
+            "bucket": stack.bucket,
+            "topic": stack.outputs["results_topic_arn"],
+        }
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(payload))
+        attempts = json.loads(answer["Payload"].read())
+    finally:
+        functions.delete_function(FunctionName=name)
+    assert attempts.pop("dynamodb:GetItem") == "done"
+    granted_too_much = {
+        action: code
+        for action, code in attempts.items()
+        if "AccessDenied" not in code and "AuthorizationError" not in code
+    }
+    assert granted_too_much == {}
+
+
+def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
+    stars = {
+        key: sorted({action.partition(":")[0] for action, on in role.grants.items() if "*" in on})
+        for key, role in roles.items()
+    }
+    assert stars == {
+        "process-image": ["rekognition", "xray"],
+        "send-notification": ["xray"],
+        "pipeline": ["logs", "xray"],
+        "rule": [],
+    }
+    # Beside a star stands nothing narrower, which would hide that the star is not needed.
+    assert not [
+        action for role in roles.values() for action, on in role.grants.items() if "*" in on and len(on) > 1
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "service", "conditions"),
+    [
+        ("process-image", "lambda.amazonaws.com", {"aws:SourceAccount"}),
+        ("send-notification", "lambda.amazonaws.com", {"aws:SourceAccount"}),
+        ("pipeline", "states.amazonaws.com", {"aws:SourceAccount", "aws:SourceArn"}),
+        ("rule", "events.amazonaws.com", {"aws:SourceAccount", "aws:SourceArn"}),
+    ],
+)
+def test_only_this_accounts_service_may_take_the_role(
+    role: str, service: str, conditions: set[str], roles: dict[str, Role]
+) -> None:
+    [statement] = listed(roles[role].trust["Statement"])
+    assert statement["Principal"] == {"Service": service}
+    assert listed(statement["Action"]) == ["sts:AssumeRole"]
+    assert {key for test in statement["Condition"].values() for key in test} == conditions
+    account = roles[role].arn.split(":")[4]
+    assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == account
+
+
+def test_the_documents_table_is_what_is_deployed(stack: Stack, roles: dict[str, Role]) -> None:
+    document = permissions.DOCUMENT.read_text("utf-8")
+    expected = permissions.written(document, permissions.table(list(roles.values()), stack.outputs))
+    assert document == expected, "docs/security.md is out of date; run 'make permissions'"
