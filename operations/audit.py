@@ -44,17 +44,10 @@ class Stored:
         return f"{self.key}@{self.etag}"
 
     def event(self) -> dict[str, Any]:
-        """The event S3 would have sent for it, but for the sequencer, which listings do not show."""
-        stored = {"key": self.key, "etag": self.etag, "size": self.size}
-        if self.version_id:
-            stored["version-id"] = self.version_id
-        return {
-            "version": "0",
-            "source": "aws.s3",
-            "detail-type": "Object Created",
-            "time": self.modified.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "detail": {"version": "0", "bucket": {"name": self.bucket}, "object": stored},
-        }
+        """What starts the workflow for it."""
+        from operations import executions
+
+        return executions.event(self.bucket, self.key, self.etag, self.size, self.version_id)
 
 
 @dataclass

@@ -1,0 +1,288 @@
+"""The deployed state machine's own file, its tasks answered by Step Functions' mock configuration.
+
+MiniStack looks a mocked error up once and raises it at every attempt, so the number of attempts is the number
+the matching retrier allows. Waits are switched off; what they are is read from the definition.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from localcloud import LocalCloud
+from localcloud.cloud import REGION, REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFINITION = REPOSITORY / "modules" / "orchestration" / "pipeline.asl.json"
+NAME = "pipeline"
+IMAGE = {
+    "duplicate": False,
+    "image_id": "photos/anna.jpg@e1",
+    "outcome": "no_face",
+    "face_count": 0,
+}
+EVENT = {
+    "detail-type": "Object Created",
+    "source": "aws.s3",
+    "detail": {"bucket": {"name": "uploads"}, "object": {"key": "photos/anna.jpg", "etag": "e1", "size": 1}},
+}
+# What each error name is worth, counted in attempts: one more than the retrier that knows it allows.
+ATTEMPTS = {
+    "InvalidEventError": 1,
+    "ConfigurationError": 1,
+    "Lambda.AWSLambdaException": 1,
+    "Lambda.ResourceNotFoundException": 1,
+    "Runtime.ImportModuleError": 1,
+    "Runtime.HandlerNotFound": 1,
+    "ThrottlingException": 7,
+    "ThrottledException": 7,
+    "ProvisionedThroughputExceededException": 7,
+    "RequestLimitExceeded": 7,
+    "Lambda.TooManyRequestsException": 7,
+    "Lambda.ClientExecutionTimeoutException": 7,
+    "Lambda.ServiceException": 7,
+    "Lambda.SdkClientException": 7,
+    "States.Timeout": 2,
+    "Lambda.Unknown": 2,
+    "Sandbox.Timedout": 2,
+    "Runtime.ExitError": 2,
+    "AccessDeniedException": 4,
+    "InternalServerError": 4,
+    "ClientError": 4,
+}
+TASKS = ("ProcessImage", "SendNotification")
+
+
+def _cases() -> dict[str, dict[str, str]]:
+    cases = {
+        "Told": {"ProcessImage": "Image", "SendNotification": "Sent"},
+        "Duplicate": {"ProcessImage": "DuplicateImage", "SendNotification": "Sent"},
+        "NotParked": {"ProcessImage": "Fails-InvalidEventError", "Park": "Fails-QueueRefuses"},
+    }
+    for error in ATTEMPTS:
+        cases[f"ProcessImage-{error}"] = {"ProcessImage": f"Fails-{error}"}
+        cases[f"SendNotification-{error}"] = {"ProcessImage": "Image", "SendNotification": f"Fails-{error}"}
+    return cases
+
+
+def _mock_configuration() -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        "Image": {"0": {"Return": {"StatusCode": 200, "Payload": IMAGE}}},
+        "DuplicateImage": {"0": {"Return": {"StatusCode": 200, "Payload": {**IMAGE, "duplicate": True}}}},
+        "Sent": {"0": {"Return": {"StatusCode": 200, "Payload": {"message_id": "m1"}}}},
+    }
+    for error in (*ATTEMPTS, "QueueRefuses"):
+        responses[f"Fails-{error}"] = {"0": {"Throw": {"Error": error, "Cause": f"the cause of {error}"}}}
+    return {"StateMachines": {NAME: {"TestCases": _cases()}}, "MockedResponses": responses}
+
+
+class Workflow:
+    """The state machine on a local cloud of its own, with a real dead-letter queue."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        session: Any = boto3.Session("test", "test", region_name=REGION)
+        where = {"endpoint_url": cloud.endpoint_url, "verify": str(cloud.ca_bundle)}
+        self._states: Any = session.client("stepfunctions", **where)
+        self._sqs: Any = session.client("sqs", **where)
+        self.queue = self._sqs.create_queue(QueueName="dead-letter")["QueueUrl"]
+        definition = DEFINITION.read_text("utf-8")
+        for placeholder, value in {
+            "dead_letter_queue_url": self.queue,
+            "partition": "aws",
+            "process_image_arn": f"arn:aws:lambda:{REGION}:000000000000:function:process-image:live",
+            "send_notification_arn": f"arn:aws:lambda:{REGION}:000000000000:function:send-notification:live",
+        }.items():
+            definition = definition.replace(f"${{{placeholder}}}", value)
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "states.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+        role = session.client("iam", **where).create_role(
+            RoleName=NAME,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )["Role"]["Arn"]
+        self.arn = self._states.create_state_machine(name=NAME, definition=definition, roleArn=role)[
+            "stateMachineArn"
+        ]
+
+    def start(self, case: str, given: Any = EVENT) -> str:
+        answer = self._states.start_execution(stateMachineArn=f"{self.arn}#{case}", input=json.dumps(given))
+        return str(answer["executionArn"])
+
+    def finished(self, execution: str, timeout: float = 20.0) -> dict[str, Any]:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            answer: dict[str, Any] = self._states.describe_execution(executionArn=execution)
+            if answer["status"] != "RUNNING":
+                return answer
+            time.sleep(0.02)
+        raise AssertionError(f"{execution} still runs after {timeout} s")
+
+    def attempts(self, execution: str, state: str) -> int:
+        """How often a task was tried."""
+        count, current = 0, ""
+        pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        for event in (event for page in pages for event in page["events"]):
+            current = event.get("stateEnteredEventDetails", {}).get("name", current)
+            if event["type"] == "TaskScheduled" and current == state:
+                count += 1
+        return count
+
+    def entered(self, execution: str) -> list[str]:
+        """The states an execution went through."""
+        pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
+        return [
+            event["stateEnteredEventDetails"]["name"]
+            for page in pages
+            for event in page["events"]
+            if "stateEnteredEventDetails" in event
+        ]
+
+    def parked(self) -> list[dict[str, Any]]:
+        """The messages of the dead-letter queue, taken out of it."""
+        found: list[dict[str, Any]] = []
+        while messages := self._sqs.receive_message(
+            QueueUrl=self.queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for message in messages:
+                self._sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            found += messages
+        return found
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workflow]:
+    folder = tmp_path_factory.mktemp("workflow")
+    mocks = folder / "mocks.json"
+    mocks.write_text(json.dumps(_mock_configuration()), "utf-8")
+    settings = {"SFN_MOCK_CONFIG": str(mocks), "SFN_WAIT_SCALE": "0"}
+    with LocalCloud.start(folder / "localcloud", extra_environment=settings) as cloud:
+        yield Workflow(cloud)
+
+
+@pytest.fixture(autouse=True)
+def empty_queue(workflow: Workflow) -> None:
+    workflow.parked()
+
+
+def attributes(message: dict[str, Any]) -> dict[str, str]:
+    return {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+
+
+def test_an_image_is_recorded_then_told(workflow: Workflow) -> None:
+    execution = workflow.start("Told")
+    answer = workflow.finished(execution)
+    assert answer["status"] == "SUCCEEDED"
+    assert json.loads(answer["output"]) == {"message_id": "m1"}
+    assert workflow.entered(execution) == [
+        "SkipFolderMarker",
+        "ProcessImage",
+        "IsDuplicate",
+        "SendNotification",
+    ]
+
+
+def test_a_duplicate_is_not_told(workflow: Workflow) -> None:
+    execution = workflow.start("Duplicate")
+    assert workflow.finished(execution)["status"] == "SUCCEEDED"
+    assert workflow.entered(execution)[-1] == "Duplicate"
+    assert workflow.parked() == []
+
+
+def test_an_image_to_be_recorded_only_is_not_told(workflow: Workflow) -> None:
+    execution = workflow.start("Told", {**EVENT, "notify": False})
+    assert workflow.finished(execution)["status"] == "SUCCEEDED"
+    assert workflow.entered(execution)[-1] == "RecordedOnly"
+
+
+def test_a_folder_marker_is_not_processed(workflow: Workflow) -> None:
+    marker = {"detail": {"bucket": {"name": "uploads"}, "object": {"key": "photos/", "etag": "e1"}}}
+    execution = workflow.start("Told", marker)
+    assert workflow.finished(execution)["status"] == "SUCCEEDED"
+    assert workflow.entered(execution) == ["SkipFolderMarker", "FolderMarker"]
+
+
+@pytest.mark.parametrize("error", ATTEMPTS)
+@pytest.mark.parametrize("task", TASKS)
+def test_an_error_is_tried_as_often_as_it_deserves_then_parked(
+    workflow: Workflow, task: str, error: str
+) -> None:
+    execution = workflow.start(f"{task}-{error}")
+    answer = workflow.finished(execution)
+    assert workflow.attempts(execution, task) == ATTEMPTS[error]
+    assert (answer["status"], answer["error"]) == ("FAILED", error)
+    assert workflow.entered(execution)[-2:] == ["Park", "Parked"]
+    (message,) = workflow.parked()
+    assert json.loads(message["Body"]) == EVENT
+    assert attributes(message) == {
+        "ERROR_CODE": error,
+        "ERROR_MESSAGE": f"the cause of {error}",
+        "EXECUTION_ID": execution,
+        "REDRIVEN_FROM": json.dumps([execution], separators=(",", ":")),
+    }
+
+
+def test_the_chain_of_executions_grows_and_stays_out_of_the_body(workflow: Workflow) -> None:
+    for chain in (["first"], ["first", "second"]):
+        execution = workflow.start(
+            "ProcessImage-InvalidEventError", {**EVENT, "notify": False, "redriven_from": chain}
+        )
+        workflow.finished(execution)
+        (message,) = workflow.parked()
+        assert json.loads(message["Body"]) == {**EVENT, "notify": False}
+        assert json.loads(attributes(message)["REDRIVEN_FROM"]) == [*chain, execution]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"detail": {}}, {"detail": "text"}, {"detail": {"object": {"key": 7}}}, {"detail": {"object": []}}],
+    ids=json.dumps,
+)
+def test_an_input_that_is_no_event_is_parked_too(workflow: Workflow, given: object) -> None:
+    execution = workflow.start("ProcessImage-InvalidEventError", given)
+    assert workflow.finished(execution)["status"] == "FAILED"
+    (message,) = workflow.parked()
+    assert json.loads(message["Body"]) == given
+
+
+def test_an_event_that_cannot_be_parked_is_tried_patiently_and_says_so(workflow: Workflow) -> None:
+    execution = workflow.start("NotParked")
+    answer = workflow.finished(execution)
+    assert workflow.attempts(execution, "Park") == 7
+    assert (answer["status"], answer["error"]) == ("FAILED", "NotParked")
+    assert "QueueRefuses" in answer["cause"]
+    assert "InvalidEventError" in answer["cause"]
+    assert json.loads(answer["input"]) == EVENT
+
+
+def test_every_error_a_retrier_names_is_tried_here() -> None:
+    states = json.loads(DEFINITION.read_text("utf-8"))["States"]
+    for task in TASKS:
+        named = {error for retrier in states[task]["Retry"] for error in retrier["ErrorEquals"]}
+        assert named - {"States.ALL"} <= ATTEMPTS.keys()
+
+
+def test_waits_are_spread_out_and_bounded() -> None:
+    states = json.loads(DEFINITION.read_text("utf-8"))["States"]
+    for name in (*TASKS, "Park"):
+        for retrier in states[name]["Retry"]:
+            if retrier["MaxAttempts"] == 0:
+                continue
+            assert retrier["JitterStrategy"] == "FULL"
+            assert retrier["BackoffRate"] == 2
+            # An EXPRESS execution lives five minutes at most.
+            longest = [
+                min(
+                    retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
+                    retrier.get("MaxDelaySeconds", 60),
+                )
+                for attempt in range(retrier["MaxAttempts"])
+            ]
+            assert sum(longest) <= 120
