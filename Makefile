@@ -106,6 +106,10 @@ results: $(STAMP) ## Show records, newest first (KEY=, or OUTCOME= and DAY=, LIM
 reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=)
 	@$(PY) -m operations reprocess --env "$(ENV)" $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
 
+.PHONY: cost
+cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGES=, PHOTO_MB=, JSON=1)
+	@$(PY) -m operations cost --env "$(ENV)" $(if $(IMAGES),--images "$(IMAGES)") $(if $(PHOTO_MB),--photo-mb "$(PHOTO_MB)") $(if $(JSON),--json)
+
 .PHONY: rollback
 rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version (TO=); CONFIRM=1 does it
 	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json) $(FUNCTION)

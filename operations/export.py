@@ -9,14 +9,13 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from operations.errors import OperationError
 from operations.records import ATTRIBUTES, INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from operations.records import Record
 
@@ -35,14 +34,6 @@ class Summary:
 
     records: int = 0
     unknown: set[str] = field(default_factory=set)
-
-
-class _Writer(Protocol):
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def add(self, page: list[Record]) -> None: ...
 
 
 def check(path: Path) -> None:

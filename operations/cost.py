@@ -1,0 +1,289 @@
+"""What a month costs, from the environment's own settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tools.environments import Environment
+
+PRICES = Path(__file__).with_name("prices.json")
+MEASURED_DAYS = 14
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that is paid for: `quantity` units a month, `dollars` for all of them."""
+
+    group: str
+    service: str
+    what: str
+    quantity: float
+    unit: str
+    dollars: float
+    page: str
+    url: str
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """prices.json."""
+
+    as_of: str
+    region: str
+    note: str
+    prices: Mapping[str, Mapping[str, Any]]
+    assumptions: Mapping[str, float]
+
+    @classmethod
+    def load(cls) -> PriceList:
+        content = json.loads(PRICES.read_text("utf-8"))
+        return cls(
+            content["as_of"],
+            content["region"],
+            content["note"],
+            content["prices"],
+            {name: one["value"] for name, one in content["assumptions"].items()},
+        )
+
+    def line(self, group: str, service: str, what: str, name: str, quantity: float) -> Line:
+        price = self.prices[name]
+        dollars = tiered(price["tiers"], quantity)
+        return Line(group, service, what, quantity, price["unit"], dollars, price["page"], price["url"])
+
+
+def tiered(tiers: list[tuple[float | None, float]], quantity: float) -> float:
+    """Dollars for `quantity`, each tier `(up to, price a unit)`, the last one up to None."""
+    total, below = 0.0, 0.0
+    for limit, price in tiers:
+        part = min(quantity, math.inf if limit is None else limit) - below
+        if part <= 0:
+            break
+        total += part * price
+        below += part
+    return total
+
+
+@click.command
+@options.environment
+@click.option("--images", type=click.IntRange(1), default=100_000, show_default=True, help="Uploads a month.")
+@click.option(
+    "--photo-mb", type=click.FloatRange(0), default=2.0, show_default=True, help="Average size of a photo."
+)
+@options.as_json
+def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
+    """Estimate a month's bill for so many images, a line for each price on AWS's pages.
+
+    Settings come from the environment's tfvars; durations from CloudWatch's last 14 days where it is
+    deployed, else from the assumptions in operations/prices.json. Photos and records are counted for one
+    month's uploads.
+    """
+    from tools.environments import Environment
+
+    environment = Environment.load(env)
+    prices = PriceList.load()
+    measured, note = measure(environment)
+    lines = list(estimate(environment.settings, images, photo_mb, prices, measured))
+    total = sum(line.dollars for line in lines)
+    region = str(environment.settings.get("aws_region", ""))
+    notes = [note, f"Prices of {prices.region} as of {prices.as_of}, before free tiers, discounts and tax."]
+    if region != prices.region:
+        notes.append(f"ENV={env} is in {region}, where prices differ somewhat.")
+    if as_json:
+        options.print_json(
+            {
+                "environment": env,
+                "images": images,
+                "workflow_type": environment.settings.get("workflow_type", "STANDARD"),
+                "measured": measured,
+                "prices_as_of": prices.as_of,
+                "total": round(total, 2),
+                "lines": [vars(line) for line in lines],
+                "notes": notes,
+            }
+        )
+    else:
+        _show(environment, images, lines, notes)
+
+
+def estimate(
+    settings: Mapping[str, Any],
+    images: int,
+    photo_mb: float,
+    prices: PriceList,
+    measured: Mapping[str, float],
+) -> Iterator[Line]:
+    """The lines of a month with `images` uploads, every one new and told to the subscribers.
+
+    `settings` as in an environment's tfvars; `measured` overrides assumptions of prices.json.
+    """
+    known = {**prices.assumptions, **measured}
+    process = {"architecture": "arm64", "memory_size": 512, **(settings.get("process_image") or {})}
+    notify = {"architecture": "arm64", "memory_size": 256, **(settings.get("send_notification") or {})}
+    line = prices.line
+
+    yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
+    if settings.get("workflow_type", "STANDARD") == "STANDARD":
+        transitions = images * known["standard_transitions"]
+        yield line("each image", "Step Functions", "STANDARD", "states_transition", transitions)
+    else:
+        memory = images * known["workflow_seconds"] * known["workflow_gb"]
+        yield line("each image", "Step Functions", "EXPRESS", "states_express_request", images)
+        yield line("each image", "Step Functions", "EXPRESS, 64 MB", "states_express_gb_second", memory)
+    yield line("each image", "Lambda", "both functions", "lambda_request", 2 * images)
+    for name, function in (("process_image", process), ("send_notification", notify)):
+        memory = images * known[f"{name}_seconds"] * float(function["memory_size"]) / 1024
+        price = f"lambda_gb_second_{function['architecture']}"
+        yield line("each image", "Lambda", f"{name}, {function['memory_size']} MB", price, memory)
+
+    plain = set(settings.get("face_attributes") or ["DEFAULT"]) == {"DEFAULT"}
+    face = known["face_kb_default" if plain else "face_kb_all"]
+    record = known["record_kb"] + known["faces"] * face
+    # The record, rounded up to whole KB, and a row of under 1 KB in each of the two indexes.
+    writes = math.ceil(record) + 2
+    yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
+    yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images)
+    yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
+    yield line("each image", "SNS", "results topic", "sns_publish", images)
+    yield from _deliveries(settings, images, prices)
+    yield line("each image", "S3", "upload", "s3_put", images)
+    yield line("each image", "S3", "read by Rekognition", "s3_get", images)
+    yield line("each image", "KMS", "", "kms_request", images * known["kms_requests"])
+    yield line("each image", "CloudWatch", "logs", "logs_gb", images * known["log_kb"] / 1024**2)
+    yield line("each image", "X-Ray", "", "xray_trace", images * known["traces"])
+
+    yield line("a month", "S3", "this month's photos", "s3_gb_month", images * photo_mb / 1024)
+    stored = images * (record + 2 * known["record_kb"]) / 1024**2
+    yield line("a month", "DynamoDB", "this month's records, backed up", "dynamodb_gb_month", stored)
+    if not settings.get("kms_key_arn"):
+        yield line("a month", "KMS", "the stack's key", "kms_key", 1)
+    yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"])
+    yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
+
+
+def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:
+    """What subscribers get at most: every image, whatever outcomes they chose. SQS and Lambda are free."""
+    names = {
+        "email": "sns_email",
+        "email-json": "sns_email",
+        "http": "sns_https",
+        "https": "sns_https",
+        "sms": "sns_sms",
+    }
+    for name, subscription in sorted((settings.get("subscriptions") or {}).items()):
+        price = names.get(str(subscription["protocol"]))
+        if price:
+            # A text with a character outside the GSM alphabet takes two parts at most.
+            parts = 2 if price == "sns_sms" else 1
+            what = f"{subscription['protocol']} to {name}, at most"
+            yield prices.line("each image", "SNS", what, price, images * parts)
+
+
+def measure(environment: Environment) -> tuple[dict[str, float], str]:
+    """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from tools.environments import DeployError
+
+    settings = environment.settings
+    stack = f"{settings.get('name', 'photo-analysis')}-{settings.get('environment', environment.name)}"
+    try:
+        account = environment.account()
+        region = str(settings.get("aws_region", environment.state_region))
+        wanted = {
+            "process_image_seconds": ("AWS/Lambda", "Duration", "FunctionName", f"{stack}-process-image"),
+            "send_notification_seconds": (
+                *("AWS/Lambda", "Duration", "FunctionName"),
+                f"{stack}-send-notification",
+            ),
+            "workflow_seconds": (
+                *("AWS/States", "ExecutionTime", "StateMachineArn"),
+                f"arn:{_partition(region)}:states:{region}:{account}:stateMachine:{stack}-pipeline",
+            ),
+        }
+        now = datetime.now(UTC)
+        answer = environment.client("cloudwatch").get_metric_data(
+            MetricDataQueries=[
+                {
+                    "Id": name,
+                    "MetricStat": {
+                        "Metric": {
+                            "Namespace": namespace,
+                            "MetricName": metric,
+                            "Dimensions": [{"Name": dimension, "Value": value}],
+                        },
+                        "Period": MEASURED_DAYS * 86400,
+                        "Stat": "Average",
+                    },
+                }
+                for name, (namespace, metric, dimension, value) in wanted.items()
+            ],
+            StartTime=now - timedelta(days=MEASURED_DAYS),
+            EndTime=now,
+        )
+    except (DeployError, BotoCoreError, ClientError) as error:
+        return {}, f"Durations are assumed: {error}"
+    # Both metrics are in milliseconds.
+    found = {
+        one["Id"]: round(float(one["Values"][0]) / 1000, 3)
+        for one in answer["MetricDataResults"]
+        if one["Values"]
+    }
+    if not found:
+        return {}, "Durations are assumed: CloudWatch has measured nothing in the last 14 days."
+    shown = ", ".join(f"{name} {seconds} s" for name, seconds in sorted(found.items()))
+    return found, f"Durations are measured over the last 14 days ({shown})."
+
+
+def _partition(region: str) -> str:
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    total = sum(line.dollars for line in lines)
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+        show_footer=True,
+        footer_style="bold",
+    )
+    table.add_column("Service", footer="Total")
+    table.add_column("For")
+    table.add_column("Quantity", justify="right")
+    table.add_column("Unit")
+    table.add_column("USD a month", justify="right", footer=f"{total:,.2f}")
+    table.add_column("AWS's price page")
+    previous = ""
+    for line in lines:
+        if line.group != previous:
+            table.add_row(f"[dim]{line.group}[/]")
+            previous = line.group
+        quantity = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
+        table.add_row(line.service, line.what, quantity, line.unit, f"{line.dollars:,.2f}", line.page)
+    out = console()
+    kind = environment.settings.get("workflow_type", "STANDARD")
+    out.print(f"[bold]{environment.name}[/], {kind}: {images:,} images a month\n")
+    out.print(table)
+    share = lines[0].dollars / total * 100 if total else 0.0
+    out.print(f"\n{total / images * 1000:,.3f} USD per 1,000 images; {share:.0f} % of it is Rekognition.")
+    for note in notes:
+        out.print(note, style="dim", soft_wrap=True)
