@@ -199,7 +199,6 @@ class LocalCloud:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "BIND_HOST": HOST,
             # MiniStack removes containers it takes for its own from any Docker it can reach.
             "DOCKER_HOST": f"unix://{temporary / 'no-docker.sock'}",
             "GATEWAY_PORT": str(port),
@@ -361,7 +360,7 @@ class LocalCloud:
                 ),
             )
             return cloud, bool(state["ready"])
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None, False
 
 

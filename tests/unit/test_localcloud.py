@@ -181,6 +181,16 @@ def test_a_server_that_will_not_stop_is_killed(directory: Path, monkeypatch: pyt
     running.stop()
 
 
+def test_open_connections_do_not_hold_up_a_stop(directory: Path) -> None:
+    running = LocalCloud.start(directory)
+    s3 = client(running, "s3")
+    s3.list_buckets()
+    started = time.monotonic()
+    running.stop()
+    assert time.monotonic() - started < cloud.STOP_SECONDS / 2
+    s3.close()
+
+
 def test_an_interrupt_inside_the_context_stops_it(directory: Path) -> None:
     def interrupted() -> None:
         with LocalCloud.start(directory):

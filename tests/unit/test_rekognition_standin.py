@@ -56,12 +56,18 @@ FACES = {
 }
 NO_RETRIES = Config(retries={"total_max_attempts": 1})
 HANDLER = """
+import os
 import boto3
 from botocore.exceptions import ClientError
-rekognition = boto3.client("rekognition")
 def handler(event, context):
+    client = boto3.client(
+        "rekognition",
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=event.pop("token", os.environ["AWS_SESSION_TOKEN"]),
+    )
     try:
-        return {"faces": len(rekognition.detect_faces(Image={"S3Object": event})["FaceDetails"])}
+        return {"faces": len(client.detect_faces(Image={"S3Object": event})["FaceDetails"])}
     except ClientError as error:
         return {"error": error.response["Error"]["Code"], "message": error.response["Error"]["Message"]}
 """
@@ -523,9 +529,11 @@ class Function:
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
         )
 
-    def call(self, name: str, version: str | None = None, **options: str) -> Any:
+    def call(self, name: str, version: str | None = None, *, alias: str = "$LATEST", **extra: str) -> Any:
         answer = self.functions.invoke(
-            FunctionName=self.name, Payload=json.dumps(photo(name, version)["S3Object"]), **options
+            FunctionName=self.name,
+            Qualifier=alias,
+            Payload=json.dumps(photo(name, version)["S3Object"] | extra),
         )
         return json.loads(answer["Payload"].read())
 
@@ -552,6 +560,11 @@ def test_a_function_needs_detect_faces_and_a_revoked_grant_counts_at_once(functi
         assert refused["error"] == "AccessDeniedException"
         assert "assumed-role/looks-at-photos/looks-at-photos" in refused["message"]
         assert "is not authorized to perform: rekognition:DetectFaces" in refused["message"]
+
+
+def test_a_function_with_another_session_token_is_refused(function: Function) -> None:
+    function.may(*GRANTS)
+    assert function.call("coffee.jpg", token="another")["error"] == "UnrecognizedClientException"
 
 
 def test_a_function_needs_get_object(function: Function) -> None:
@@ -594,7 +607,7 @@ def test_a_published_version_behind_an_alias_is_known_too(cloud: LocalCloud, s3:
     function.may(*GRANTS)
     version = function.functions.publish_version(FunctionName=function.name)["Version"]
     function.functions.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
-    assert function.call("two-portraits.jpg", Qualifier="live") == {"faces": 2}
+    assert function.call("two-portraits.jpg", alias="live") == {"faces": 2}
     assert function.call("two-portraits.jpg") == {"faces": 2}
 
 
