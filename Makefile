@@ -122,7 +122,16 @@ redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again
 audit: $(STAMP) ## Account for every upload (PREFIX=); CONFIRM=1 starts what is unaccounted for
 	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
 
+# KEY reaches it through the environment: a key may hold quotes, dollars and backticks.
+.PHONY: erase
+erase: $(STAMP) ## Show everything stored about one photo (KEY=); CONFIRM=1 erases it for good
+	@$(PY) -m operations erase --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+
 ##@ Maintaining
+
+.PHONY: permissions
+permissions: $(STAMP) ## Write the table of permissions in docs/security.md from a deployed environment
+	@$(PY) -m tools.permissions --env "$(ENV)"
 
 .PHONY: lock
 lock: $(STAMP) ## Bring the locked development dependencies up to date

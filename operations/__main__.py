@@ -15,6 +15,7 @@ import click
 VERBS: dict[str, str] = {
     "audit": "Account for every upload: a record, a dead letter, or unaccounted for",
     "cost": "Estimate a month's bill from the environment's settings",
+    "erase": "Everything stored about one photo: shown, or erased for good",
     "redrive": "Show what is in the dead-letter queue and start its work again",
     "reprocess": "Analyse one image again, on purpose",
     "results": "Records by key, or by outcome and day; or all of them into a file",

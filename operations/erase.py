@@ -1,0 +1,218 @@
+"""`erase`: everything stored about one photo: shown, and when confirmed removed for good."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from operations.dead_letters import Letter
+    from operations.deployment import Deployment
+
+    # Called with what is done and how much there is.
+    Tell = Callable[[int, int], None]
+
+# The most versions S3 deletes at once.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+_BATCH = 1000
+# A parked event stays hidden this long from a redrive while it is looked at, or until it is given back.
+_HIDDEN_SECONDS = 120
+_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the photo, or a delete marker: `modified` in ISO 8601, `size` in bytes."""
+
+    version_id: str
+    modified: str
+    size: int
+    delete_marker: bool
+
+
+@dataclass
+class Found:
+    """What is stored about the photo `key`: nothing of photos whose keys only begin with it."""
+
+    environment: str
+    bucket: str
+    key: str
+    versions: list[Version] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.versions) + len(self.records) + len(self.dead_letters)
+
+    def as_json(self, *, erased: bool) -> dict[str, Any]:
+        return {**asdict(self), "erased": erased}
+
+
+def find(deployment: Deployment, key: str) -> Found:
+    """Look through bucket, table and dead-letter queue; changes nothing."""
+    from operations import records
+
+    found = Found(deployment.environment.name, deployment.bucket, key, _versions(deployment, key))
+    # The index may be a second behind the table.
+    for page in records.by_key(deployment, key):
+        found.records += [
+            {name: one.get(attribute) for name, attribute in _SHOWN.items()}
+            for one in page
+            if one.get("Bucket") == deployment.bucket
+        ]
+    _look_at_letters(deployment, lambda letter: found.dead_letters.append(letter.message_id), key)
+    return found
+
+
+_SHOWN = {"image_id": "ImageID", "timestamp": "Timestamp", "outcome": "Outcome", "face_count": "FaceCount"}
+
+
+def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
+    """Remove what was found for good; begun again after an interruption it removes the rest.
+
+    Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
+    what a photo without versions is still found by.
+
+    Raises OperationError when S3 keeps a version.
+    """
+    from operations.errors import OperationError
+
+    done = 0
+
+    def drop(letter: Letter) -> bool:
+        return letter.message_id in found.dead_letters
+
+    removed = _look_at_letters(deployment, drop, found.key, delete=True)
+    done += removed
+    tell(done, len(found))
+
+    s3 = deployment.client("s3")
+    for start in range(0, len(found.versions), _BATCH):
+        batch = found.versions[start : start + _BATCH]
+        answer = s3.delete_objects(
+            Bucket=found.bucket,
+            Delete={
+                "Objects": [{"Key": found.key, "VersionId": one.version_id} for one in batch],
+                "Quiet": True,
+            },
+        )
+        if errors := answer.get("Errors"):
+            raise OperationError(
+                f"S3 keeps {len(errors)} versions of the photo ({errors[0].get('Code')}:"
+                f" {errors[0].get('Message')}); allow s3:DeleteObjectVersion and run it again."
+            )
+        done += len(batch)
+        tell(done, len(found))
+
+    dynamodb = deployment.client("dynamodb")
+    for record in found.records:
+        dynamodb.delete_item(TableName=deployment.table, Key={"ImageID": {"S": record["image_id"]}})
+        done += 1
+        tell(done, len(found))
+
+
+def _versions(deployment: Deployment, key: str) -> list[Version]:
+    found = []
+    pages = deployment.client("s3").get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=deployment.bucket, Prefix=key):
+        for kind, marker in (("Versions", False), ("DeleteMarkers", True)):
+            found += [
+                Version(one["VersionId"], one["LastModified"].isoformat(), int(one.get("Size", 0)), marker)
+                for one in page.get(kind, [])
+                if one["Key"] == key
+            ]
+    return sorted(found, key=lambda one: one.modified)
+
+
+def _look_at_letters(
+    deployment: Deployment, look: Callable[[Letter], Any], key: str, *, delete: bool = False
+) -> int:
+    """Call `look` for each parked event of the photo; with `delete`, delete those it answers true for."""
+    from operations.dead_letters import NotAnEventError, Queue
+
+    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
+    deleted = 0
+    try:
+        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
+            chosen = []
+            for letter in batch:
+                try:
+                    detail = letter.event()["detail"]
+                except NotAnEventError:
+                    continue
+                if (detail["bucket"]["name"], detail["object"]["key"]) == (deployment.bucket, key) and look(
+                    letter
+                ):
+                    chosen.append(letter)
+            if delete:
+                deleted += queue.delete(chosen)
+    finally:
+        queue.give_back()
+    return deleted
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("key", envvar="KEY", required=False)
+@options.environment
+@click.option("--confirm", is_flag=True, help="Erase for good; without it nothing changes.")
+@options.as_json
+def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
+    """Show everything stored about the photo KEY and, with --confirm, erase it for good."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from operations.deployment import Deployment, console
+    from operations.errors import OperationError
+
+    if not key:
+        raise OperationError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
+    deployment = Deployment.load(env)
+    found = find(deployment, key)
+    if not found:
+        raise OperationError(
+            f"Nothing is stored about {key!r} in {deployment.bucket}; check the key: it is the whole path in"
+            " the bucket, and capitals count."
+        )
+    if not as_json:
+        _show(found)
+    if confirm:
+        columns = (TextColumn("Erasing"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=console(errors=True), transient=True) as progress:
+            task = progress.add_task("", total=len(found))
+            erase(deployment, found, lambda done, total: progress.update(task, completed=done, total=total))
+    if as_json:
+        options.print_json(found.as_json(erased=confirm))
+    elif confirm:
+        console().print(
+            "All of it is erased. docs/privacy.md names what cannot be: backups, histories and messages sent."
+        )
+    else:
+        console().print("Nothing is erased yet; with CONFIRM=1 all of it goes for good.")
+
+
+def _show(found: Found) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    table = Table("Where", "What", "When", title=f"{escape(found.key)} in {escape(found.bucket)}")
+    for version in found.versions[:_ROWS]:
+        what = "delete marker" if version.delete_marker else options.size(version.size)
+        table.add_row("photo", f"{what}, version {escape(version.version_id)}", version.modified)
+    for record in found.records[:_ROWS]:
+        what = f"{record['outcome']}, {record['face_count']} faces: {record['image_id']}"
+        table.add_row("record", escape(what), str(record["timestamp"]))
+    for message_id in found.dead_letters[:_ROWS]:
+        table.add_row("dead letter", escape(message_id), "")
+    console().print(table)
+    kinds = Counter(photo=len(found.versions), record=len(found.records), letter=len(found.dead_letters))
+    if max(kinds.values()) > _ROWS:
+        console().print(f"Only the first {_ROWS} of a kind are shown; --json names them all.")
+    console().print(f"{kinds['photo']} versions, {kinds['record']} records, {kinds['letter']} dead letters.")

@@ -1,0 +1,119 @@
+"""Erasing a photo: all of it and nothing else, and only when confirmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tools.terraform import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localcloud.stack import Notification, Stack
+
+PHOTO = (ROOT / "samples" / "two-portraits.jpg").read_bytes()
+
+
+def run(stack: Stack, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "operations", "erase", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "LOCALCLOUD_DIRECTORY": str(stack.cloud.directory),
+            "COLUMNS": "400",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def versions(stack: Stack, key: str) -> int:
+    listed = stack.client("s3").list_object_versions(Bucket=stack.bucket, Prefix=key)
+    return sum(one["Key"] == key for kind in ("Versions", "DeleteMarkers") for one in listed.get(kind, []))
+
+
+def park(stack: Stack, key: str) -> str:
+    body = {"detail": {"bucket": {"name": stack.bucket}, "object": {"key": key, "etag": uuid.uuid4().hex}}}
+    return str(
+        stack.client("sqs").send_message(
+            QueueUrl=stack.outputs["dead_letter_queue_url"], MessageBody=json.dumps(body)
+        )["MessageId"]
+    )
+
+
+def parked(stack: Stack) -> set[str]:
+    return {message["MessageId"] for message in stack.dead_letters()}
+
+
+@pytest.fixture
+def remains(stack: Stack, notifications: Callable[..., list[Notification]]) -> dict[str, Any]:
+    """A photo uploaded twice, then deleted as users do it, and parked; and one whose key begins the same."""
+    key = f'erase/{uuid.uuid4().hex} "$(x)" %2B ü.jpg'
+    neighbour = f"{key}.jpg"
+    images = [stack.upload(key, PHOTO), stack.upload(key, PHOTO + b"\0"), stack.upload(neighbour, PHOTO)]
+    for image in images:
+        assert notifications(image, settle=0)
+    stack.client("s3").delete_object(Bucket=stack.bucket, Key=key)
+    return {
+        "key": key,
+        "images": images[:2],
+        "letter": park(stack, key),
+        "neighbour": neighbour,
+        "neighbour_image": images[2],
+        "neighbour_letter": park(stack, neighbour),
+    }
+
+
+def test_erasing_a_photo(stack: Stack, remains: dict[str, Any]) -> None:
+    key = remains["key"]
+
+    shown = run(stack, KEY=key)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "3 versions, 2 records, 1 dead letters." in shown.stdout
+    assert "with CONFIRM=1 all of it goes for good" in shown.stdout
+    assert all(image in shown.stdout for image in remains["images"])
+    assert versions(stack, key) == 3
+    assert all(stack.record(image) for image in remains["images"])
+
+    erased = run(stack, "--confirm", "--json", "--", key)
+    assert (erased.returncode, erased.stderr.strip()) == (0, "")
+    report = json.loads(erased.stdout)
+    assert report["erased"] is True
+    assert {one["image_id"] for one in report["records"]} == set(remains["images"])
+    assert sorted(one["delete_marker"] for one in report["versions"]) == [False, False, True]
+    assert report["dead_letters"] == [remains["letter"]]
+    assert versions(stack, key) == 0
+    assert not any(stack.record(image) for image in remains["images"])
+
+    assert versions(stack, remains["neighbour"]) == 1
+    assert stack.record(remains["neighbour_image"]) is not None
+    deadline = time.monotonic() + 10
+    while (left := parked(stack)) and remains["neighbour_letter"] not in left and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert remains["neighbour_letter"] in left
+    assert remains["letter"] not in left
+
+    again = run(stack, "--confirm", "--", key)
+    assert again.returncode == 1
+    assert again.stderr.startswith("Error: Nothing is stored about ")
+    assert "Traceback" not in again.stderr
+    assert run(stack, "--confirm", "--", remains["neighbour"]).returncode == 0
+
+
+def test_a_key_must_be_named(stack: Stack) -> None:
+    refused = run(stack, "--confirm", KEY="")
+    assert refused.returncode == 1
+    assert refused.stderr == "Error: Say which photo: make erase ENV=dev KEY=holiday/beach.jpg\n"
+    assert refused.stdout == ""
