@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tests.terraform.workspace import Workspace
 
-pytestmark = pytest.mark.terraform
+# Terraform takes minutes where the processors are busy with something else.
+pytestmark = [pytest.mark.terraform, pytest.mark.timeout(600)]
 
 FOLDER = ROOT / "environments"
 ENVIRONMENTS = sorted(path.stem for path in FOLDER.glob("*.tfvars"))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from tests.terraform.workspace import Workspace
 
-pytestmark = pytest.mark.terraform
+# Terraform takes minutes where the processors are busy with something else.
+pytestmark = [pytest.mark.terraform, pytest.mark.timeout(600)]
 
 Statement = dict[str, Any]
 

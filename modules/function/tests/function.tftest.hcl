@@ -12,7 +12,7 @@ variables {
   source_dir  = "tests/fixtures/before/greeting"
 }
 
-run "function_is_arm64_python_with_json_logs_and_traces" {
+run "function_is_arm64_python_published_logged_and_traced" {
   command = plan
 
   assert {
@@ -59,10 +59,6 @@ run "function_is_arm64_python_with_json_logs_and_traces" {
     condition     = aws_lambda_function.function.reserved_concurrent_executions == -1
     error_message = "The account's concurrency must be shared by default."
   }
-}
-
-run "function_is_published_behind_an_alias" {
-  command = plan
 
   assert {
     condition     = aws_lambda_function.function.publish
@@ -75,29 +71,6 @@ run "function_is_published_behind_an_alias" {
   }
 }
 
-run "logs_are_encrypted_and_end" {
-  command = plan
-
-  variables {
-    log_retention_days = 7
-  }
-
-  assert {
-    condition     = aws_cloudwatch_log_group.function.name == "/aws/lambda/photos-dev-greeting"
-    error_message = "The key's policy lets log groups under /aws/lambda/ use it."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_log_group.function.retention_in_days == 7
-    error_message = "Log events must be kept for log_retention_days."
-  }
-
-  assert {
-    condition     = aws_cloudwatch_log_group.function.kms_key_id == var.key_arn
-    error_message = "Logs must be encrypted with the stack's key."
-  }
-}
-
 run "inputs_reach_the_function" {
   command = plan
 
@@ -105,6 +78,7 @@ run "inputs_reach_the_function" {
     architecture          = "x86_64"
     environment_variables = { GREETING = "hello" }
     log_level             = "DEBUG"
+    log_retention_days    = 7
     memory_size           = 1024
     reserved_concurrency  = 5
     runtime               = "python3.12"
@@ -144,6 +118,21 @@ run "inputs_reach_the_function" {
   assert {
     condition     = aws_lambda_function.function.timeout == 60
     error_message = "timeout must be passed on."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.name == "/aws/lambda/photos-dev-greeting"
+    error_message = "The key's policy lets log groups under /aws/lambda/ use it."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.retention_in_days == 7
+    error_message = "Log events must be kept for log_retention_days."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.function.kms_key_id == var.key_arn
+    error_message = "Logs must be encrypted with the stack's key."
   }
 }
 

@@ -33,39 +33,29 @@ run "accepts_largest_sizes_and_longest_name" {
   }
 }
 
-run "reject_no_size" {
+run "reject_nothing" {
   command = plan
 
   variables {
+    log_retention_days   = 0
     memory_size          = 127
     reserved_concurrency = 0
     timeout              = 0
   }
 
-  expect_failures = [var.memory_size, var.reserved_concurrency, var.timeout]
+  expect_failures = [var.log_retention_days, var.memory_size, var.reserved_concurrency, var.timeout]
 }
 
-run "reject_negative_sizes" {
-  command = plan
-
-  variables {
-    memory_size          = -256
-    reserved_concurrency = -1
-    timeout              = -1
-  }
-
-  expect_failures = [var.memory_size, var.reserved_concurrency, var.timeout]
-}
-
-run "reject_too_large_sizes" {
+run "reject_too_large_sizes_and_too_long_names" {
   command = plan
 
   variables {
     memory_size = 10241
+    name        = format("%065d", 0)
     timeout     = 901
   }
 
-  expect_failures = [var.memory_size, var.timeout]
+  expect_failures = [var.memory_size, var.name, var.timeout]
 }
 
 run "reject_parts_of_sizes" {
@@ -91,24 +81,4 @@ run "reject_what_lambda_and_logs_do_not_offer" {
   }
 
   expect_failures = [var.architecture, var.log_level, var.log_retention_days, var.runtime]
-}
-
-run "reject_names_that_are_too_long" {
-  command = plan
-
-  variables {
-    name = format("%065d", 0)
-  }
-
-  expect_failures = [var.name]
-}
-
-run "reject_endless_logs" {
-  command = plan
-
-  variables {
-    log_retention_days = 0
-  }
-
-  expect_failures = [var.log_retention_days]
 }
