@@ -30,6 +30,7 @@ module "orchestration" {
   source = "./modules/orchestration"
 
   account_id            = local.account_id
+  backfill_concurrency  = var.backfill_concurrency
   build_dir             = "${path.root}/build"
   dead_letter_queue     = module.eventing.dead_letter_queue
   face_attributes       = var.face_attributes

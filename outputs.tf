@@ -13,6 +13,11 @@ output "aws_region" {
   value       = var.aws_region
 }
 
+output "backfill_state_machine_arn" {
+  description = "The workflow for photos that were there before."
+  value       = module.orchestration.backfill.arn
+}
+
 output "dashboard_url" {
   description = "Dashboard of the environment in AWS's console."
   value       = module.observability.dashboard_url

@@ -52,6 +52,12 @@ variable "aws_region" {
   }
 }
 
+variable "backfill_concurrency" {
+  type        = number
+  description = "Most photos a backfill analyses at once; null is half of process_image.reserved_concurrency, or 10 without one."
+  default     = null
+}
+
 variable "environment" {
   type        = string
   description = "Name of the environment: dev, staging, prod or one of your own."

@@ -1,3 +1,14 @@
+output "backfill" {
+  description = "The workflow for photos that were there before, once its role may do what it needs to."
+  value = {
+    arn       = aws_sfn_state_machine.backfill.arn
+    name      = aws_sfn_state_machine.backfill.name
+    role_name = aws_iam_role.backfill.name
+  }
+
+  depends_on = [aws_iam_role_policy.backfill]
+}
+
 output "functions" {
   description = "The two functions: name, log group and role of each."
   value = {

@@ -4,6 +4,19 @@ variable "account_id" {
   nullable    = false
 }
 
+variable "backfill_concurrency" {
+  type        = number
+  description = "Most photos a backfill analyses at once; null is half of ProcessImage's reserved concurrency, or 10 without one."
+  default     = null
+
+  validation {
+    # Beyond 1,000 runs at once Step Functions throttles the rest of the account:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
+    condition     = var.backfill_concurrency == null || try(var.backfill_concurrency >= 1 && var.backfill_concurrency <= 1000 && floor(var.backfill_concurrency) == var.backfill_concurrency, false)
+    error_message = "backfill_concurrency must be a whole number from 1 to 1000, or null for half of process_image.reserved_concurrency."
+  }
+}
+
 variable "build_dir" {
   type        = string
   description = "Folder the functions' zips are built in."

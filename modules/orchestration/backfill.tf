@@ -1,0 +1,166 @@
+locals {
+  backfill_name = "${var.name}-backfill"
+
+  # Live uploads keep the other half of ProcessImage's concurrency.
+  backfill_concurrency = (
+    var.backfill_concurrency != null ? var.backfill_concurrency :
+    var.process_image.reserved_concurrency != null ? max(1, floor(var.process_image.reserved_concurrency / 2)) : 10
+  )
+  uploads_bucket_name = element(split(":", var.uploads_bucket_arn), 5)
+
+  backfill_definition = templatefile("${path.module}/backfill.asl.json", {
+    bucket_name  = local.uploads_bucket_name
+    partition    = data.aws_partition.current.partition
+    pipeline_arn = aws_sfn_state_machine.pipeline.arn
+    # An EXPRESS execution can only be waited for by the SDK's call, which takes its input as text.
+    action         = var.workflow_type == "STANDARD" ? "startExecution.sync:2" : "startSyncExecution"
+    pipeline_input = var.workflow_type == "STANDARD" ? "{% $states.input %}" : "{% $string($states.input) %}"
+    service        = var.workflow_type == "STANDARD" ? "states" : "aws-sdk:sfn"
+  })
+}
+
+resource "aws_sfn_state_machine" "backfill" {
+  name     = local.backfill_name
+  type     = "STANDARD"
+  role_arn = aws_iam_role.backfill.arn
+
+  # A number cannot be a placeholder in a file that is JSON before it is rendered.
+  definition = replace(local.backfill_definition, "/\"MaxConcurrency\": [0-9]+/", "\"MaxConcurrency\": ${local.backfill_concurrency}")
+
+  logging_configuration {
+    include_execution_data = var.log_object_keys
+    level                  = "ALL"
+    log_destination        = "${aws_cloudwatch_log_group.backfill.arn}:*"
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+
+  depends_on = [aws_iam_role_policy.backfill]
+}
+
+resource "aws_cloudwatch_log_group" "backfill" {
+  name              = "/aws/vendedlogs/states/${local.backfill_name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.key_arn
+}
+
+data "aws_iam_policy_document" "assume_backfill" {
+  statement {
+    sid     = "BackfillAssumesRole"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["states.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      # The runs for the single objects belong to a state machine named after this one and the map's label.
+      values = ["${local.states_arn}:stateMachine:${local.backfill_name}", "${local.states_arn}:stateMachine:${local.backfill_name}/*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "backfill" {
+  name               = local.backfill_name
+  description        = "Runs the workflow for photos that were there before"
+  assume_role_policy = data.aws_iam_policy_document.assume_backfill.json
+}
+
+locals {
+  states_arn = "arn:${data.aws_partition.current.partition}:states:${data.aws_region.current.name}:${var.account_id}"
+}
+
+data "aws_iam_policy_document" "backfill" {
+  statement {
+    sid       = "ListPhotos"
+    actions   = ["s3:ListBucket"]
+    resources = [var.uploads_bucket_arn]
+  }
+
+  # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+  statement {
+    sid       = "StartMapRun"
+    actions   = ["states:StartExecution"]
+    resources = ["${local.states_arn}:stateMachine:${local.backfill_name}"]
+  }
+
+  statement {
+    sid       = "FollowMapRun"
+    actions   = ["states:DescribeExecution", "states:StopExecution"]
+    resources = ["${local.states_arn}:execution:${local.backfill_name}:*", "${local.states_arn}:execution:${local.backfill_name}/*"]
+  }
+
+  # https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html
+  statement {
+    sid       = "RunPipeline"
+    actions   = [var.workflow_type == "STANDARD" ? "states:StartExecution" : "states:StartSyncExecution"]
+    resources = [aws_sfn_state_machine.pipeline.arn]
+  }
+
+  dynamic "statement" {
+    for_each = var.workflow_type == "STANDARD" ? [1] : []
+
+    content {
+      sid       = "FollowPipeline"
+      actions   = ["states:DescribeExecution", "states:StopExecution"]
+      resources = ["${local.states_arn}:execution:${local.pipeline_name}:*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.workflow_type == "STANDARD" ? [1] : []
+
+    content {
+      sid       = "HearOfPipelinesEnd"
+      actions   = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+      resources = ["arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
+    }
+  }
+
+  statement {
+    sid = "DeliverLogs"
+    actions = [
+      "logs:CreateLogDelivery",
+      "logs:DeleteLogDelivery",
+      "logs:DescribeLogGroups",
+      "logs:DescribeResourcePolicies",
+      "logs:GetLogDelivery",
+      "logs:ListLogDeliveries",
+      "logs:PutResourcePolicy",
+      "logs:UpdateLogDelivery",
+    ]
+    # Log delivery has no resource-level permissions:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "WriteTraces"
+    actions = [
+      "xray:GetSamplingRules",
+      "xray:GetSamplingTargets",
+      "xray:PutTelemetryRecords",
+      "xray:PutTraceSegments",
+    ]
+    # X-Ray has no resource-level permissions:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "backfill" {
+  name   = "backfill"
+  role   = aws_iam_role.backfill.id
+  policy = data.aws_iam_policy_document.backfill.json
+}
