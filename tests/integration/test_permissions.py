@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import hcl2
 import pytest
+from botocore.exceptions import ClientError
 
 from tools import permissions
 from tools.permissions import PROOFS, Role, listed
@@ -364,6 +365,8 @@ def test_what_is_not_granted_is_denied(stack: Stack, roles: dict[str, Role]) -> 
         attempts = json.loads(answer["Payload"].read())
     finally:
         functions.delete_function(FunctionName=name)
+        with contextlib.suppress(ClientError):
+            stack.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")
     assert attempts.pop("dynamodb:GetItem") == "done"
     granted_too_much = {
         action: code
