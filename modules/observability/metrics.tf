@@ -35,14 +35,6 @@ locals {
       unit       = "Milliseconds"
       value      = "$.analysis_ms"
     }
-    notifications = {
-      dimensions = { Outcome = "$.outcome" }
-      function   = "send_notification"
-      metric     = "Notifications"
-      pattern    = "{ $.message = \"notification sent\" && $.outcome = * }"
-      unit       = "Count"
-      value      = "1"
-    }
   }
 }
 

@@ -91,7 +91,7 @@ variable "prices" {
     lambda_request   = optional(number, 0.0000002)
     state_transition = optional(number, 0.000025)
   })
-  description = "US dollars for one of each, from AWS's price pages for us-east-1, first tier (November 2026), for the dashboard's estimate."
+  description = "US dollars for one of each, for the dashboard's estimate; the defaults are the first tiers of operations/prices.json."
   default     = {}
   nullable    = false
 }

@@ -17,7 +17,7 @@ from tools.terraform import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.terraform.conftest import Workspace
+    from tests.terraform.workspace import Workspace
 
 pytestmark = pytest.mark.terraform
 
@@ -180,8 +180,7 @@ def test_alarms_use_the_statistic_that_fits_the_metric(plan: Plan) -> None:
 
 def test_every_metric_made_from_logs_is_shown(plan: Plan) -> None:
     shown = {metric.name for metric in plan.metrics() if metric.namespace == f"PhotoAnalysis/{_NAME}"}
-    # Notifications are shown as SNS counts them.
-    assert shown == set(plan.own()) - {"Notifications"}
+    assert shown == set(plan.own())
 
 
 def test_every_outcome_and_reason_is_shown(plan: Plan) -> None:
@@ -242,6 +241,27 @@ def test_alarms_default_alike_in_the_root_and_in_the_module() -> None:
         return found[1]
 
     assert block("variables.tf") == block("modules/observability/variables.tf")
+
+
+def test_dashboard_reckons_with_the_price_list() -> None:
+    listed = {
+        name: str(price["tiers"][0][1])
+        for name, price in json.loads((ROOT / "operations/prices.json").read_text("utf-8"))["prices"].items()
+    }
+    text = (ROOT / "modules/observability/variables.tf").read_text("utf-8")
+    names = {
+        "detect_faces": "rekognition_image",
+        "express_gb_second": "states_express_gb_second",
+        "express_request": "states_express_request",
+        "arm64": "lambda_gb_second_arm64",
+        "x86_64": "lambda_gb_second_x86_64",
+        "lambda_request": "lambda_request",
+        "state_transition": "states_transition",
+    }
+    for name, entry in names.items():
+        found = re.search(rf"^ +{name} += (?:optional\(number, )?([\d.]+)", text, re.MULTILINE)
+        assert found, name
+        assert float(found[1]) == float(listed[entry]), name
 
 
 def _anchors(markdown: str) -> Iterator[str]:

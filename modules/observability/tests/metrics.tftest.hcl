@@ -50,7 +50,6 @@ run "logs_are_counted_in_a_namespace_of_the_stack" {
       AnalysisTime   = "/aws/lambda/photos-dev-process-image"
       Faces          = "/aws/lambda/photos-dev-process-image"
       Images         = "/aws/lambda/photos-dev-process-image"
-      Notifications  = "/aws/lambda/photos-dev-send-notification"
       RejectedImages = "/aws/lambda/photos-dev-process-image"
     }
     error_message = "Each metric must be read from the log of the function that writes it."
