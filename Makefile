@@ -102,9 +102,17 @@ status: $(STAMP) ## Show the last hour at a glance (MINUTES=, JSON=1)
 results: $(STAMP) ## Show records, newest first (KEY=, or OUTCOME= and DAY=, LIMIT=); EXPORT=file writes them
 	@$(PY) -m operations results --env "$(ENV)" $(if $(OUTCOME),--outcome "$(OUTCOME)") $(if $(DAY),--day "$(DAY)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(EXPORT),--export "$(EXPORT)") $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
 
+.PHONY: watch
+watch: $(STAMP) ## Follow images through the pipeline, live (SECONDS=, JSON=1)
+	@$(PY) -m operations watch --env "$(ENV)" $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
+
 .PHONY: reprocess
 reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=)
 	@$(PY) -m operations reprocess --env "$(ENV)" $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
+
+.PHONY: backfill
+backfill: $(STAMP) ## Count and price the photos under PREFIX= that have no record; DRY_RUN=0 analyses them
+	@$(PY) -m operations backfill --env "$(ENV)" $(if $(filter 0,$(DRY_RUN))$(CONFIRM),--confirm) $(if $(NOTIFY),--notify) $(if $(JSON),--json) -- "$(PREFIX)"
 
 .PHONY: cost
 cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGES=, PHOTO_MB=, JSON=1)

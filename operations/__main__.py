@@ -14,6 +14,7 @@ import click
 # Each verb is a module of this package with a click command named `command`.
 VERBS: dict[str, str] = {
     "audit": "Account for every upload: a record, a dead letter, or unaccounted for",
+    "backfill": "Analyse photos that were there before the pipeline",
     "cost": "Estimate a month's bill from the environment's settings",
     "erase": "Everything stored about one photo: shown, or erased for good",
     "redrive": "Show what is in the dead-letter queue and start its work again",
@@ -21,6 +22,7 @@ VERBS: dict[str, str] = {
     "results": "Records by key, or by outcome and day; or all of them into a file",
     "rollback": "Put a function back to the version before",
     "status": "The last hour at a glance",
+    "watch": "Follow images through the pipeline, live",
 }
 
 

@@ -1,0 +1,312 @@
+"""Photos that were there before: count them, say what they cost, run the workflow for each."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options
+from operations.errors import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from operations.deployment import Deployment
+
+# Step Functions gathers a run's answers, two bytes each, in 256 KiB.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_PHOTOS = 100_000
+# Keys BatchGetItem takes.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+BATCH = 100
+
+_POLL_SECONDS = 1.0
+# An execution's own time beside the function's: starting it, its steps, and hearing of its end.
+_OVERHEAD_SECONDS = 0.5
+
+
+@dataclass
+class Survey:
+    """What is under a prefix; folder markers are no photos. `new`: photos without a record."""
+
+    prefix: str
+    photos: int = 0
+    bytes: int = 0
+    new: int = 0
+    concurrency: int = 1
+
+
+@click.command
+@click.argument("prefix")
+@options.environment
+@click.option("--notify", is_flag=True, help="Notify the subscribers as for a new upload.")
+@click.option("--confirm", is_flag=True, help="Do it; without, only show count, cost and duration.")
+@options.as_json
+def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
+    """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
+
+    Nobody is notified unless asked for. Ctrl-C stops it; run it again to go on, what is recorded is skipped
+    before it is paid for. How many at once: backfill_concurrency in the environment's tfvars.
+    """
+    from operations.deployment import Deployment
+
+    deployment = Deployment.load(env)
+    running = _running(deployment, prefix)
+    survey = _survey_with_progress(deployment, prefix, quiet=as_json)
+    if not survey.photos:
+        raise OperationError(
+            f"There is no photo under '{prefix}' in {deployment.bucket}; prefixes are exact, as in"
+            " '2025/03/'."
+        )
+    dollars, seconds = forecast(deployment, survey, notify=notify)
+    result: dict[str, Any] = {
+        **asdict(survey),
+        "notify": notify,
+        "estimated_dollars": round(dollars, 2),
+        "estimated_seconds": round(seconds),
+        "started": confirm,
+    }
+    if not as_json:
+        _show(survey, dollars, seconds, notify=notify)
+    if confirm:
+        _refuse_too_many(survey)
+        if running and not as_json:
+            click.echo("It is running already; following it.")
+        execution = running or start(deployment, prefix, notify=notify)
+        result |= _follow_with_progress(deployment, execution, survey, quiet=as_json)
+    if as_json:
+        options.print_json(result)
+    elif confirm:
+        click.echo(f"Done: {result['succeeded']:,} of {result['total']:,} photos have a record.")
+    else:
+        click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
+    if result.get("failed"):
+        raise OperationError(
+            f"{result['failed']:,} photos failed and are in the dead-letter queue; see 'make status' and"
+            f" 'make redrive ENV={env}'."
+        )
+
+
+def survey_prefix(
+    deployment: Deployment, prefix: str, seen: Callable[[Survey], None] = lambda _: None
+) -> Survey:
+    """List the bucket under `prefix` and look up which objects have a record, a page at a time."""
+    found = Survey(prefix, concurrency=_concurrency(deployment))
+    pages = deployment.client("s3").get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
+        photos = [one for one in page.get("Contents", []) if not one["Key"].endswith("/")]
+        found.photos += len(photos)
+        found.bytes += sum(int(one["Size"]) for one in photos)
+        for start_at in range(0, len(photos), BATCH):
+            found.new += _without_record(deployment, photos[start_at : start_at + BATCH])
+        seen(found)
+    return found
+
+
+def _without_record(deployment: Deployment, photos: list[dict[str, Any]]) -> int:
+    from operations import records
+
+    wanted: list[dict[str, Any]] = [
+        {"ImageID": {"S": records.image_id(one["Key"], one["ETag"])}} for one in photos
+    ]
+    recorded, pause = 0, 0.05
+    while wanted:
+        answer = deployment.client("dynamodb").batch_get_item(
+            RequestItems={deployment.table: {"Keys": wanted, "ProjectionExpression": "ImageID"}}
+        )
+        recorded += len(answer["Responses"].get(deployment.table, []))
+        wanted = answer.get("UnprocessedKeys", {}).get(deployment.table, {}).get("Keys", [])
+        if wanted:
+            time.sleep(pause)
+            pause = min(5.0, pause * 2)
+    return len(photos) - recorded
+
+
+def _concurrency(deployment: Deployment) -> int:
+    described = deployment.client("stepfunctions").describe_state_machine(
+        stateMachineArn=_state_machine(deployment)
+    )
+    return int(json.loads(described["definition"])["States"]["EachObject"]["MaxConcurrency"])
+
+
+def _state_machine(deployment: Deployment) -> str:
+    arn = deployment.outputs.get("backfill_state_machine_arn")
+    if not arn:
+        name = deployment.environment.name
+        raise OperationError(
+            f"ENV={name} was deployed before there was a backfill; run 'make apply ENV={name}'."
+        )
+    return str(arn)
+
+
+def forecast(deployment: Deployment, survey: Survey, *, notify: bool) -> tuple[float, float]:
+    """Dollars and seconds a backfill takes; recorded photos cost their execution, not their analysis."""
+    from operations.cost import PriceList, estimate, measure
+
+    prices = PriceList.load()
+    measured, _ = measure(deployment.environment)
+    settings = dict(deployment.environment.settings)
+    if not notify:
+        settings["subscriptions"] = {}
+    lines = [
+        line
+        for line in estimate(settings, max(survey.new, 1), 0, prices, measured)
+        # The photos are there already, and months are paid for anyway.
+        if line.group == "each image" and line.what != "upload"
+    ]
+    dollars = sum(line.dollars for line in lines) if survey.new else 0.0
+    # Each photo's own run in the map has one state and its end; a skipped one runs the workflow as well.
+    transition = prices.prices["states_transition"]["tiers"][-1][1]
+    dollars += survey.photos * 2 * transition
+    if settings.get("workflow_type", "STANDARD") == "STANDARD":
+        dollars += (survey.photos - survey.new) * prices.assumptions["standard_transitions"] * transition
+    each = {**prices.assumptions, **measured}["process_image_seconds"]
+    skipped = survey.photos - survey.new
+    seconds = (survey.new * (each + _OVERHEAD_SECONDS) + skipped * _OVERHEAD_SECONDS) / survey.concurrency
+    return dollars, seconds
+
+
+def _refuse_too_many(survey: Survey) -> None:
+    if survey.photos > MAX_PHOTOS:
+        raise OperationError(
+            f"There are {survey.photos:,} photos under '{survey.prefix}', and one backfill takes"
+            f" {MAX_PHOTOS:,}; go through them with longer prefixes."
+        )
+
+
+def _running(deployment: Deployment, prefix: str) -> str | None:
+    """The execution that works on `prefix` now.
+
+    Raises OperationError when another prefix is being worked on.
+    """
+    client = deployment.client("stepfunctions")
+    found = client.list_executions(
+        stateMachineArn=_state_machine(deployment), statusFilter="RUNNING", maxResults=10
+    )
+    for execution in found["executions"]:
+        arn = str(execution["executionArn"])
+        working_on = json.loads(client.describe_execution(executionArn=arn)["input"]).get("prefix")
+        if working_on == prefix:
+            return arn
+        raise OperationError(
+            f"A backfill of '{working_on}' is running already; wait for it, or stop {arn} first."
+        )
+    return None
+
+
+def start(deployment: Deployment, prefix: str, *, notify: bool) -> str:
+    """Start the backfill; answer the execution's ARN."""
+    answer = deployment.client("stepfunctions").start_execution(
+        stateMachineArn=_state_machine(deployment),
+        name=f"backfill-{uuid.uuid4()}",
+        input=json.dumps({"prefix": prefix, "notify": notify}),
+    )
+    return str(answer["executionArn"])
+
+
+def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
+    """Yield `total`, `succeeded`, `failed`, `running` and `pending` until the execution is done.
+
+    Raises OperationError when it ends in any way but well.
+    """
+    client = deployment.client("stepfunctions")
+    run: str | None = None
+    while True:
+        described = client.describe_execution(executionArn=execution)
+        if run is None:
+            runs = client.list_map_runs(executionArn=execution)["mapRuns"]
+            run = runs[0]["mapRunArn"] if runs else None
+        if run:
+            counts = client.describe_map_run(mapRunArn=run)["itemCounts"]
+            yield {
+                "total": counts["total"],
+                "succeeded": counts["succeeded"],
+                "failed": counts["failed"] + counts["timedOut"] + counts["aborted"],
+                "running": counts["running"],
+                "pending": counts["pending"],
+            }
+        if described["status"] == "SUCCEEDED":
+            return
+        if described["status"] != "RUNNING":
+            error, cause = (described.get(name) or "nothing said" for name in ("error", "cause"))
+            raise OperationError(
+                f"The backfill ended {described['status']} ({error}: {cause}); run it again to go on."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _survey_with_progress(deployment: Deployment, prefix: str, *, quiet: bool) -> Survey:
+    from operations.deployment import console
+
+    if quiet:
+        return survey_prefix(deployment, prefix)
+    with console(errors=True).status(f"Counting '{prefix}'") as status:
+        return survey_prefix(
+            deployment,
+            prefix,
+            lambda found: status.update(f"Counting '{prefix}': {found.photos:,} photos, {found.new:,} new"),
+        )
+
+
+def _follow_with_progress(
+    deployment: Deployment, execution: str, survey: Survey, *, quiet: bool
+) -> dict[str, Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from operations.deployment import console
+
+    last: dict[str, Any] = {"total": survey.photos, "succeeded": 0, "failed": 0}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console(errors=True), disable=quiet) as progress:
+            task = progress.add_task("Backfilling", total=survey.photos)
+            for last in follow(deployment, execution):
+                failed = f", {last['failed']:,} failed" if last["failed"] else ""
+                progress.update(
+                    task,
+                    total=last["total"] or survey.photos,
+                    completed=last["succeeded"] + last["failed"],
+                    description=f"Backfilling ({last['running']:,} at once{failed})",
+                )
+    except KeyboardInterrupt:
+        _stop(deployment, execution)
+        done = last["succeeded"] + last["failed"]
+        click.echo(
+            f"Stopped after {done:,} of {last['total']:,} photos; run it again to go on, recorded ones are"
+            " skipped.",
+            err=True,
+        )
+        sys.exit(130)
+    return {"execution": execution, **last}
+
+
+def _stop(deployment: Deployment, execution: str) -> None:
+    client = deployment.client("stepfunctions")
+    try:
+        client.stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C in 'backfill'")
+    except client.exceptions.ClientError as error:
+        # It ended by itself just then.
+        if error.response["Error"].get("Code") != "ValidationException":
+            raise
+
+
+def _show(survey: Survey, dollars: float, seconds: float, *, notify: bool) -> None:
+    from rich.table import Table
+
+    from operations.deployment import console
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
+    table.add_row("Photos", f"{survey.photos:,} ({options.size(survey.bytes)})")
+    table.add_row("Recorded already", f"{survey.photos - survey.new:,}")
+    table.add_row("To analyse", f"[bold]{survey.new:,}[/]")
+    table.add_row("At once", f"{survey.concurrency:,}")
+    table.add_row("Notifications", "as for new uploads" if notify else "none")
+    table.add_row("Cost, about", f"{dollars:,.2f} USD")
+    table.add_row("Duration, about", options.duration(seconds))
+    console().print(table)
