@@ -260,11 +260,14 @@ def test_a_redrive_from_an_execution_that_is_not_the_owner_is_a_duplicate(pipeli
     assert pipeline.record(created)["ExecutionId"] == {"S": "owner"}
 
 
-def test_a_chain_longer_than_dynamodb_compares_keeps_its_newest_executions(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("place", [-1, -MAX_TAKEN_OVER])
+def test_a_chain_longer_than_dynamodb_compares_keeps_its_newest_executions(
+    pipeline: Pipeline, place: int
+) -> None:
     pipeline.rekognition.finds(FACE)
     created = pipeline.upload()
     chain = [f"execution-{number}" for number in range(150)]
-    pipeline.process(created, chain[-MAX_TAKEN_OVER])
+    pipeline.process(created, chain[place])
     assert pipeline.process(redriven(created, *chain), "redrive")["duplicate"] is False
 
 
