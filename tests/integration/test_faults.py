@@ -1,0 +1,285 @@
+"""What the world does to the pipeline, done to the deployed pipeline, with what became of each upload."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tests.integration.proxy import DynamoDBProxy
+from tests.integration.world import COFFEE, PORTRAIT, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localcloud.stack import Notification, Stack
+
+    Told = Callable[..., list[Notification]]
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    world = World(stack)
+    yield world
+    world.heal_rekognition()
+
+
+def picture(kind: str, size: tuple[int, int] = (120, 120)) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", size, "grey").save(data, kind)
+    return data.getvalue()
+
+
+# Duplicates and order
+
+
+def test_the_same_event_delivered_again_later_changes_nothing(world: World, notifications: Told) -> None:
+    key = world.key()
+    image_id = world.stack.upload(key, world.photo())
+    assert len(notifications(image_id, settle=0.2)) == 1
+    record = world.record(image_id)
+    again = world.finished(world.start(world.event(record["ExecutionId"])))
+    assert again["status"] == "SUCCEEDED"
+    assert json.loads(again["output"])["duplicate"] is True
+    assert len(notifications(image_id)) == 1
+    assert world.record(image_id) == record
+    assert world.calls(key) == 1
+
+
+def test_the_same_event_delivered_several_times_at_once_is_told_once(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    # Each of them asks Rekognition before any of them writes.
+    world.rekognition(delay_seconds=3.0, count=-1, key=key)
+    with world.paused():
+        image_id = world.stack.upload(key, world.photo())
+    with ThreadPoolExecutor(3) as pool:
+        executions = list(pool.map(world.start, [world.created(image_id)] * 3))
+    answers = [world.finished(execution) for execution in executions]
+    assert [answer["status"] for answer in answers] == ["SUCCEEDED"] * 3
+    assert world.calls(key) > 1, "they did not meet"
+    assert sum('"duplicate": true' in answer["output"] for answer in answers) == 2
+    assert len(notifications(image_id)) == 1
+    assert world.record(image_id)["ExecutionId"] in executions
+    assert world.letters(key) == []
+
+
+def test_a_photo_overwritten_before_it_is_processed_is_analysed_in_the_version_of_its_event(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    s3 = world.stack.client("s3")
+    with world.paused():
+        answers = [
+            s3.put_object(Bucket=world.stack.bucket, Key=key, Body=body) for body in (PORTRAIT, COFFEE)
+        ]
+    images = [f"{key}@{answer['ETag'].strip(chr(34))}" for answer in answers]
+    portrait, coffee = images
+    # The newer event arrives first.
+    for image_id, answer in reversed(list(zip(images, answers, strict=True))):
+        world.start(world.created(image_id, answer["VersionId"]))
+    assert [one.facts["outcome"] for one in notifications(portrait)] == ["face_detected"]
+    assert [one.facts["outcome"] for one in notifications(coffee)] == ["no_face"]
+    assert world.record(portrait)["VersionId"] == answers[0]["VersionId"]
+    assert world.record(coffee)["VersionId"] == answers[1]["VersionId"]
+
+
+# Photos that are none
+
+
+def test_an_empty_object_is_rejected_without_asking_rekognition(world: World, notifications: Told) -> None:
+    key = world.key()
+    image_id = world.stack.upload(key, b"")
+    (told,) = notifications(image_id)
+    assert (told.facts["outcome"], told.facts["reason"]) == ("rejected", "empty")
+    assert world.record(image_id)["Reason"] == "empty"
+    assert world.calls(key) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("truncated.jpg", PORTRAIT[: len(PORTRAIT) // 2]),
+        ("text.jpg", b"This is no photo. " * 100),
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(1000)),
+        ("photo.webp", picture("WEBP")),
+        ("photo.gif", picture("GIF")),
+        ("document.pdf", picture("PDF")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_no_usable_photo_is_rejected_at_the_first_attempt(
+    world: World, notifications: Told, name: str, body: bytes
+) -> None:
+    key = world.key(name)
+    image_id = world.stack.upload(key, body)
+    (told,) = notifications(image_id, settle=0.3)
+    assert (told.facts["outcome"], told.facts["reason"]) == ("rejected", "unsupported_format")
+    assert world.record(image_id)["Reason"] == "unsupported_format"
+    assert world.calls(key) == 1
+    assert world.letters(key) == []
+
+
+def test_odd_keys_come_back_exactly(world: World, notifications: Told) -> None:
+    folder = world.key("")
+    names = [
+        *("a b.jpg", "a+b.jpg", "a%2Bb.jpg", "100%.jpg", "it's.jpg", '"quoted".jpg', "C:\\photos\\a.jpg"),
+        *("two\nlines.jpg", "\N{CAMERA}\N{FAMILY}.jpg", "a//b", "é é"),
+    ]
+    keys = [folder + name for name in names]
+    keys.append(folder + "x" * (1024 - len(folder)))
+    keys.append(folder + "日" * ((1024 - len(folder)) // 3))
+    body = world.photo(COFFEE)
+    # MiniStack's wildcards do not match line ends, as IAM's do; this matches by naming something else.
+    lines = {"Effect": "Allow", "Action": "s3:GetObject", "NotResource": "arn:aws:s3:::another/*"}
+    with world.granted("process_image", **lines):
+        images = {key: world.stack.upload(key, body) for key in keys}
+        told = {key: notifications(image_id, settle=0.0) for key, image_id in images.items()}
+    for key, image_id in images.items():
+        (one,) = told[key]
+        assert one.facts["key"] == key
+        assert one.facts["outcome"] == "no_face"
+        assert one.subject.isascii()
+        assert one.subject.isprintable()
+        assert len(one.subject) < 100
+        assert world.record(image_id)["Key"] == key
+
+
+# Services that refuse
+
+
+def test_a_photo_rekognition_throttles_for_a_while_is_told_once(world: World, notifications: Told) -> None:
+    key = world.key()
+    world.rekognition(error="ThrottlingException", count=3, key=key)
+    image_id = world.stack.upload(key, world.photo())
+    (told,) = notifications(image_id)
+    assert told.facts["outcome"] == "face_detected"
+    assert world.record(image_id)["Outcome"] == "face_detected"
+    assert world.calls(key) == 4
+    assert len(world.executions(key)) == 1
+
+
+def test_a_photo_rekognition_throttles_for_ever_is_parked_with_its_event(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    world.rekognition(error="ProvisionedThroughputExceededException", count=-1, key=key)
+    image_id = world.stack.upload(key, world.photo())
+    letter = world.parked(key)
+    (execution,) = world.executions(key)
+    answer = world.finished(execution)
+    assert answer["status"] == "FAILED"
+    assert json.loads(letter["Body"]) == json.loads(answer["input"])
+    assert letter["MessageAttributes"]["EXECUTION_ID"]["StringValue"] == execution
+    assert "ProvisionedThroughputExceeded" in letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert world.stack.record(image_id) is None
+    assert notifications(image_id, timeout=0.5) == []
+    # What the alarm on the dead-letter queue counts.
+    visible = world.stack.client("sqs").get_queue_attributes(
+        QueueUrl=world.stack.outputs["dead_letter_queue_url"], AttributeNames=["ApproximateNumberOfMessages"]
+    )["Attributes"]["ApproximateNumberOfMessages"]
+    assert int(visible) > 0
+    world.empty_queue()
+
+
+def test_a_record_dynamodb_refuses_after_the_analysis_is_written_by_a_retry(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    with world.denied("process_image", "dynamodb:PutItem"):
+        image_id = world.stack.upload(key, world.photo())
+        world.eventually(lambda: world.calls(key), "an analysis")
+        time.sleep(0.5)
+        assert world.stack.record(image_id) is None
+    assert len(notifications(image_id)) == 1
+    assert world.calls(key) > 1
+    (execution,) = world.executions(key)
+    assert world.record(image_id)["ExecutionId"] == execution
+    assert world.letters(key) == []
+
+
+def test_a_function_that_dies_between_write_and_answer_is_retried_and_tells(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    with DynamoDBProxy(world.stack) as proxy:
+        proxy.hold_next_write()
+        image_id = world.stack.upload(key, world.photo())
+        killed = proxy.kill_writer()
+        assert world.stack.record(image_id) is not None, "it died before the write"
+        (told,) = notifications(image_id)
+    assert killed
+    assert told.facts["outcome"] == "face_detected"
+    (execution,) = world.executions(key)
+    answer = world.finished(execution)
+    assert answer["status"] == "SUCCEEDED"
+    assert world.attempts(execution, "ProcessImage") == 2
+    assert world.record(image_id)["ExecutionId"] == execution
+    assert world.calls(key) == 1, "the retry takes the record as it is"
+
+
+# Permissions
+
+
+def test_the_rule_may_start_the_workflow_and_nothing_else(world: World) -> None:
+    machine = world.stack.outputs["state_machine_arn"]
+    rule = world.rule()
+    (target,) = world.stack.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    assert target["Arn"] == machine
+    assert world.may(target["RoleArn"], "states:StartExecution", machine)
+    assert not world.may(target["RoleArn"], "states:StartExecution", f"{machine}-other")
+    assert not world.may(target["RoleArn"], "states:StopExecution", machine)
+    # What becomes of an event when that permission is gone.
+    assert target["DeadLetterConfig"]["Arn"] == world.stack.outputs["dead_letter_queue_arn"]
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] == 185
+
+
+def test_the_queue_takes_events_from_the_rule(world: World) -> None:
+    policy = json.loads(
+        world.stack.client("sqs").get_queue_attributes(
+            QueueUrl=world.stack.outputs["dead_letter_queue_url"], AttributeNames=["Policy"]
+        )["Attributes"]["Policy"]
+    )
+    (grant,) = [one for one in policy["Statement"] if one["Effect"] == "Allow"]
+    assert grant["Principal"] == {"Service": "events.amazonaws.com"}
+    assert grant["Action"] == "sqs:SendMessage"
+    assert grant["Condition"] == {"ArnEquals": {"aws:SourceArn": world.rule()["Arn"]}}
+
+
+def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> None:
+    machine = world.states.describe_state_machine(stateMachineArn=world.stack.outputs["state_machine_arn"])
+    states: dict[str, Any] = json.loads(machine["definition"])["States"]
+    for task in ("ProcessImage", "SendNotification"):
+        function = states[task]["Arguments"]["FunctionName"]
+        assert world.may(machine["roleArn"], "lambda:InvokeFunction", function)
+        assert not world.may(machine["roleArn"], "lambda:InvokeFunction", function[:-1])
+    queue = world.stack.outputs["dead_letter_queue_arn"]
+    assert world.may(machine["roleArn"], "sqs:SendMessage", queue)
+    assert not world.may(machine["roleArn"], "sqs:ReceiveMessage", queue)
+
+
+# Changes
+
+
+def test_photos_uploaded_while_the_stack_is_updated_are_processed(world: World, notifications: Told) -> None:
+    images: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        update = pool.submit(world.update, memory_size=640)
+        while not update.done():
+            images.append(world.stack.upload(world.key(), world.photo(COFFEE)))
+            time.sleep(0.25)
+        update.result()
+    images.append(world.stack.upload(world.key(), world.photo(COFFEE)))
+    try:
+        assert len(images) > 2
+        for image_id in images:
+            (told,) = notifications(image_id, settle=0.0)
+            assert world.record(image_id)["Outcome"] == told.facts["outcome"]
+    finally:
+        world.update()

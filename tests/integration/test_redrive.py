@@ -1,0 +1,141 @@
+"""Parked work put back, on the deployed pipeline."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from operations import redrive
+from operations.__main__ import main
+from operations.deployment import Deployment
+from tests.integration.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localcloud.stack import Notification, Stack
+
+    Told = Callable[..., list[Notification]]
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    world = World(stack)
+    world.empty_queue()
+    yield world
+    world.heal_rekognition()
+    world.empty_queue()
+
+
+def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
+    world: World, notifications: Told
+) -> None:
+    key = world.key()
+    with world.denied("send_notification", "sns:Publish"):
+        image_id = world.stack.upload(key, world.photo())
+        letter = world.parked(key)
+        first = world.record(image_id)
+    assert notifications(image_id, timeout=0.3) == []
+    assert json.loads(letter["MessageAttributes"]["REDRIVEN_FROM"]["StringValue"]) == [first["ExecutionId"]]
+    assert world.attempts(first["ExecutionId"], "ProcessImage") == 1, "only the notification is tried again"
+
+    report = redrive.redrive(world.deployment)
+
+    assert (report.messages, report.started, report.left) == (1, 1, {})
+    assert len(notifications(image_id)) == 1
+    after = world.record(image_id)
+    assert after["ExecutionId"].endswith(f":redrive-{letter['MessageId']}")
+    assert {**after, "ExecutionId": first["ExecutionId"]} == first
+    assert world.calls(key) == 1, "the analysis is not paid for twice"
+    assert world.letters(key) == []
+
+    # As if the redrive had been killed before it deleted the message.
+    chain = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    world.park(letter["Body"], **chain)
+    again = redrive.redrive(world.deployment)
+    assert again.started == 1
+    execution = world.executions(key)[0]
+    assert json.loads(world.finished(execution)["output"])["duplicate"] is True
+    assert len(notifications(image_id)) == 1
+    assert redrive.redrive(world.deployment).messages == 0
+
+
+def test_an_event_the_rule_could_not_deliver_is_processed(world: World, notifications: Told) -> None:
+    key = world.key()
+    with world.paused():
+        image_id = world.stack.upload(key, world.photo())
+    world.park(
+        json.dumps(world.created(image_id)),
+        RULE_ARN=world.rule()["Arn"],
+        TARGET_ARN=world.stack.outputs["state_machine_arn"],
+        ERROR_CODE="NO_PERMISSIONS",
+        ERROR_MESSAGE="not authorized to perform: states:StartExecution",
+    )
+    report = redrive.redrive(world.deployment)
+    assert report.started == 1
+    assert len(notifications(image_id)) == 1
+    assert "redriven_from" not in world.event(world.record(image_id)["ExecutionId"])
+    assert world.letters(key) == []
+
+
+def test_a_message_whose_execution_runs_already_is_only_deleted(world: World, notifications: Told) -> None:
+    key = world.key()
+    with world.paused():
+        image_id = world.stack.upload(key, world.photo())
+    message_id = world.park(json.dumps(world.created(image_id)), ERROR_CODE="NO_PERMISSIONS")
+    # A redrive killed between the execution's start and the message's end.
+    execution = world.states.start_execution(
+        stateMachineArn=world.stack.outputs["state_machine_arn"],
+        name=f"redrive-{message_id}",
+        input=json.dumps(world.created(image_id)),
+    )["executionArn"]
+    world.finished(execution)
+    report = redrive.redrive(world.deployment)
+    assert (report.started, report.already_started) == (0, 1)
+    assert world.executions(key) == [execution]
+    assert len(notifications(image_id, settle=0.5)) == 1
+    assert world.letters(key) == []
+
+
+def test_a_photo_that_fails_again_is_parked_again_with_the_longer_chain(world: World) -> None:
+    key = world.key()
+    world.rekognition(error="AccessDeniedException", count=-1, key=key)
+    world.stack.upload(key, world.photo())
+    first = world.parked(key)
+    report = redrive.redrive(world.deployment)
+    assert report.started == 1
+    second = world.parked(key)
+    assert second["MessageId"] != first["MessageId"]
+    assert second["Body"] == first["Body"]
+    chains = [json.loads(one["MessageAttributes"]["REDRIVEN_FROM"]["StringValue"]) for one in (first, second)]
+    assert chains[1] == [*chains[0], second["MessageAttributes"]["EXECUTION_ID"]["StringValue"]]
+    assert len(chains[1]) == 2
+
+
+def test_looking_changes_nothing_and_what_is_no_event_stays_and_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Deployment, "load", lambda _: world.deployment)
+    key = world.key()
+    stray = world.park("hello", ERROR_CODE="STRAY")
+    folder = world.park(
+        json.dumps(world.created(f"{key}@e1") | {"notify": False}), ERROR_CODE="NO_PERMISSIONS"
+    )
+    runner = CliRunner()
+
+    seen = runner.invoke(main, ["redrive", "--json"])
+    assert seen.exit_code == 0
+    report = json.loads(seen.stdout)
+    assert {one["error"]: one["messages"] for one in report["groups"]} == {"STRAY": 1, "NO_PERMISSIONS": 1}
+    assert list(report["left"]) == [stray]
+    assert {one["MessageId"] for one in world.stack.dead_letters()} == {stray, folder}
+
+    done = runner.invoke(main, ["redrive", "--confirm"])
+    assert done.exit_code == 1
+    assert f"Message {stray} is left in the queue: its body is not JSON." in done.stderr
+    assert [one["MessageId"] for one in world.stack.dead_letters()] == [stray]
+    (execution,) = world.executions(key)
+    assert world.event(execution)["notify"] is False
