@@ -92,6 +92,18 @@ output: $(STAMP) ## Print names and addresses of what is deployed (JSON=1 for pr
 destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refused where data is protected)
 	@CONFIRM="$(CONFIRM)" $(PY) -m tools.deploy destroy --env "$(ENV)"
 
+.PHONY: drift
+drift: $(STAMP) ## Tell whether an environment still is what the code says (exit code 2 if not; JSON=1)
+	@$(PY) -m tools.drift --env "$(ENV)" $(if $(JSON),--json)
+
+.PHONY: new-env
+new-env: $(STAMP) ## Write the two files of a new environment (NAME=qa ACCOUNT=111122223333 REGION=us-east-1)
+	@$(PY) -m tools.settings new --name "$(NAME)" --account "$(ACCOUNT)" --region "$(REGION)"
+
+.PHONY: diff
+diff: $(STAMP) ## Show the settings that differ between two environments (FROM=staging TO=prod, JSON=1)
+	@$(PY) -m tools.settings diff --from "$(FROM)" --to "$(TO)" $(if $(JSON),--json)
+
 ##@ Operating
 
 .PHONY: status

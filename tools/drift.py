@@ -1,0 +1,102 @@
+"""Tell whether an environment still is what the code says.
+
+The exit code is 0 when it is, 2 when it is not and 1 when that cannot be told, for a scheduled job to use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore import exceptions
+from rich.console import Console
+
+from tools import deploy
+from tools.environments import DeployError, Environment
+from tools.terraform import TerraformError
+
+DRIFTED = 2
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Addresses of resources: those an apply would change, and among them those changed without Terraform."""
+
+    to_change: tuple[str, ...]
+    changed_outside: tuple[str, ...]
+
+
+def check(environment: Environment, console: Console) -> Drift:
+    """Compare what is deployed with the code; changes nothing and locks nothing.
+
+    Raises:
+        DeployError: nothing is deployed, or as `deploy.connect`.
+        TerraformError: Terraform fails.
+    """
+    terraform = deploy.connect(environment, console)
+    if not terraform.output():
+        raise DeployError(
+            f"Nothing is deployed in ENV={environment.name}; deploy it with"
+            f" 'make apply ENV={environment.name}'."
+        )
+    with tempfile.TemporaryDirectory() as folder, console.status("Comparing"):
+        plan = Path(folder, "drift.tfplan")
+        # Without a lock, so that a role that only reads can do it.
+        terraform.run(
+            *("plan", "-input=false", "-no-color", "-lock=false"),
+            *(f"-var-file={environment.variables_file}", f"-out={plan}"),
+        )
+        shown: dict[str, Any] = json.loads(terraform.run("show", "-json", str(plan)))
+    to_change = _addresses(shown, "resource_changes")
+    outside = _addresses(shown, "resource_drift")
+    return Drift(tuple(to_change), tuple(address for address in outside if address in to_change))
+
+
+def _addresses(shown: dict[str, Any], part: str) -> list[str]:
+    return [
+        resource["address"]
+        for resource in shown.get(part, [])
+        if resource["mode"] == "managed" and resource["change"]["actions"] != ["no-op"]
+    ]
+
+
+def sentence(name: str, drift: Drift) -> str:
+    if not drift.to_change:
+        return f"ENV={name} is as the code says."
+    count, outside = len(drift.to_change), len(drift.changed_outside)
+    shown = ", ".join(drift.to_change[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
+    resources = "1 resource" if count == 1 else f"{count} resources"
+    return (
+        f"ENV={name} differs from the code in {resources}, {outside} of them changed without Terraform:"
+        f" {shown}; look with 'make plan ENV={name}', and 'make apply ENV={name}' makes it as the code says."
+    )
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--env", "name", required=True, help="Name of the environment, such as dev.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(name: str, as_json: bool) -> None:
+    """Say whether an environment differs from the code; exit code 2 if it does."""
+    try:
+        drift = check(Environment.load(name), Console(stderr=True, soft_wrap=True))
+    except TerraformError as error:
+        click.echo(deploy.explain(name, error), err=True)
+        sys.exit(1)
+    except (DeployError, exceptions.BotoCoreError, exceptions.ClientError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps({"env": name, "drifted": bool(drift.to_change), **asdict(drift)}, indent=2))
+    else:
+        click.echo(sentence(name, drift))
+    sys.exit(DRIFTED if drift.to_change else 0)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tools.drift")
