@@ -152,7 +152,9 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
         # MiniStack never ends a force_destroy when a key has characters that URLs escape.
         empty_bucket(s3(environment), outputs["uploads_bucket_name"])
     _run(
-        terraform.stream("destroy", "-auto-approve", f"-var-file={environment.variables_file}"),
+        terraform.stream(
+            "destroy", "-auto-approve", f"-var-file={environment.variables_file.relative_to(ROOT)}"
+        ),
         "Destroying",
         console,
     )
@@ -313,7 +315,9 @@ def _plan(environment: Environment, terraform: Terraform, console: Console) -> S
     try:
         _run(
             terraform.stream(
-                "plan", f"-var-file={environment.variables_file}", f"-out={environment.plan_file}"
+                "plan",
+                f"-var-file={environment.variables_file.relative_to(ROOT)}",
+                f"-out={environment.plan_file}",
             ),
             "Planning",
             console,

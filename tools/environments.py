@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import hcl2
 from botocore import exceptions
 from botocore.config import Config
@@ -18,6 +17,8 @@ from tools.terraform import LOCAL, ROOT, Terraform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import boto3
 
     from localcloud import LocalCloud
 
@@ -139,6 +140,9 @@ class Environment:
         Raises:
             DeployError: as `variables`; or AWS_PROFILE names no profile.
         """
+        # Half a second that a mistake in a file need not wait for.
+        import boto3
+
         if self.local:
             return boto3.Session(
                 aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
@@ -245,6 +249,6 @@ def _credentials_problem(name: str, error: Exception) -> str:
         return f"AWS refuses the credentials for ENV={name} ({code}); sign in again or set AWS_PROFILE."
     if isinstance(error, exceptions.SSOError | exceptions.TokenRetrievalError):
         return f"The AWS sign-in for ENV={name} has expired; sign in again ('aws sso login')."
-    if isinstance(error, exceptions.HTTPClientError):
-        return f"AWS cannot be reached for ENV={name}; check the network and AWS_ENDPOINT_URL."
+    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+        return f"AWS cannot be reached for ENV={name}; check the network, and AWS_ENDPOINT_URL if it is set."
     return f"The AWS credentials for ENV={name} cannot be used ({error}); sign in again or set AWS_PROFILE."

@@ -60,11 +60,30 @@ def _workflow_traces(what: str) -> Proof:
     return Proof(what, f"{_AWS}/step-functions/latest/dg/xray-iam.html", "simulated")
 
 
+def _nested(what: str) -> Proof:
+    return Proof(what, f"{_AWS}/step-functions/latest/dg/connect-stepfunctions.html", "simulated")
+
+
 _FUNCTION: Mapping[str, Proof] = {
     "logs:CreateLogStream": _logs("A new worker has nowhere to log to"),
     "logs:PutLogEvents": _logs("The function's log stays empty"),
     "xray:PutTelemetryRecords": _traces("The tracing daemon cannot report what it dropped"),
     "xray:PutTraceSegments": _traces("The function is missing from traces"),
+}
+
+_WORKFLOW: Mapping[str, Proof] = {
+    "logs:CreateLogDelivery": _delivery("The workflow cannot be created with logging on"),
+    "logs:DeleteLogDelivery": _delivery("Logging cannot be switched off or moved again"),
+    "logs:DescribeLogGroups": _delivery("The log group is not found when logging is set up"),
+    "logs:DescribeResourcePolicies": _delivery("Whether logs may be delivered cannot be looked up"),
+    "logs:GetLogDelivery": _delivery("The delivery that exists cannot be looked up"),
+    "logs:ListLogDeliveries": _delivery("The delivery that exists cannot be found"),
+    "logs:PutResourcePolicy": _delivery("Log delivery is not let into the log group"),
+    "logs:UpdateLogDelivery": _delivery("Logging cannot be changed"),
+    "xray:GetSamplingRules": _workflow_traces("The workflow does not know what share to trace"),
+    "xray:GetSamplingTargets": _workflow_traces("The workflow does not know what share to trace"),
+    "xray:PutTelemetryRecords": _workflow_traces("Step Functions cannot report what it dropped"),
+    "xray:PutTraceSegments": _workflow_traces("The workflow is missing from traces"),
 }
 
 PROOFS: Mapping[str, Mapping[str, Proof]] = {
@@ -125,6 +144,7 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         "sns:Publish": Proof("Nobody is told", f"{_AWS}/sns/latest/api/API_Publish.html", "end to end"),
     },
     "pipeline": {
+        **_WORKFLOW,
         "kms:Decrypt": Proof(
             "SQS refuses to park events in a queue encrypted with this key",
             f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
@@ -140,23 +160,26 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
             f"{_AWS}/step-functions/latest/dg/connect-lambda.html",
             "simulated",
         ),
-        "logs:CreateLogDelivery": _delivery("The workflow cannot be created with logging on"),
-        "logs:DeleteLogDelivery": _delivery("Logging cannot be switched off or moved again"),
-        "logs:DescribeLogGroups": _delivery("The log group is not found when logging is set up"),
-        "logs:DescribeResourcePolicies": _delivery("Whether logs may be delivered cannot be looked up"),
-        "logs:GetLogDelivery": _delivery("The delivery that exists cannot be looked up"),
-        "logs:ListLogDeliveries": _delivery("The delivery that exists cannot be found"),
-        "logs:PutResourcePolicy": _delivery("Log delivery is not let into the log group"),
-        "logs:UpdateLogDelivery": _delivery("Logging cannot be changed"),
         "sqs:SendMessage": Proof(
             "Events that failed are lost instead of parked",
             f"{_AWS}/step-functions/latest/dg/connect-sqs.html",
             "simulated",
         ),
-        "xray:GetSamplingRules": _workflow_traces("The workflow does not know what share to trace"),
-        "xray:GetSamplingTargets": _workflow_traces("The workflow does not know what share to trace"),
-        "xray:PutTelemetryRecords": _workflow_traces("Step Functions cannot report what it dropped"),
-        "xray:PutTraceSegments": _workflow_traces("The workflow is missing from traces"),
+    },
+    "backfill": {
+        **_WORKFLOW,
+        "events:DescribeRule": _nested("The rule that tells of the workflow's end cannot be looked up"),
+        "events:PutRule": _nested("The rule that tells of the workflow's end is not made"),
+        "events:PutTargets": _nested("The rule that tells of the workflow's end leads nowhere"),
+        "s3:ListBucket": Proof(
+            "The photos that were there before are not found",
+            f"{_AWS}/step-functions/latest/dg/iam-policies-eg-dist-map.html",
+            "simulated",
+        ),
+        "states:DescribeExecution": _nested("What became of the executions it started is not known"),
+        "states:StartExecution": _nested("Neither its own parts nor the workflow is started"),
+        "states:StartSyncExecution": _nested("The workflow is not started"),
+        "states:StopExecution": _nested("Stopping it leaves the executions it started running"),
     },
     "rule": {
         "states:StartExecution": Proof(
@@ -166,6 +189,9 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         ),
     },
 }
+
+# Granted where workflow_type is EXPRESS, in place of what waits for a STANDARD execution.
+EXPRESS_ONLY = frozenset({("backfill", "states:StartSyncExecution")})
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Diagnostic:
         detail = " ".join(detail.split())
         if self.summary == "Invalid value for variable" and detail:
             return f"{self.where}: {detail}" if self.where else detail
-        text = f"{self.summary}: {detail}" if detail else self.summary
+        summary = " ".join(self.summary.split())
+        text = f"{summary}: {detail}" if detail else summary
         return f"{self.where}: {text}" if self.where else text
 
 
@@ -79,7 +80,7 @@ class Terraform:
         self.environment = environment
         self.folder = folder
         self.data_dir = data_dir or folder / ".terraform" / environment
-        merged = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
+        merged = {**process_environment(folder), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
         self.variables = {name: value for name, value in merged.items() if value is not None}
 
     def command(self, *arguments: str) -> list[str]:
@@ -154,7 +155,8 @@ class Terraform:
         Raises:
             TerraformError: it failed.
         """
-        self.run("init", "-input=false", "-no-color", "-reconfigure", "-lockfile=readonly", *arguments)
+        for _ in self.stream("init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments):
+            pass
 
     def output(self) -> dict[str, Any]:
         """Return the outputs' values by name; empty when nothing is deployed.
@@ -172,10 +174,10 @@ def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
     return Diagnostic(message["severity"], message["summary"], message.get("detail", ""), where)
 
 
-def process_environment() -> dict[str, str]:
-    """Return the process environment every Terraform command of this project runs with.
+def process_environment(folder: Path = ROOT) -> dict[str, str]:
+    """Return the process environment a Terraform command runs with in `folder`.
 
-    Where the providers of the lock file lie in a filesystem mirror, a CLI configuration in ``build/`` says
+    Where the providers of its lock file lie in a filesystem mirror, a CLI configuration in ``build/`` says
     so; otherwise Terraform's own configuration stands.
 
     Raises:
@@ -188,14 +190,18 @@ def process_environment() -> dict[str, str]:
         # Terraform would warn about it on every command.
         del variables["TF_CLI_CONFIG_FILE"]
         configuration = None
-    mirror = find_mirror(variables, searching=not (configuration or _own_configuration().is_file()))
+    providers = locked_providers(folder)
+    searching = not (configuration or _own_configuration().is_file())
+    mirror = find_mirror(providers, variables, searching=searching)
     if mirror:
-        variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror))
+        variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror, providers))
     return variables
 
 
-def find_mirror(variables: Mapping[str, str], *, searching: bool = True) -> Path | None:
-    """Return the folder of a filesystem mirror that holds every provider of the lock file, if there is one.
+def find_mirror(
+    providers: Mapping[str, str], variables: Mapping[str, str], *, searching: bool = True
+) -> Path | None:
+    """Return the folder of a filesystem mirror that holds all of `providers`, if there is one.
 
     TF_PLUGIN_MIRROR names it; otherwise, unless `searching` is off, Terraform's implied folders and then the
     top of the file system are looked through.
@@ -203,24 +209,27 @@ def find_mirror(variables: Mapping[str, str], *, searching: bool = True) -> Path
     Raises:
         TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold them.
     """
+    if not providers:
+        return None
     named = variables.get("TF_PLUGIN_MIRROR")
     if named:
         mirror = Path(named).expanduser()
-        if not _holds_locked(mirror):
-            wanted = ", ".join(f"{source} {version}" for source, version in locked_providers().items())
+        if not _holds(mirror, providers):
+            wanted = ", ".join(f"{source} {version}" for source, version in providers.items())
             raise TerraformError(f"TF_PLUGIN_MIRROR={named} does not hold {wanted}; correct or unset it.")
         return mirror
     if not searching:
         return None
     # Terraform uses the implied folders by itself, as long as no configuration says otherwise.
-    if any(_holds_locked(folder) for folder in _implied_folders()):
+    if any(_holds(folder, providers) for folder in _implied_folders()):
         return None
-    return next((folder for folder in _shallow_search() if _holds_locked(folder)), None)
+    return next((folder for folder in _shallow_search() if _holds(folder, providers)), None)
 
 
-def locked_providers() -> dict[str, str]:
-    """Return the version of each provider of ``.terraform.lock.hcl`` by its source address."""
-    text = (ROOT / ".terraform.lock.hcl").read_text(encoding="utf-8")
+def locked_providers(folder: Path = ROOT) -> dict[str, str]:
+    """Return the version of each provider in the lock file of `folder` by its source address."""
+    lock = folder / ".terraform.lock.hcl"
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
     return {match["source"]: match["version"] for match in _LOCKED.finditer(text)}
 
 
@@ -241,14 +250,14 @@ def _implied_folders() -> Iterable[Path]:
     )
 
 
-def _holds_locked(mirror: Path) -> bool:
+def _holds(mirror: Path, providers: Mapping[str, str]) -> bool:
     platform = fetch.machine()
     return all(
         (mirror / source / version / platform).is_dir()
         or (
             mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{platform}.zip"
         ).is_file()
-        for source, version in locked_providers().items()
+        for source, version in providers.items()
     )
 
 
@@ -281,16 +290,16 @@ def _shallow_search() -> Iterator[Path]:
         level = below
 
 
-def _write_configuration(mirror: Path) -> Path:
-    providers = json.dumps(sorted(locked_providers()))
+def _write_configuration(mirror: Path, providers: Mapping[str, str]) -> Path:
+    sources = json.dumps(sorted(providers))
     text = f"""\
 provider_installation {{
   filesystem_mirror {{
     path    = {json.dumps(str(mirror.resolve()))}
-    include = {providers}
+    include = {sources}
   }}
   direct {{
-    exclude = {providers}
+    exclude = {sources}
   }}
 }}
 """

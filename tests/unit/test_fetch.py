@@ -276,19 +276,19 @@ def test_the_lock_file_names_the_provider_for_every_platform() -> None:
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_named_mirror_is_used_for_what_it_holds(home: Path, packed: bool) -> None:
     folder = mirror(home / "providers", packed=packed)
-    assert terraform.find_mirror({"TF_PLUGIN_MIRROR": str(folder)}) == folder
+    assert terraform.find_mirror(terraform.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)}) == folder
 
 
 @pytest.mark.parametrize("version", ["5.99.0", "6.0.0"])
 def test_a_named_mirror_without_the_locked_version_is_refused(home: Path, version: str) -> None:
     folder = mirror(home / "providers", version=version)
     with pytest.raises(terraform.TerraformError, match=r"does not hold .*hashicorp/aws 5\.100\.0"):
-        terraform.find_mirror({"TF_PLUGIN_MIRROR": str(folder)})
+        terraform.find_mirror(terraform.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)})
 
 
 def test_a_mirror_where_terraform_looks_by_itself_needs_no_configuration(home: Path) -> None:
     mirror(home / ".terraform.d" / "plugins")
-    assert terraform.find_mirror({}) is None
+    assert terraform.find_mirror(terraform.locked_providers(), {}) is None
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

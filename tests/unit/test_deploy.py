@@ -1,0 +1,476 @@
+"""Planning, applying and destroying an environment, as somebody at a shell meets it.
+
+Each test runs the tool in a copy of the repository, with a root module of two resources in place of the real
+one where Terraform runs at all, and against a local cloud of its own where AWS is asked anything.
+"""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from rich.console import Console
+
+from localcloud import LocalCloud
+from tools import deploy
+from tools.environments import Environment, known
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = "000000000000"
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".terraform", "*.tfstate*", "tests")
+NOWHERE = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+# Nothing of AWS but the state: the provider takes seconds to load, and is not what these tests are about.
+SMALL_ROOT = """
+terraform {
+  backend "s3" {}
+}
+
+variable "word" {
+  type    = string
+  default = "first"
+  validation {
+    condition     = var.word != "forbidden"
+    error_message = "word must be one that is not forbidden."
+  }
+}
+
+resource "terraform_data" "word" {
+  input = var.word
+}
+
+resource "terraform_data" "place" {
+  triggers_replace = var.word
+}
+
+output "word" {
+  value = terraform_data.word.output
+}
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A shell in a copy of the repository."""
+
+    repository: Path
+    variables: dict[str, str]
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "tools.deploy", *arguments],
+            cwd=self.repository,
+            env=kept | self.variables | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def refused(self, *arguments: str, **variables: str) -> str:
+        """The one sentence the command refuses with."""
+        result = self.run(*arguments, **variables)
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    def done(self, *arguments: str, **variables: str) -> str:
+        result = self.run(*arguments, **variables)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def write(self, path: str, text: str) -> None:
+        (self.repository / path).write_text(text, "utf-8")
+
+    def change(self, path: str, old: str, new: str) -> None:
+        text = (self.repository / path).read_text("utf-8")
+        assert old in text
+        self.write(path, text.replace(old, new))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    repository = tmp_path / "repository"
+    for name in ("bootstrap", "environments", "localcloud", "tools"):
+        shutil.copytree(
+            ROOT / name,
+            repository / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".terraform", "*.tfstate*", "tests"),
+        )
+    shell = Shell(repository, NOWHERE)
+    shell.write(".terraform.lock.hcl", "")
+    shell.write("main.tf", SMALL_ROOT)
+    return shell
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with LocalCloud.start(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def s3(cloud: LocalCloud) -> S3Client:
+    return boto3.client(
+        "s3",
+        endpoint_url=cloud.endpoint_url,
+        verify=cloud.environment.get("AWS_CA_BUNDLE"),
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+
+
+@pytest.fixture
+def account(shell: Shell, cloud: LocalCloud, request: pytest.FixtureRequest) -> Shell:
+    """A shell signed in to an account where nothing has been set up for ENV=dev."""
+    bucket = f"state-{abs(hash(request.node.nodeid)):x}"[:40]
+    shell.write(
+        "environments/dev.s3.tfbackend",
+        f'bucket = "{bucket}"\nencrypt = true\nkey = "dev.tfstate"\n'
+        'region = "us-east-1"\nuse_lockfile = true\n',
+    )
+    shell.write(
+        "environments/dev.tfvars",
+        f'allowed_account_ids = ["{ACCOUNT}"]\nprotect_data = false\n',
+    )
+    return replace(shell, variables=NOWHERE | cloud.environment)
+
+
+@pytest.fixture
+def ready(account: Shell, s3: S3Client) -> Shell:
+    """The same with a state bucket, made in a moment."""
+    s3.create_bucket(Bucket=bucket_of(account))
+    return account
+
+
+def bucket_of(shell: Shell) -> str:
+    return (shell.repository / "environments/dev.s3.tfbackend").read_text().split('"')[1]
+
+
+def test_every_environment_has_both_files_and_a_state_of_its_own() -> None:
+    assert known() == ["dev", "local", "prod", "staging"]
+    texts = [(ROOT / "environments" / f"{name}.s3.tfbackend").read_text() for name in known()]
+    assert len({text.split('"')[1] for text in texts}) == len(texts)
+    assert all("use_lockfile = true" in text and "encrypt      = true" in text for text in texts)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "output", "bootstrap"])
+def test_an_unknown_environment_is_refused_with_the_known_ones(shell: Shell, command: str) -> None:
+    sentence = shell.refused(command, "--env", "qa")
+    assert "no environment 'qa'" in sentence
+    assert "dev, local, prod, staging" in sentence
+
+
+@pytest.mark.parametrize("name", ["", "../dev", "dev/", "Dev", "-x"])
+def test_an_impossible_name_is_refused(shell: Shell, name: str) -> None:
+    assert f"no environment '{name}'" in shell.refused("plan", f"--env={name}")
+
+
+@pytest.mark.parametrize("file", ["dev.tfvars", "dev.s3.tfbackend"])
+def test_a_missing_file_of_an_environment_is_named(shell: Shell, file: str) -> None:
+    (shell.repository / "environments" / file).unlink()
+    assert f"environments/{file} is missing" in shell.refused("plan", "--env=dev")
+
+
+@pytest.mark.parametrize("file", ["dev.tfvars", "dev.s3.tfbackend"])
+def test_an_unreadable_file_is_named_with_its_line(shell: Shell, file: str) -> None:
+    shell.write(f"environments/{file}", 'a = "b"\nc = [\n')
+    assert f"environments/{file}" in shell.refused("plan", "--env=dev")
+    shell.write(f"environments/{file}", 'a = "b"\nc = = 1\n')
+    assert f"environments/{file}:2" in shell.refused("plan", "--env=dev")
+
+
+def test_a_backend_without_a_bucket_is_refused(shell: Shell) -> None:
+    shell.write("environments/dev.s3.tfbackend", 'key = "dev.tfstate"\nregion = "us-east-1"\n')
+    assert "environments/dev.s3.tfbackend does not set bucket" in shell.refused("plan", "--env=dev")
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "output", "bootstrap"])
+def test_the_local_environment_needs_the_local_cloud(shell: Shell, command: str) -> None:
+    sentence = shell.refused(command, "--env", "local")
+    assert sentence == "The local cloud is not running; start it with 'make local-up'."
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "output", "bootstrap"])
+def test_missing_credentials_are_said(shell: Shell, command: str) -> None:
+    sentence = shell.refused(command, "--env", "dev")
+    assert "no AWS credentials for ENV=dev" in sentence
+    assert "aws sso login" in sentence
+    assert not (shell.repository / ".terraform").exists()
+
+
+def test_an_unknown_profile_is_named(shell: Shell) -> None:
+    sentence = shell.refused("plan", "--env=dev", AWS_PROFILE="nobody")
+    assert "nobody" in sentence
+    assert "AWS_PROFILE" in sentence
+
+
+def test_an_aws_that_cannot_be_reached_is_said(shell: Shell) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    sentence = shell.refused("plan", "--env=dev", AWS_ENDPOINT_URL="http://127.0.0.1:1", **keys)
+    assert "AWS cannot be reached" in sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ExpiredToken", "have expired; sign in again"),
+        ("InvalidClientTokenId", "AWS refuses the credentials"),
+    ],
+)
+def test_credentials_aws_refuses_are_explained(shell: Shell, code: str, expected: str) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            text = f"<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            sentence = shell.refused(
+                "plan",
+                "--env=dev",
+                AWS_ACCESS_KEY_ID="test",
+                AWS_SECRET_ACCESS_KEY="test",
+                AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_port}",
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert expected in sentence
+
+
+def test_an_environment_is_not_planned_in_another_account(account: Shell) -> None:
+    account.change("environments/dev.tfvars", ACCOUNT, "111122223333")
+    for command in ("plan", "apply", "destroy", "bootstrap"):
+        sentence = account.refused(command, "--env=dev", CONFIRM="1")
+        assert f"belongs to account 111122223333, but the AWS credentials are for {ACCOUNT}" in sentence
+    assert not (account.repository / ".terraform").exists()
+
+
+def test_protected_data_is_not_destroyed_even_when_confirmed(shell: Shell) -> None:
+    sentence = shell.refused("destroy", "--env=prod", CONFIRM="1")
+    assert "ENV=prod protects its data" in sentence
+    assert "environments/prod.tfvars" in sentence
+
+
+def test_data_is_protected_unless_the_file_says_otherwise(shell: Shell) -> None:
+    shell.write("environments/dev.tfvars", "")
+    assert "protects its data" in shell.refused("destroy", "--env=dev", CONFIRM="1")
+
+
+@pytest.mark.parametrize("confirm", ["", "0", "yes"])
+def test_destroying_anything_else_needs_a_confirmation(account: Shell, confirm: str) -> None:
+    sentence = account.refused("destroy", "--env=dev", CONFIRM=confirm)
+    assert "make destroy ENV=dev CONFIRM=1" in sentence
+
+
+def test_a_missing_state_bucket_says_how_to_make_it(account: Shell) -> None:
+    sentence = account.refused("plan", "--env=dev")
+    assert f"state bucket {bucket_of(account)} does not exist" in sentence
+    assert "make bootstrap ENV=dev" in sentence
+
+
+def test_a_name_no_bucket_can_have_is_refused(account: Shell) -> None:
+    account.change("environments/dev.s3.tfbackend", bucket_of(account), "no bucket!")
+    assert "'no bucket!' cannot be a bucket's name" in account.refused("plan", "--env=dev")
+
+
+@pytest.mark.terraform
+def test_bootstrap_makes_a_protected_bucket_once(account: Shell, s3: S3Client) -> None:
+    bucket = bucket_of(account)
+    assert "Making the state bucket" in account.done("bootstrap", "--env=dev")
+
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    ownership = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
+    assert ownership[0]["ObjectOwnership"] == "BucketOwnerEnforced"
+    [statement] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Principal"] in ("*", {"AWS": "*"})
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert sorted(statement["Resource"]) == [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+
+    assert account.done("bootstrap", "--env=dev") == f"The state bucket {bucket} is there already.\n"
+    # One that was interrupted is finished.
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert "aws_s3_bucket_policy.state" in account.done("bootstrap", "--env=dev")
+    assert "SecureTransport" in s3.get_bucket_policy(Bucket=bucket)["Policy"]
+
+    # A colleague's clone has no state of it, and needs none.
+    (account.repository / "bootstrap/dev.tfstate").unlink()
+    assert "is there already" in account.done("bootstrap", "--env=dev")
+
+
+def test_bootstrap_does_not_take_over_an_unprotected_bucket(ready: Shell) -> None:
+    sentence = ready.refused("bootstrap", "--env=dev")
+    assert "exists without versioning and a TLS-only policy, and was not made from here" in sentence
+
+
+def plan_of(shell: Shell, *arguments: str, **variables: str) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(shell.done("plan", "--env=dev", "--json", *arguments, **variables))
+    return summary
+
+
+@pytest.mark.terraform
+def test_apply_applies_what_was_planned_and_a_second_plan_is_empty(ready: Shell) -> None:
+    assert "Nothing is deployed in ENV=dev" in ready.run("output", "--env=dev").stderr
+
+    text = ready.done("plan", "--env=dev")
+    assert "+ terraform_data.word" in text
+    assert "2 to create. Apply with 'make apply ENV=dev'" in text
+    assert (ready.repository / "build/dev.tfplan").is_file()
+
+    # What is written after the plan does not slip in.
+    ready.change("main.tf", '"first"', '"second"')
+    ready.done("apply", "--env=dev")
+    assert not (ready.repository / "build/dev.tfplan").exists()
+    assert json.loads(ready.done("output", "--env=dev", "--json")) == {"word": "first"}
+    assert ready.done("output", "--env=dev") == "word  first\n"
+
+    ready.done("apply", "--env=dev")
+    assert json.loads(ready.done("output", "--env=dev", "--json"))["word"] == "second"
+    assert plan_of(ready) == {
+        "create": 0,
+        "update": 0,
+        "replace": 0,
+        "delete": 0,
+        "changes": [],
+        "loses_data": [],
+    }
+    assert "nothing to change" in ready.done("plan", "--env=dev")
+
+
+@pytest.mark.terraform
+def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
+    ready.done("apply", "--env=dev")
+    ready.change("environments/dev.tfvars", "protect_data", 'word = "second"\nprotect_data')
+    summary = plan_of(ready)
+    assert (summary["create"], summary["update"], summary["replace"], summary["delete"]) == (0, 1, 1, 0)
+    assert summary["changes"] == [
+        {"address": "terraform_data.place", "action": "replace"},
+        {"address": "terraform_data.word", "action": "update"},
+    ]
+    text = ready.done("plan", "--env=dev")
+    assert "-/+ terraform_data.place\n" in text
+    assert "~ terraform_data.word\n" in text
+
+
+@pytest.mark.parametrize("kind", ["aws_s3_bucket", "aws_dynamodb_table", "aws_kms_key", "aws_sqs_queue"])
+@pytest.mark.parametrize("action", ["replace", "delete"])
+def test_a_plan_that_loses_data_stands_out(kind: str, action: str) -> None:
+    loss = deploy.Change(f"module.storage.{kind}.photos", kind, action)
+    kept = deploy.Change(f"module.storage.{kind}.other", kind, "update")
+    role = deploy.Change("aws_iam_role.function", "aws_iam_role", action)
+    summary = deploy.Summary((loss, kept, role))
+    assert summary.as_json()["loses_data"] == [loss.address]
+
+    shown = io.StringIO()
+    deploy.show(Environment.load("dev"), summary, Console(file=shown, force_terminal=True, width=200))
+    [marked] = [line for line in shown.getvalue().splitlines() if "destroys the data in it" in line]
+    assert loss.address in marked
+    assert "\x1b[1;31m" in marked
+
+
+@pytest.mark.terraform
+def test_a_plan_overtaken_by_another_is_not_applied(ready: Shell) -> None:
+    ready.done("plan", "--env=dev")
+    plan = ready.repository / "build/dev.tfplan"
+    old = plan.read_bytes()
+    ready.done("apply", "--env=dev")
+    plan.write_bytes(old)
+    sentence = ready.refused("apply", "--env=dev")
+    assert "The saved plan is out of date" in sentence
+    assert "make plan ENV=dev" in sentence
+    assert not plan.exists()
+
+
+@pytest.mark.terraform
+def test_functions_changed_after_the_plan_are_not_deployed(ready: Shell) -> None:
+    ready.write("handler.py", "1")
+    ready.write(
+        "zip.tf", 'resource "terraform_data" "zip" {\n  triggers_replace = filesha256("handler.py")\n}\n'
+    )
+    ready.done("plan", "--env=dev")
+    ready.write("handler.py", "2")
+    result = ready.run("apply", "--env=dev")
+    assert result.returncode == 1
+    assert "functions/ changed after the plan was made" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.terraform
+def test_a_value_terraform_refuses_is_named_in_a_sentence(ready: Shell) -> None:
+    ready.change("environments/dev.tfvars", "protect_data", 'word = "forbidden"\nprotect_data')
+    sentence = ready.refused("plan", "--env=dev")
+    assert sentence.endswith("word must be one that is not forbidden.")
+    assert sentence.startswith("environments/dev.tfvars:2: ")
+    assert not (ready.repository / "build/dev.tfplan").exists()
+
+
+@pytest.mark.terraform
+def test_a_locked_state_names_who_holds_it(ready: Shell, s3: S3Client) -> None:
+    holder = {"ID": "1-2-3", "Who": "ada@laptop", "Created": "2026-01-02T03:04:05Z", "Operation": "apply"}
+    s3.put_object(Bucket=bucket_of(ready), Key="dev.tfstate.tflock", Body=json.dumps(holder).encode())
+    sentence = ready.refused("plan", "--env=dev")
+    assert "locked by ada@laptop since 2026-01-02" in sentence
+    assert "force-unlock 1-2-3" in sentence
+
+
+@pytest.mark.terraform
+def test_destroy_removes_what_was_applied_but_the_state_bucket(ready: Shell, s3: S3Client) -> None:
+    ready.done("apply", "--env=dev")
+    assert "destroyed terraform_data.word" in ready.done("destroy", "--env=dev", CONFIRM="1")
+    assert "Nothing is deployed" in ready.refused("output", "--env=dev")
+    s3.head_bucket(Bucket=bucket_of(ready))
+
+
+@pytest.mark.terraform
+def test_the_local_environment_is_destroyed_unasked(shell: Shell, cloud: LocalCloud, s3: S3Client) -> None:
+    local = replace(shell, variables={**NOWHERE, "LOCALCLOUD_DIRECTORY": str(cloud.directory)})
+    s3.create_bucket(Bucket="photo-analysis-local-tfstate-000000000000")
+    local.done("apply", "--env=local")
+    assert "destroyed terraform_data.word" in local.done("destroy", "--env=local")
+
+
+def test_a_bucket_is_emptied_whatever_the_keys(s3: S3Client) -> None:
+    s3.create_bucket(Bucket="photos")
+    s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
+    for key in ("a b.jpg", "50%.jpg", "a+b.jpg", "ü/😀.jpg", "<&>.jpg", "a b.jpg"):
+        s3.put_object(Bucket="photos", Key=key, Body=b"1")
+    s3.delete_object(Bucket="photos", Key="50%.jpg")
+    deploy.empty_bucket(s3, "photos")
+    s3.delete_bucket(Bucket="photos")
+    deploy.empty_bucket(s3, "photos")
