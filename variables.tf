@@ -125,7 +125,7 @@ variable "name" {
 
 variable "photo_retention_days" {
   type        = number
-  description = "Days after which photos are deleted, old versions included; null keeps them."
+  description = "Days after which photos are deleted; as deleted versions they stay replaced_version_retention_days more, at most as long again. Null keeps them."
   default     = null
 }
 

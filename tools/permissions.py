@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,10 @@ BEGIN = (
     "<!-- permissions: written by `make permissions`, compared by tests/integration/test_permissions.py -->"
 )
 END = "<!-- end of permissions -->"
+SKIP_MARKS = (
+    "<!-- skips: written by `make permissions`, compared by tests/unit/test_permissions.py -->",
+    "<!-- end of skips -->",
+)
 
 Method = Literal["end to end", "simulated"]
 
@@ -295,17 +300,31 @@ def _general(resource: str, outputs: Mapping[str, Any]) -> str:
     return resource
 
 
-def written(text: str, new: str) -> str:
+def skips() -> str:
+    """The Markdown table of the checks checkov skips, from the comments beside the resources."""
+    lines = ["| Check | Where | Why |", "|---|---|---|"]
+    for path in sorted([*ROOT.glob("*.tf"), *ROOT.glob("modules/*/*.tf"), *ROOT.glob("bootstrap/*.tf")]):
+        where = ""
+        for line in path.read_text("utf-8").splitlines():
+            if block := re.match(r'(?:resource|data) "(\w+)" "(\w+)"', line):
+                where = ".".join(block.groups())
+            if skip := re.search(r"#checkov:skip=(\w+):(.+)", line):
+                file = path.relative_to(ROOT).as_posix()
+                lines.append(f"| {skip[1]} | `{where}` in `{file}` | {skip[2].strip()} |")
+    return "\n".join(lines)
+
+
+def written(text: str, new: str, *, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """`text` with `new` between the marks.
 
     Raises:
         ValueError: the marks are missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{DOCUMENT.relative_to(ROOT)} lacks the marks the table stands between")
-    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+        raise ValueError(f"{DOCUMENT.relative_to(ROOT)} lacks the marks a table stands between")
+    return f"{before}{begin}\n\n{new}\n\n{end}{after}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -325,7 +344,7 @@ def main(name: str, check: bool) -> None:
         deployment = Deployment.load(name)
         new = table(deployed(deployment.client, deployment.outputs), deployment.outputs)
         old = DOCUMENT.read_text("utf-8")
-        text = written(old, new)
+        text = written(written(old, new), skips(), marks=SKIP_MARKS)
     except KeyError as error:
         raise click.ClickException(
             f"{error.args[0]} is granted without a proof; add one to tools/permissions.py, or take it away."

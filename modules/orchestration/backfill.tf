@@ -98,7 +98,7 @@ data "aws_iam_policy_document" "backfill" {
   statement {
     sid       = "FollowMapRun"
     actions   = ["states:DescribeExecution", "states:StopExecution"]
-    resources = ["${local.states_arn}:execution:${local.backfill_name}:*", "${local.states_arn}:execution:${local.backfill_name}/*"]
+    resources = ["${local.states_arn}:execution:${local.backfill_name}:*"]
   }
 
   # https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html

@@ -63,6 +63,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "uploads" {
 
     filter {}
 
+    # A delete marker holds the key, which can name a person, long after the photo is gone.
+    expiration {
+      expired_object_delete_marker = true
+    }
+
     noncurrent_version_expiration {
       noncurrent_days = var.photo_retention_days == null ? var.replaced_version_retention_days : min(var.photo_retention_days, var.replaced_version_retention_days)
     }

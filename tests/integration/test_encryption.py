@@ -7,6 +7,7 @@ the request the service makes. Each statement is then taken away once and the wa
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -197,8 +198,14 @@ def deployed(stack: Stack) -> Deployed:
     )
 
 
-def test_no_link_is_missing(deployed: Deployed) -> None:
-    assert len(deployed.log_groups) == 3
+def test_no_link_is_missing(stack: Stack, deployed: Deployed) -> None:
+    assert set(deployed.log_groups) == {
+        *(f"/aws/lambda/{name}" for name in stack.outputs["function_names"].values()),
+        *(
+            f"/aws/vendedlogs/states/{machine['name']}"
+            for machine in stack.client("stepfunctions").list_state_machines()["stateMachines"]
+        ),
+    }
     assert deployed.alarms
     assert all(deployed.alarms.values()), "an alarm tells nobody"
     assert deployed.parking
@@ -261,3 +268,24 @@ def test_the_conditions_keep_strangers_out(deployed: Deployed) -> None:
         (Asking("cloudwatch.amazonaws.com"), key, "kms:Encrypt"),
     ):
         assert asking.decision(deployed.policies[resource], resource, action) == "ImplicitDeny", asking
+
+
+def test_the_documented_policy_for_a_key_of_ones_own_is_the_one_made_here(
+    stack: Stack, deployed: Deployed
+) -> None:
+    [block] = re.findall(r"```json\n(.*?)```", permissions.DOCUMENT.read_text("utf-8"), re.DOTALL)
+    for general, special in (
+        ("ACCOUNT", deployed.account),
+        ("REGION", deployed.region),
+        ("STACK", permissions.stack_name(stack.outputs)),
+    ):
+        block = block.replace(general, special)
+    assert _ordered(json.loads(block)) == _ordered(deployed.policies[deployed.key_arn])
+
+
+def _ordered(policy: Policy) -> list[str]:
+    """A policy's statements with lists in one order: IAM keeps none."""
+    return sorted(
+        json.dumps({**statement, "Action": sorted(listed(statement["Action"]))}, sort_keys=True)
+        for statement in policy["Statement"]
+    )
