@@ -1,4 +1,4 @@
-"""What Terraform promises once it has applied: nothing left to do, and the planned zip is the one that runs."""
+"""What Terraform promises once it has applied: nothing is left to do, and the zip it planned is what runs."""
 
 from __future__ import annotations
 
