@@ -93,7 +93,7 @@ destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refu
 	@CONFIRM="$(CONFIRM)" $(PY) -m tools.deploy destroy --env "$(ENV)"
 
 .PHONY: drift
-drift: $(STAMP) ## Tell whether an environment still is what the code says (exit code 2 if not; JSON=1)
+drift: $(STAMP) ## Tell whether an environment still is what the code says; fails when it is not (JSON=1)
 	@$(PY) -m tools.drift --env "$(ENV)" $(if $(JSON),--json)
 
 .PHONY: new-env

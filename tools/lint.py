@@ -6,16 +6,16 @@ Each check ends in one line: ``ok``, ``failed`` with what it found below, or ``n
 from __future__ import annotations
 
 import concurrent.futures
-import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import venv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -41,6 +41,7 @@ _KNOWN_VALUES = r"^(test|[0-9a-f]{32}|00[0-9A-F]{16,20})$"
 _ACCEPTED_ADVISORIES: tuple[str, ...] = ()
 _WORKERS = 2
 _LINES_SHOWN = 60
+_INSTALLING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,18 @@ def dependencies() -> Finding:
     return _ok(f"{len(audited)} packages")
 
 
-@functools.cache
 def _checkov() -> Path:
-    """Return checkov, in a virtual environment of its own: it pins an SDK the rest cannot use.
+    """Return checkov, installing it first where that is needed; two checks share it.
 
     Raises:
         DeployError: it cannot be installed.
     """
+    with _INSTALLING:
+        return _installed_checkov()
+
+
+def _installed_checkov() -> Path:
+    # In a virtual environment of its own: it pins an SDK the rest cannot use.
     executable = CHECKOV_VENV / "bin" / "checkov"
     stamp = CHECKOV_VENV / ".ready"
     wanted = CHECKOV_LOCK.read_text("utf-8")
@@ -246,6 +252,38 @@ def checkov_code() -> Finding:
         return _failed(str(error))
 
 
+def _with_unknowns(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan with a placeholder for every value known only after apply.
+
+    checkov takes such a value, the ARN of a key that is yet to be made, for one that nobody set.
+    """
+    unknown = {
+        change["address"]: change["change"].get("after_unknown", {})
+        for change in plan.get("resource_changes", [])
+    }
+
+    def fill(value: Any, missing: Any) -> Any:
+        if missing is True:
+            return "known-after-apply"
+        if isinstance(missing, dict) and isinstance(value, dict):
+            return value | {name: fill(value.get(name), part) for name, part in missing.items() if part}
+        if isinstance(missing, list) and isinstance(value, list):
+            return [fill(*pair) for pair in zip(value, missing, strict=False)]
+        return value
+
+    def walk(module: dict[str, Any]) -> None:
+        for resource in module.get("resources", []):
+            resource["values"] = fill(resource.get("values", {}), unknown.get(resource["address"], {}))
+        for child in module.get("child_modules", []):
+            walk(child)
+
+    walk(plan["planned_values"]["root_module"])
+    for change in plan.get("resource_changes", []):
+        after = fill(change["change"].get("after"), change["change"].get("after_unknown"))
+        change["change"] |= {"after": after, "after_unknown": {}}
+    return plan
+
+
 def checkov_plan() -> Finding:
     """Check the plan of the strictest environment, made against a local cloud of its own."""
     from localcloud import LocalCloud, LocalCloudError
@@ -264,7 +302,8 @@ def checkov_plan() -> Finding:
                 *(f"-var-file={strict.variables_file}", "-var", 'allowed_account_ids=["000000000000"]'),
             )
             shown = folder / "prod.json"
-            shown.write_text(terraform.run("show", "-json", str(plan)), "utf-8")
+            planned = json.loads(terraform.run("show", "-json", str(plan)))
+            shown.write_text(json.dumps(_with_unknowns(planned)), "utf-8")
         return _run_checkov(
             "--framework", "terraform_plan", "--file", shown, "--repo-root-for-plan-enrichment", ROOT
         )

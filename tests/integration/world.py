@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 import uuid
@@ -206,24 +207,26 @@ class World:
 
     def update(self, memory_size: int | None = None) -> None:
         """Apply the environment with another memory size for ProcessImage, or as its files say."""
-        environment = self.stack.environment
+        usual = self.stack.environment
+        changed = _Changed(usual.name, usual.settings, usual.backend, usual.cloud)
         if memory_size is not None:
-            environment = _Changed(
-                environment.name, environment.settings, environment.backend, environment.cloud
-            )
-            text = super(_Changed, environment).variables_file.read_text("utf-8")
-            changed, count = re.subn(
-                r"(?m)^process_image\s*=\s*\{", f"\\g<0> memory_size = {memory_size},", text
+            text, count = re.subn(
+                r"(?m)^process_image\s*=\s*\{",
+                f"\\g<0> memory_size = {memory_size},",
+                usual.variables_file.read_text("utf-8"),
             )
             assert count == 1
-            environment.variables_file.write_text(changed, "utf-8")
-        environment.plan_file.unlink(missing_ok=True)
-        deploy.apply(environment, Console(quiet=True))
+            changed.variables_file.write_text(text, "utf-8")
+        usual.plan_file.unlink(missing_ok=True)
+        try:
+            deploy.apply(usual if memory_size is None else changed, Console(quiet=True))
+        finally:
+            changed.variables_file.unlink(missing_ok=True)
 
 
 class _Changed(Environment):
-    """The environment with a variables file of its own, beside its plan."""
+    """The environment with a variables file of its own."""
 
     @property
     def variables_file(self) -> Path:
-        return self.plan_file.with_name("changed.tfvars")
+        return REPOSITORY / "build" / f"changed-{os.getpid()}.tfvars"

@@ -34,13 +34,13 @@ def report(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Cal
         yield result
 
 
-@pytest.mark.parametrize("tested", [".", *MODULES])
+@pytest.mark.parametrize("tested", FOLDERS)
 def test_terraform_test_passes(tested: str, report: Callable[[str], str]) -> None:
     failures = report(tested)
     assert not failures, failures
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", ["bootstrap", *MODULES])
 def test_every_module_has_tests(module: str) -> None:
     assert list(ROOT.glob(f"{module}/tests/*.tftest.hcl"))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.terraform.workspace import Workspace
 
 # Terraform takes minutes where the processors are busy with something else.
-pytestmark = [pytest.mark.terraform, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.terraform, pytest.mark.timeout(600), pytest.mark.xdist_group("deployment")]
 
 Statement = dict[str, Any]
 
@@ -66,15 +66,14 @@ class Deployment:
                 yield resource.address, resource.values["policy"]
 
     def identity_statements(self, role: str | None = None) -> Iterator[tuple[str, Statement]]:
-        """Yield each statement of the roles' policies with its role's address."""
+        """Yield each statement of the roles' policies, or of one, with its policy's address."""
         for resource in self.all("aws_iam_role_policy"):
-            module = resource.address.rpartition(".aws_iam_role_policy")[0]
-            if role is None or module == role:
+            if role in (None, resource.address):
                 for statement in _statements(resource.values["policy"]):
-                    yield module, statement
+                    yield resource.address, statement
 
     def grants(self, role: str, action: str, arn: str) -> bool:
-        """Return whether the policies of the role in module `role` allow `action` on `arn`."""
+        """Return whether the policy at the address `role` allows `action` on `arn`."""
         return any(
             statement["Effect"] == "Allow"
             and action in _list(statement["Action"])
@@ -83,10 +82,12 @@ class Deployment:
         )
 
 
-PROCESS_IMAGE = "module.orchestration.module.process_image"
-SEND_NOTIFICATION = "module.orchestration.module.send_notification"
-PIPELINE = "module.orchestration"
-RULE = "module.eventing"
+# The roles' policies.
+PROCESS_IMAGE = "module.orchestration.module.process_image.aws_iam_role_policy.function"
+SEND_NOTIFICATION = "module.orchestration.module.send_notification.aws_iam_role_policy.function"
+PIPELINE = "module.orchestration.aws_iam_role_policy.pipeline"
+BACKFILL = "module.orchestration.aws_iam_role_policy.backfill"
+RULE = "module.eventing.aws_iam_role_policy.start_workflow"
 
 KEY = "module.storage.aws_kms_key.data[0]"
 BUCKET = "module.storage.aws_s3_bucket.uploads"
@@ -95,7 +96,6 @@ QUEUE = "module.eventing.aws_sqs_queue.dead_letter"
 QUEUE_POLICY = "module.eventing.aws_sqs_queue_policy.dead_letter"
 EVENT_RULE = "module.eventing.aws_cloudwatch_event_rule.uploads"
 TARGET = "module.eventing.aws_cloudwatch_event_target.workflow"
-WORKFLOW = "module.orchestration.aws_sfn_state_machine.pipeline"
 ALERTS = "module.notification.aws_sns_topic.alerts"
 ALERTS_POLICY = "module.notification.aws_sns_topic_policy.alerts"
 RESULTS = "module.notification.aws_sns_topic.results"
@@ -233,7 +233,24 @@ def logs_to_key(deployment: Deployment) -> Iterator[str]:
             yield f"{group.address} keeps events for ever"
 
 
-PATHS = [alarm_to_key, rule_to_key, workflow_to_key, photo_to_record, notification_to_key, logs_to_key]
+def backfill_to_workflow(deployment: Deployment) -> Iterator[str]:
+    bucket = deployment.one(BUCKET)
+    workflow = deployment.one("module.orchestration.aws_sfn_state_machine.pipeline")
+    if not deployment.grants(BACKFILL, "s3:ListBucket", bucket["arn"]):
+        yield "the backfill may not list photos"
+    if not deployment.grants(BACKFILL, "states:StartExecution", workflow["arn"]):
+        yield "the backfill may not start the workflow"
+
+
+PATHS = [
+    alarm_to_key,
+    backfill_to_workflow,
+    rule_to_key,
+    workflow_to_key,
+    photo_to_record,
+    notification_to_key,
+    logs_to_key,
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -264,21 +281,27 @@ def _without(deployment: Deployment, address: str, attribute: str, action: str |
         (alarm_to_key, ALERTS_POLICY, "policy", "sns:Publish"),
         (alarm_to_key, ALERTS_POLICY, "arn", None),
         (alarm_to_key, KEY, "policy", "kms:GenerateDataKey*"),
+        (backfill_to_workflow, BACKFILL, "policy", "states:StartExecution"),
         (rule_to_key, QUEUE, "kms_master_key_id", None),
         (rule_to_key, QUEUE, "arn", None),
         (rule_to_key, QUEUE_POLICY, "policy", "sqs:SendMessage"),
         (rule_to_key, TARGET, "arn", None),
         (rule_to_key, KEY, "policy", "kms:GenerateDataKey"),
-        (workflow_to_key, f"{PIPELINE}.aws_iam_role_policy.pipeline", "policy", "lambda:InvokeFunction"),
-        (workflow_to_key, f"{PIPELINE}.aws_iam_role_policy.pipeline", "policy", "sqs:SendMessage"),
-        (workflow_to_key, f"{PIPELINE}.aws_iam_role_policy.pipeline", "policy", "kms:GenerateDataKey"),
-        (photo_to_record, f"{PROCESS_IMAGE}.aws_iam_role_policy.function", "policy", "s3:GetObjectVersion"),
-        (photo_to_record, f"{PROCESS_IMAGE}.aws_iam_role_policy.function", "policy", "kms:Decrypt"),
+        (workflow_to_key, PIPELINE, "policy", "lambda:InvokeFunction"),
+        (workflow_to_key, PIPELINE, "policy", "sqs:SendMessage"),
+        (workflow_to_key, PIPELINE, "policy", "kms:GenerateDataKey"),
+        (photo_to_record, PROCESS_IMAGE, "policy", "s3:GetObjectVersion"),
+        (photo_to_record, PROCESS_IMAGE, "policy", "kms:Decrypt"),
         (notification_to_key, RESULTS, "kms_master_key_id", None),
-        (notification_to_key, f"{SEND_NOTIFICATION}.aws_iam_role_policy.function", "policy", "kms:Decrypt"),
+        (notification_to_key, SEND_NOTIFICATION, "policy", "kms:Decrypt"),
         (logs_to_key, KEY, "policy", "kms:Decrypt"),
-        (logs_to_key, f"{PROCESS_IMAGE}.aws_cloudwatch_log_group.function", "name", None),
-        (logs_to_key, f"{PIPELINE}.aws_cloudwatch_log_group.pipeline", "kms_key_id", None),
+        (
+            logs_to_key,
+            "module.orchestration.module.process_image.aws_cloudwatch_log_group.function",
+            "name",
+            None,
+        ),
+        (logs_to_key, "module.orchestration.aws_cloudwatch_log_group.pipeline", "kms_key_id", None),
     ],
 )
 def test_cut_link_shows(
@@ -295,6 +318,7 @@ def test_only_forced_actions_are_granted_on_everything(deployment: Deployment) -
         for action in _list(statement["Action"])
     }
     assert stars == {
+        *((BACKFILL, action) for action in LOG_DELIVERY | SAMPLING | TRACES),
         *((PIPELINE, action) for action in LOG_DELIVERY | SAMPLING | TRACES),
         *((PROCESS_IMAGE, action) for action in ANALYSIS | TRACES),
         *((SEND_NOTIFICATION, action) for action in TRACES),
@@ -338,23 +362,33 @@ def test_roles_trust_one_service_on_behalf_of_this_account(deployment: Deploymen
         [trusted[role.address]] = _services(statement)
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}, role.address
     assert trusted == {
-        f"{RULE}.aws_iam_role.rule": "events.amazonaws.com",
-        f"{PIPELINE}.aws_iam_role.pipeline": "states.amazonaws.com",
-        f"{PROCESS_IMAGE}.aws_iam_role.function": "lambda.amazonaws.com",
-        f"{SEND_NOTIFICATION}.aws_iam_role.function": "lambda.amazonaws.com",
+        "module.eventing.aws_iam_role.rule": "events.amazonaws.com",
+        "module.orchestration.aws_iam_role.backfill": "states.amazonaws.com",
+        "module.orchestration.aws_iam_role.pipeline": "states.amazonaws.com",
+        "module.orchestration.module.process_image.aws_iam_role.function": "lambda.amazonaws.com",
+        "module.orchestration.module.send_notification.aws_iam_role.function": "lambda.amazonaws.com",
     }
 
 
 def test_rule_role_is_trusted_to_the_rule_alone(deployment: Deployment) -> None:
-    [statement] = _statements(deployment.one(f"{RULE}.aws_iam_role.rule")["assume_role_policy"])
+    [statement] = _statements(deployment.one("module.eventing.aws_iam_role.rule")["assume_role_policy"])
     assert statement["Condition"]["ArnEquals"] == {"aws:SourceArn": deployment.one(EVENT_RULE)["arn"]}
 
 
-def test_workflow_role_is_trusted_to_the_workflow_alone(deployment: Deployment) -> None:
-    [statement] = _statements(deployment.one(f"{PIPELINE}.aws_iam_role.pipeline")["assume_role_policy"])
-    name = deployment.one(WORKFLOW)["name"]
-    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{name}"
-    assert statement["Condition"]["ArnLike"] == {"aws:SourceArn": arn}
+@pytest.mark.parametrize(
+    ("name", "suffixes"),
+    # A map's runs for single objects belong to a state machine named after the map's own.
+    [("backfill", ["", "/*"]), ("pipeline", [""])],
+)
+def test_workflow_role_is_trusted_to_its_workflow_alone(
+    name: str, suffixes: list[str], deployment: Deployment
+) -> None:
+    role = deployment.one(f"module.orchestration.aws_iam_role.{name}")
+    [statement] = _statements(role["assume_role_policy"])
+    workflow = deployment.one(f"module.orchestration.aws_sfn_state_machine.{name}")["name"]
+    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{workflow}"
+    trusted = _list(statement["Condition"]["ArnLike"]["aws:SourceArn"])
+    assert trusted == [f"{arn}{suffix}" for suffix in suffixes]
 
 
 def test_resource_policies_let_nobody_in_without_a_name(deployment: Deployment) -> None:
@@ -404,7 +438,9 @@ def test_apply_in_a_fresh_copy_builds_the_zip_that_is_deployed(
 
 
 def test_settings_reach_process_image(deployment: Deployment) -> None:
-    [environment] = deployment.one(f"{PROCESS_IMAGE}.aws_lambda_function.function")["environment"]
+    [environment] = deployment.one("module.orchestration.module.process_image.aws_lambda_function.function")[
+        "environment"
+    ]
     assert environment["variables"] == {
         "FACE_ATTRIBUTES": "DEFAULT,SMILE",
         "FACE_MIN_CONFIDENCE": "80",
@@ -415,5 +451,7 @@ def test_settings_reach_process_image(deployment: Deployment) -> None:
 
 
 def test_settings_reach_send_notification(deployment: Deployment) -> None:
-    [environment] = deployment.one(f"{SEND_NOTIFICATION}.aws_lambda_function.function")["environment"]
+    [environment] = deployment.one(
+        "module.orchestration.module.send_notification.aws_lambda_function.function"
+    )["environment"]
     assert environment["variables"]["RESULTS_TOPIC_ARN"] == deployment.one(RESULTS)["arn"]

@@ -53,7 +53,7 @@ _ENVIRONMENT = {
     "AWS_PROFILE": None,
     "AWS_SESSION_TOKEN": None,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    # The provider's schema fills the memory of many short processes: collecting it costs a third of their time.
+    # The provider's schema fills the memory of many short processes; collecting it is a third of their time.
     "GOGC": "400",
 }
 
@@ -122,12 +122,13 @@ class Workspace:
     def terraform(self, folder: str = ".") -> Terraform:
         """Return Terraform for `folder`, relative to the copy, initialised."""
         name = "root" if folder == "." else folder.replace("/", "-")
+        if folder != ".":
+            # Terraform finds its providers by the lock file, and only the root has one.
+            shutil.copyfile(self.folder / _LOCK, self.folder / folder / _LOCK)
         terraform = Terraform(
             "test", folder=self.folder / folder, data_dir=self.data_dirs / name, variables=_ENVIRONMENT
         )
         if not terraform.data_dir.exists():
-            if folder != ".":
-                shutil.copyfile(self.folder / _LOCK, terraform.folder / _LOCK)
             terraform.init("-backend=false")
         return terraform
 

@@ -55,7 +55,7 @@ run "outcomes_become_a_filter" {
   }
 
   assert {
-    condition     = jsonencode(jsondecode(aws_sns_topic_subscription.results["some"].filter_policy)) == jsonencode({ outcome = ["no_face", "rejected"] })
+    condition     = jsonencode(jsondecode(coalesce(aws_sns_topic_subscription.results["some"].filter_policy, "null"))) == jsonencode({ outcome = ["no_face", "rejected"] })
     error_message = "Only the outcomes asked for may be told, in an order that makes no false difference."
   }
 }

@@ -43,7 +43,7 @@ run "reject_parts_of_days" {
 
   variables {
     photo_retention_days            = 1.5
-    replaced_version_retention_days = 0.5
+    replaced_version_retention_days = 1.5
   }
 
   expect_failures = [var.photo_retention_days, var.replaced_version_retention_days]

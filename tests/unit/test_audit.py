@@ -1,0 +1,142 @@
+"""Which uploads are accounted for, and what is done about the others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from operations import audit
+from operations.errors import OperationError
+from process_image.upload import Upload
+from tests.unit.pipeline import BUCKET, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.unit.pipeline import Pipeline
+
+NOW = datetime(2026, 11, 12, 13, 0, tzinfo=UTC)
+
+
+def stored(key: str = "photos/anna.jpg", *, age: timedelta = timedelta(hours=1)) -> audit.Stored:
+    return audit.Stored(BUCKET, key, "e1", 3, "v1", NOW - age)
+
+
+def expectation(**settings: Any) -> audit.Expectation:
+    deployment: Any = SimpleNamespace(environment=SimpleNamespace(settings=settings))
+    return audit.Expectation.of(deployment, 600, NOW)
+
+
+@pytest.mark.parametrize(
+    ("upload", "settings", "recorded", "parked", "verdict"),
+    [
+        (stored(), {}, {"photos/anna.jpg@e1"}, set(), "recorded"),
+        (stored(), {}, {"photos/anna.jpg@e2"}, set(), "unaccounted"),
+        (stored(), {}, set(), {"photos/anna.jpg@e1"}, "parked"),
+        (stored(), {}, {"photos/anna.jpg@e1"}, {"photos/anna.jpg@e1"}, "parked"),
+        (stored("photos/"), {}, set(), set(), "not_watched"),
+        (stored(), {"upload_prefix": "scans/"}, set(), set(), "not_watched"),
+        (stored(), {"upload_prefix": "photos/"}, set(), set(), "unaccounted"),
+        (stored(age=timedelta(minutes=9)), {}, set(), set(), "in_flight"),
+        (stored(age=timedelta(minutes=11)), {}, set(), set(), "unaccounted"),
+        (stored(age=timedelta(days=31)), {"record_retention_days": 30}, set(), set(), "expired"),
+        (stored(age=timedelta(days=29)), {"record_retention_days": 30}, set(), set(), "unaccounted"),
+        (stored(age=timedelta(days=31)), {"record_retention_days": None}, set(), set(), "unaccounted"),
+    ],
+)
+def test_each_upload_counts_once(
+    upload: audit.Stored, settings: Mapping[str, Any], recorded: set[str], parked: set[str], verdict: str
+) -> None:
+    assert expectation(**settings).verdict(upload, recorded, parked) == verdict
+
+
+@dataclass
+class Deployment:
+    """A bucket and a table in moto, an empty queue, and a workflow that only accepts."""
+
+    pipeline: Pipeline
+    started: dict[str, Any] = field(default_factory=dict)
+    bucket: str = BUCKET
+    table: str = TABLE
+    dead_letter_queue_url: str = "queue"
+    state_machine_arn: str = "arn"
+    environment: Any = field(default_factory=lambda: SimpleNamespace(name="dev", settings={}))
+
+    def client(self, service: str) -> Any:
+        return {
+            "s3": self.pipeline.s3,
+            "dynamodb": self.pipeline.dynamodb,
+            "sqs": None,
+            "stepfunctions": self,
+        }[service]
+
+    exceptions = SimpleNamespace(ExecutionAlreadyExists=ZeroDivisionError)
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: A002, ARG002, N803
+        self.started[name] = json.loads(input)
+
+
+@pytest.fixture
+def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    monkeypatch.setattr(audit, "parked_ids", lambda _: set())
+    return Deployment(pipeline)
+
+
+def run(deployment: Deployment, **options: Any) -> audit.Account:
+    return audit.audit(deployment, grace_seconds=0, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_started_is_the_upload_as_the_function_reads_it(deployment: Deployment) -> None:
+    event = deployment.pipeline.upload("photos/anna +%2B.jpg", b"abc")
+    account = run(deployment, confirmed=True)
+    assert (account.unaccounted, account.started) == (1, 1)
+    (started,) = deployment.started.values()
+    assert Upload.from_event(started) == Upload.from_event(event)
+
+
+def test_the_image_is_the_one_the_function_recorded(deployment: Deployment) -> None:
+    event = deployment.pipeline.upload("photos/anna +%2B.jpg", b"abc")
+    deployment.pipeline.rekognition.finds()
+    deployment.pipeline.process(event)
+    account = run(deployment, confirmed=True)
+    assert (account.uploaded, account.recorded, account.started) == (1, 1, 0)
+
+
+def test_a_bucket_of_any_size_is_read_in_pieces(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, told = 0, []
+
+    def endless(*_: object) -> Iterator[audit.Stored]:
+        nonlocal read
+        for read in range(1, 3001):
+            yield stored(f"photos/{read}.jpg")
+
+    monkeypatch.setattr(audit, "listing", endless)
+    account = run(deployment, tell=lambda so_far: told.append((so_far.uploaded, read)))
+    assert [seen for seen, _ in told] == [800, 1600, 2400, 3000]
+    assert all(ahead - seen <= 0 for seen, ahead in told)
+    assert (account.uploaded, account.unaccounted, len(account.images)) == (3000, 3000, 1000)
+
+
+def test_a_prefix_that_matches_nothing_is_an_error_and_an_empty_bucket_is_not(
+    deployment: Deployment,
+) -> None:
+    assert run(deployment).uploaded == 0
+    with pytest.raises(OperationError, match="begins with 'nope'"):
+        run(deployment, prefix="nope")
+
+
+def test_an_image_has_the_same_execution_name_all_day() -> None:
+    names = {
+        audit.execution_name(stored(key), moment)
+        for key in ("a", "b")
+        for moment in (NOW, NOW + timedelta(hours=5), NOW + timedelta(days=1))
+    }
+    assert len(names) == 4
+    assert all(len(name) <= 80 for name in names)

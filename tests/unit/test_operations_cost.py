@@ -1,0 +1,110 @@
+"""Estimates: every line from the price list, and the settings that matter change it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+
+from operations.cost import Line, PriceList, estimate, tiered
+from tools.terraform import ROOT
+
+PRICES = PriceList.load()
+MILLION = 1_000_000
+
+
+def lines(settings: dict[str, Any] | None = None, images: int = MILLION, **measured: float) -> list[Line]:
+    return list(estimate(settings or {}, images, 2.0, PRICES, measured))
+
+
+def each_image(settings: dict[str, Any] | None = None, images: int = MILLION) -> float:
+    return sum(line.dollars for line in lines(settings, images) if line.group == "each image")
+
+
+def dollars(service: str, found: list[Line]) -> float:
+    return sum(line.dollars for line in found if line.service == service)
+
+
+def test_every_price_names_its_page_on_aws_and_the_list_its_date() -> None:
+    assert date.fromisoformat(PRICES.as_of)
+    for price in PRICES.prices.values():
+        assert re.fullmatch(r"https://aws\.amazon\.com/[a-z0-9/-]+/", price["url"])
+        assert price["page"]
+        assert price["unit"]
+        limits = [limit for limit, _ in price["tiers"]]
+        assert limits[-1] is None
+        assert limits[:-1] == sorted(limits[:-1])
+
+
+def test_every_price_is_used() -> None:
+    people = {
+        protocol: {"protocol": protocol, "endpoint": "x"} for protocol in ("email", "https", "sms", "sqs")
+    }
+    x86 = {"process_image": {"architecture": "x86_64"}}
+    pages = {line.page for settings in ({}, {"workflow_type": "EXPRESS"}) for line in lines(settings)}
+    pages |= {line.page for settings in ({"subscriptions": people}, x86) for line in lines(settings)}
+    assert pages == {price["page"] for price in PRICES.prices.values()}
+
+
+def test_a_million_images_cost_what_the_readme_says() -> None:
+    assert dollars("Rekognition", lines()) == pytest.approx(1000)
+    assert each_image() == pytest.approx(1155, abs=10)
+    assert each_image({"workflow_type": "EXPRESS"}) == pytest.approx(1035, abs=10)
+
+
+def test_the_transitions_of_an_image_are_those_of_the_workflow() -> None:
+    states = json.loads((ROOT / "modules/orchestration/pipeline.asl.json").read_text("utf-8"))
+    name, count = states["StartAt"], 1
+    while not states["States"][name].get("End"):
+        name = states["States"][name].get("Next") or states["States"][name]["Default"]
+        count += 1
+    # The last one leads to the end.
+    assert count + 1 == PRICES.assumptions["standard_transitions"]
+    assert name == "SendNotification"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        (0, 0.0),
+        (1, 0.001),
+        (MILLION, 1000.0),
+        (MILLION + 1, 1000.0008),
+        (5 * MILLION, 4200.0),
+        (36 * MILLION, 4200.0 + 30 * 600 + 250),
+    ],
+)
+def test_tiers_are_paid_one_after_the_other(quantity: float, expected: float) -> None:
+    assert tiered(PRICES.prices["rekognition_image"]["tiers"], quantity) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "service"),
+    [
+        ({"process_image": {"memory_size": 1024}}, "Lambda"),
+        ({"process_image": {"architecture": "x86_64"}}, "Lambda"),
+        ({"face_attributes": ["ALL"]}, "DynamoDB"),
+        ({"subscriptions": {"ops": {"protocol": "email", "endpoint": "ops@example.com"}}}, "SNS"),
+    ],
+)
+def test_settings_that_cost_more_are_seen(settings: dict[str, Any], service: str) -> None:
+    assert dollars(service, lines(settings)) > dollars(service, lines())
+
+
+def test_a_key_of_ones_own_costs_nothing_here() -> None:
+    assert dollars("KMS", lines({"kms_key_arn": "arn:aws:kms:x"})) == pytest.approx(
+        dollars("KMS", lines()) - 1
+    )
+
+
+def test_measured_durations_replace_assumed_ones() -> None:
+    [assumed] = [line for line in lines() if line.what.startswith("process_image")]
+    [measured] = [line for line in lines(process_image_seconds=2.0) if line.what.startswith("process_image")]
+    assert measured.dollars == pytest.approx(2 * assumed.dollars)
+
+
+def test_one_image_costs_something_on_every_line_that_is_not_free() -> None:
+    assert all(line.dollars > 0 for line in lines(images=1) if line.service != "EventBridge")

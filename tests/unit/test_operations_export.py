@@ -1,0 +1,218 @@
+"""Exports: complete or not there, in bounded memory, from records of any version."""
+
+from __future__ import annotations
+
+import csv
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyarrow import parquet
+
+from operations.errors import OperationError
+from operations.export import check, write
+from operations.records import ATTRIBUTES, plain
+from tools.terraform import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RECORDS = 100_000
+LIMIT_MB = 150
+
+NEW = plain(
+    {
+        "ImageID": {"S": "summer/ünï=1.jpg@0123"},
+        "Bucket": {"S": "photos"},
+        "Key": {"S": "summer/ünï=1.jpg"},
+        "ETag": {"S": "0123"},
+        "Outcome": {"S": "face_detected"},
+        "OutcomeDay": {"S": "face_detected#2026-11-24"},
+        "FaceDetected": {"BOOL": True},
+        "FaceCount": {"N": "2"},
+        "FaceDetails": {"S": '[{"Confidence":99.9}]'},
+        "Timestamp": {"S": "2026-11-24T10:00:00.000Z"},
+        "ExecutionId": {"S": "arn:x"},
+        "Size": {"N": "1234"},
+    }
+)
+# As the tutorial this began with wrote them: other names, a number as text, no outcome.
+OLD = plain(
+    {"ImageID": {"S": "old.jpg"}, "FaceCount": {"S": "1"}, "labels": {"SS": ["a"]}, "Size": {"S": "?"}}
+)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    match path.suffix:
+        case ".csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                return [dict(row) for row in csv.DictReader(file)]
+        case ".jsonl":
+            return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        case _:
+            rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+            return rows
+
+
+@pytest.fixture(params=["csv", "jsonl", "parquet"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"results.{request.param}"
+
+
+def test_every_record_arrives_with_every_column(target: Path) -> None:
+    summary = write(target, iter([[NEW], [], [NEW, OLD]]))
+    rows = read(target)
+    assert summary.records == len(rows) == 3
+    assert all(tuple(row) == ATTRIBUTES for row in rows)
+    assert rows[0]["Key"] == rows[1]["Key"] == "summer/ünï=1.jpg"
+    assert str(rows[0]["FaceCount"]) == "2"
+
+
+def test_records_of_an_older_shape_leave_columns_empty_and_say_what_is_unknown(target: Path) -> None:
+    summary = write(target, iter([[OLD]]))
+    [row] = read(target)
+    assert summary.unknown == {"labels"}
+    assert row["ImageID"] == "old.jpg"
+    assert not row["Outcome"]
+    assert not row["Timestamp"]
+
+
+def test_numbers_and_truths_keep_their_types_in_parquet(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", iter([[NEW, OLD]]))
+    first, second = read(tmp_path / "a.parquet")
+    assert (first["FaceCount"], first["Size"], first["FaceDetected"]) == (2, 1234, True)
+    assert (second["FaceCount"], second["Size"], second["FaceDetected"]) == (1, None, None)
+
+
+@pytest.mark.parametrize("key", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@x.jpg"])
+def test_a_key_is_no_formula_in_a_spreadsheet(key: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", iter([[{"Key": key}]]))
+    assert read(tmp_path / "a.csv")[0]["Key"] == f"'{key}"
+
+
+def test_a_file_that_exists_is_left_alone(target: Path) -> None:
+    target.write_text("mine")
+    with pytest.raises(OperationError, match="exists; name another file"):
+        write(target, iter([[NEW]]))
+    assert target.read_text() == "mine"
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(target: Path) -> None:
+    def pages() -> Iterator[list[dict[str, Any]]]:
+        yield [NEW]
+        target.write_text("mine")
+
+    with pytest.raises(OperationError, match="appeared meanwhile"):
+        write(target, pages())
+    assert target.read_text() == "mine"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_an_export_that_breaks_leaves_nothing(target: Path) -> None:
+    def pages() -> Iterator[list[dict[str, Any]]]:
+        yield [NEW] * 20_000
+        raise ConnectionError
+
+    with pytest.raises((OperationError, ConnectionError)):
+        write(target, pages())
+    assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("results.xlsx", "ends in no known format; end it in .csv, .jsonl or .parquet"),
+        ("results", "ends in no known format"),
+        ("nowhere/results.csv", "There is no folder"),
+    ],
+)
+def test_what_cannot_become_an_export_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match=sentence):
+        check(tmp_path / name)
+
+
+class _Table(http.server.BaseHTTPRequestHandler):
+    """DynamoDB's Scan over the wire: RECORDS records with a face each, as many a page as it is asked for."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        first = int(asked.get("ExclusiveStartKey", {}).get("ImageID", {"S": "0"})["S"])
+        last = min(first + asked["Limit"], RECORDS)
+        face = json.dumps({"Landmarks": [{"Type": f"eye{n}", "X": 0.1234, "Y": 0.1234} for n in range(20)]})
+        items = [
+            {
+                "ImageID": {"S": f"album/{n}.jpg@0123456789abcdef0123456789abcdef"},
+                "Key": {"S": f"album/{n}.jpg"},
+                "Bucket": {"S": "photo-analysis-local-uploads-000000000000"},
+                "Outcome": {"S": "face_detected"},
+                "FaceDetected": {"BOOL": True},
+                "FaceCount": {"N": "1"},
+                "FaceDetails": {"S": face},
+                "Timestamp": {"S": "2026-11-24T10:00:00.000Z"},
+                "ExecutionId": {"S": f"arn:aws:states:us-east-1:000000000000:execution:pipeline:{n}"},
+            }
+            for n in range(first, last)
+        ]
+        answer: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+        if last < RECORDS:
+            answer["LastEvaluatedKey"] = {"ImageID": {"S": str(last)}}
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Table) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+_EXPORT = """
+import resource, sys
+from pathlib import Path
+import boto3
+from botocore.config import Config
+from operations.deployment import Deployment
+from operations.export import write
+from operations.records import everything
+from tools.environments import Environment
+deployment = Deployment(Environment.load("local"), {"results_table_name": "results"})
+deployment._clients["dynamodb"] = boto3.client(
+    "dynamodb", endpoint_url=sys.argv[1], region_name="us-east-1",
+    aws_access_key_id="test", aws_secret_access_key="test",
+)
+summary = write(Path(sys.argv[2]), everything(deployment))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(summary.records, peak / (1024**2 if sys.platform == "darwin" else 1024))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's peak memory this way")
+def test_a_hundred_thousand_records_take_little_memory(target: Path, table: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _EXPORT, table, str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    records, peak = result.stdout.split()
+    assert int(records) == RECORDS
+    assert float(peak) < LIMIT_MB, f"{target.suffix}: {float(peak):.0f} MB"
+    print(f"{target.suffix}: {float(peak):.0f} MB")

@@ -1,0 +1,84 @@
+"""Every verb says what it does, at once."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+from operations.__main__ import VERBS, main
+from tools.terraform import ROOT
+
+# Half a second is what people do not notice; the rest of it is for a busy computer.
+LIMIT_SECONDS = 0.5
+ATTEMPTS = 5
+
+
+def fastest(*arguments: str) -> float:
+    """Seconds the fastest of some tries took: what is slow once was somebody else's doing."""
+    taken = []
+    for _ in range(ATTEMPTS):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+        taken.append(time.perf_counter() - started)
+        if taken[-1] < LIMIT_SECONDS:
+            break
+    return min(taken)
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_answers_in_half_a_second(verb: str) -> None:
+    taken = fastest("-m", "operations", *([verb] if verb else []), "--help")
+    # What click alone takes here says how busy this computer is.
+    click_alone = fastest("-c", "import click")
+    assert taken < LIMIT_SECONDS or taken < 2 * click_alone + 0.1, (
+        f"{taken:.2f} s (click: {click_alone:.2f} s)"
+    )
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_needs_neither_the_sdk_nor_tables(verb: str) -> None:
+    code = (
+        "import sys; from operations.__main__ import main; main(sys.argv[1:], standalone_mode=False);"
+        "print(*sorted({'boto3', 'botocore', 'hcl2', 'pyarrow', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    arguments = [verb] if verb else []
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--help"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.startswith("Usage:")
+    assert result.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_an_environment_and_can_print_json(verb: str) -> None:
+    command: click.Command = importlib.import_module(f"operations.{verb}").command
+    options = {name for one in command.params for name in one.opts}
+    assert {"--env", "--json"} <= options
+    assert command.help
+
+
+def test_verbs_are_listed_with_what_they_do() -> None:
+    text = main.get_help(click.Context(main))
+    assert all(verb in text and line.split(",")[0] in " ".join(text.split()) for verb, line in VERBS.items())
+
+
+def test_an_unknown_verb_is_refused_in_one_sentence() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "operations", "explode"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert "No such command 'explode'" in result.stderr
+    assert "Traceback" not in result.stderr

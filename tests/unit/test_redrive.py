@@ -1,0 +1,282 @@
+"""What redrive makes of the dead-letter queue's messages, whatever stops it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operations import redrive, workflow
+from operations.dead_letters import Letter, NotAnEventError, Queue
+from tests.unit.pipeline import client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVENT = {
+    "detail-type": "Object Created",
+    "detail": {
+        "bucket": {"name": "uploads"},
+        "object": {"key": "photos/anna.jpg", "etag": '"e1"', "size": 3},
+    },
+}
+
+
+class ExecutionAlreadyExistsError(Exception):
+    """The error the SDK has for a name that was used."""
+
+
+@dataclass
+class Workflow:
+    """Step Functions as far as redrive knows it: names are accepted once."""
+
+    exceptions: Any = field(
+        default_factory=lambda: SimpleNamespace(ExecutionAlreadyExists=ExecutionAlreadyExistsError)
+    )
+    accepted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    before: Callable[[str], None] = lambda _: None
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, str]:  # noqa: A002, N803
+        self.before(name)
+        if name in self.accepted:
+            raise ExecutionAlreadyExistsError
+        self.accepted[name] = json.loads(input)
+        return {"executionArn": f"{stateMachineArn}:{name}"}
+
+
+@dataclass
+class Deployment:
+    """A queue in moto and a workflow that only accepts."""
+
+    sqs: Any
+    states: Workflow
+    dead_letter_queue_url: str
+    state_machine_arn: str = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+    environment: Any = field(default_factory=lambda: SimpleNamespace(name="dev", settings={}))
+
+    def client(self, service: str) -> Any:
+        return {"sqs": self.sqs, "stepfunctions": self.states}[service]
+
+    def park(self, body: object = EVENT, **attributes: str) -> str:
+        answer = self.sqs.send_message(
+            QueueUrl=self.dead_letter_queue_url,
+            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+        return str(answer["MessageId"])
+
+    def left(self) -> set[str]:
+        """Messages anyone can receive now."""
+        found: set[str] = set()
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.dead_letter_queue_url, MaxNumberOfMessages=10
+        ).get("Messages"):
+            found |= {one["MessageId"] for one in messages}
+        return found
+
+
+@pytest.fixture
+def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:  # noqa: ARG001
+    # moto waits as long as a real queue would.
+    monkeypatch.setattr("operations.dead_letters._WAIT_SECONDS", 0)
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName="dead-letter")["QueueUrl"]
+    return Deployment(sqs, Workflow(), url)
+
+
+def run(deployment: Deployment) -> redrive.Report:
+    return redrive.redrive(deployment)  # type: ignore[arg-type]
+
+
+def survey(deployment: Deployment) -> redrive.Report:
+    return redrive.survey(deployment)  # type: ignore[arg-type]
+
+
+def test_every_event_is_started_once_and_its_message_deleted(deployment: Deployment) -> None:
+    ids = [deployment.park(ERROR_CODE="ThrottlingException") for _ in range(25)]
+    report = run(deployment)
+    assert (report.messages, report.started, report.already_started) == (25, 25, 0)
+    assert deployment.states.accepted.keys() == {f"redrive-{one}" for one in ids}
+    assert deployment.left() == set()
+
+
+def test_a_workflow_s_message_names_the_executions_it_takes_over_from(deployment: Deployment) -> None:
+    ours = deployment.park(REDRIVEN_FROM='["first", "second"]')
+    rules = deployment.park(RULE_ARN="arn:aws:events:us-east-1:123456789012:rule/uploads")
+    run(deployment)
+    assert deployment.states.accepted[f"redrive-{ours}"] == {**EVENT, "redriven_from": ["first", "second"]}
+    assert deployment.states.accepted[f"redrive-{rules}"] == EVENT
+
+
+def test_a_body_is_kept_as_it_is(deployment: Deployment) -> None:
+    body = {**EVENT, "notify": False, "reanalyse": True, "unknown": [1.5, None, "\u2028"]}
+    parked = deployment.park(body)
+    run(deployment)
+    assert deployment.states.accepted[f"redrive-{parked}"] == body
+
+
+def test_looking_starts_nothing_and_gives_every_message_back(deployment: Deployment) -> None:
+    ids = {deployment.park(ERROR_CODE="A" if index % 3 else "B", ERROR_MESSAGE="why") for index in range(25)}
+    report = survey(deployment)
+    assert {name: group.messages for name, group in report.groups.items()} == {"A": 16, "B": 9}
+    assert report.groups["A"].example == "photos/anna.jpg"
+    assert report.groups["A"].cause == "why"
+    assert deployment.states.accepted == {}
+    assert deployment.left() == ids
+
+
+@pytest.mark.parametrize(
+    ("body", "attributes", "reason"),
+    [
+        ("hello", {}, "its body is not JSON"),
+        ("[]", {}, "its body has no text in detail.bucket.name"),
+        ("{}", {}, "its body has no text in detail.bucket.name"),
+        ('{"detail": {"bucket": {"name": "b"}}}', {}, "its body has no text in detail.object.key"),
+        ('{"detail": {"bucket": {"name": "b"}, "object": {"key": "k"}}}', {}, "detail.object.etag"),
+        ('{"detail": {"bucket": {"name": "b"}, "object": {"key": 7, "etag": "e"}}}', {}, "detail.object.key"),
+        (json.dumps(EVENT), {"REDRIVEN_FROM": "arn"}, "REDRIVEN_FROM is not a JSON list"),
+        (json.dumps(EVENT), {"REDRIVEN_FROM": "[1]"}, "REDRIVEN_FROM is not a JSON list"),
+        (json.dumps(EVENT), {"REDRIVEN_FROM": '"arn"'}, "REDRIVEN_FROM is not a JSON list"),
+    ],
+)
+def test_a_message_that_is_no_event_is_left_and_named(
+    deployment: Deployment, body: str, attributes: dict[str, str], reason: str
+) -> None:
+    stray = deployment.park(body, **attributes)
+    event = deployment.park()
+    report = run(deployment)
+    assert reason in report.left[stray]
+    assert deployment.states.accepted.keys() == {f"redrive-{event}"}
+    assert deployment.left() == {stray}
+
+
+def test_an_execution_that_runs_already_is_not_started_again(deployment: Deployment) -> None:
+    parked = deployment.park()
+    deployment.states.accepted[f"redrive-{parked}"] = EVENT
+    report = run(deployment)
+    assert (report.started, report.already_started) == (0, 1)
+    assert deployment.left() == set()
+
+
+def test_a_refusal_stops_the_redrive_and_loses_nothing(deployment: Deployment) -> None:
+    ids = {deployment.park() for _ in range(15)}
+
+    def refuse(_: str) -> None:
+        if len(deployment.states.accepted) >= 12:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "StartExecution")
+
+    deployment.states.before = refuse
+    with pytest.raises(ClientError):
+        run(deployment)
+    started = {name.removeprefix("redrive-") for name in deployment.states.accepted}
+    assert survey(deployment).messages == len(ids - started)
+    deployment.states.before = lambda _: None
+    run(deployment)
+    assert {name.removeprefix("redrive-") for name in deployment.states.accepted} == ids
+    assert deployment.left() == set()
+
+
+def test_an_interrupt_deletes_what_was_accepted_and_gives_the_rest_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {deployment.park() for _ in range(25)}
+    wait, calls = redrive.wait, []
+
+    def interrupted(*given: Any, **options: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return wait(*given, **options)
+
+    monkeypatch.setattr(redrive, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(deployment)
+    started = {name.removeprefix("redrive-") for name in deployment.states.accepted}
+    assert 10 <= len(started) < 25
+    assert deployment.left() == ids - started
+
+
+def test_killed_before_the_delete_it_starts_nothing_twice(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {deployment.park() for _ in range(5)}
+    monkeypatch.setattr(Queue, "delete", lambda *_: 0)
+    run(deployment)
+    monkeypatch.undo()
+    monkeypatch.setattr("operations.dead_letters._WAIT_SECONDS", 0)
+    assert len(deployment.states.accepted) == 5
+    report = run(deployment)
+    assert (report.started, report.already_started) == (0, 5)
+    assert deployment.states.accepted.keys() == {f"redrive-{one}" for one in ids}
+    assert deployment.left() == set()
+
+
+def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.park()
+    state = Queue.state
+    monkeypatch.setattr(Queue, "state", lambda queue: (state(queue)[0], state(queue)[1] - 60))
+    report = run(deployment)
+    assert (report.messages, report.started, report.later) == (0, 0, 1)
+    assert len(deployment.left()) == 1
+
+
+def test_throttling_is_waited_for(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "wait_random_exponential", lambda **_: lambda _: 0)
+    parked, refusals = deployment.park(), iter(["ThrottlingException", "ExecutionLimitExceeded"])
+
+    def busy(_: str) -> None:
+        if code := next(refusals, None):
+            raise ClientError({"Error": {"Code": code, "Message": "slow down"}}, "StartExecution")
+
+    deployment.states.before = busy
+    assert run(deployment).started == 1
+    assert list(deployment.states.accepted) == [f"redrive-{parked}"]
+
+
+def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(deployment: Deployment) -> None:
+    strays = {deployment.park("hello") for _ in range(12)}
+    queue = Queue(deployment.sqs, deployment.dead_letter_queue_url)
+    # Nothing stays hidden, so every message is seen again and again.
+    seen = [letter.message_id for batch in queue.letters(hidden_seconds=0) for letter in batch]
+    assert len(seen) == len(set(seen))
+    assert set(seen) <= strays
+
+
+@given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=50)))
+def test_no_message_whatever_it_holds_breaks_the_reading(body: str, chain: str | None) -> None:
+    letter = Letter("id", "receipt", body, "error", "cause", chain, 0.0)
+    with pytest.raises(NotAnEventError):
+        letter.execution_input()
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["detail", "bucket", "object", "name", "key", "etag"]), inner, max_size=3
+        )
+    ),
+)
+
+
+@given(_JSON)
+def test_any_json_is_an_event_or_is_said_not_to_be(content: object) -> None:
+    letter = Letter("id", "receipt", json.dumps(content), "error", "cause", '["a"]', 0.0)
+    try:
+        given_input = json.loads(letter.execution_input())
+    except NotAnEventError:
+        return
+    assert isinstance(content, dict)
+    assert given_input == {**content, "redriven_from": ["a"]}
+    assert letter.image_id().startswith(content["detail"]["object"]["key"])
