@@ -62,6 +62,7 @@ resource "aws_lambda_alias" "live" {
 }
 
 resource "aws_cloudwatch_log_group" "function" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is each environment's own choice; shorter than a year where they can lead to a person
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn

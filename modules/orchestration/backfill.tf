@@ -20,6 +20,7 @@ locals {
 }
 
 resource "aws_sfn_state_machine" "backfill" {
+  #checkov:skip=CKV_AWS_285:Every event is logged; the data of executions holds object keys, which can name people, and is logged by choice (log_object_keys)
   name     = local.backfill_name
   type     = "STANDARD"
   role_arn = aws_iam_role.backfill.arn
@@ -41,6 +42,7 @@ resource "aws_sfn_state_machine" "backfill" {
 }
 
 resource "aws_cloudwatch_log_group" "backfill" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is each environment's own choice; shorter than a year where they can lead to a person
   name              = "/aws/vendedlogs/states/${local.backfill_name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn

@@ -7,6 +7,7 @@ locals {
 }
 
 resource "aws_sfn_state_machine" "pipeline" {
+  #checkov:skip=CKV_AWS_285:Every event is logged; the data of executions holds object keys, which can name people, and is logged by choice (log_object_keys)
   name     = local.pipeline_name
   type     = var.workflow_type
   role_arn = aws_iam_role.pipeline.arn
@@ -34,6 +35,7 @@ resource "aws_sfn_state_machine" "pipeline" {
 }
 
 resource "aws_cloudwatch_log_group" "pipeline" {
+  #checkov:skip=CKV_AWS_338:How long logs are kept is each environment's own choice; shorter than a year where they can lead to a person
   # The vendedlogs prefix keeps the resource policy that log delivery writes under its size limit.
   name              = "/aws/vendedlogs/states/${local.pipeline_name}"
   retention_in_days = var.log_retention_days

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ def dollars(service: str, found: list[Line]) -> float:
 
 
 def test_every_price_names_its_page_on_aws_and_the_list_its_date() -> None:
-    assert date.fromisoformat(PRICES.as_of)
+    assert date.fromisoformat(PRICES.as_of) <= datetime.now(UTC).date()
     for price in PRICES.prices.values():
         assert re.fullmatch(r"https://aws\.amazon\.com/[a-z0-9/-]+/", price["url"])
         assert price["page"]

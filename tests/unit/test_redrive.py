@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ def test_an_interrupt_deletes_what_was_accepted_and_gives_the_rest_back(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = {deployment.park() for _ in range(25)}
-    wait, calls = redrive.wait, []
+    calls: list[Any] = []
 
     def interrupted(*given: Any, **options: Any) -> Any:
         calls.append(given)
