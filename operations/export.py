@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Rows gathered before a Parquet row group is written, or sooner when their texts weigh this much: faces can
 # be 400 KB a record, and a row group is held in memory.
-ROW_GROUP = 5_000
+ROW_GROUP = 2_500
 ROW_GROUP_BYTES = 4 * 1024 * 1024
 
 _WHOLE_NUMBERS = frozenset({"ExpiresAt", "FaceCount", "Size"})
