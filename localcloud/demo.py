@@ -173,7 +173,7 @@ def table(results: Sequence[Result]) -> Table:
 @click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
 def main(photos: Path, as_json: bool) -> None:
     """Send photos through the pipeline on this computer and show what became of each."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     console = Console(stderr=as_json)
     try:
         results = demonstrate(photos, console)
@@ -205,21 +205,27 @@ def demonstrate(folder: Path, console: Console) -> list[Result]:
     with LocalCloud.start(directory) as cloud:
         console.print("Applying environments/local.tfvars (Terraform itself waits about a minute)")
         stack = Stack.deploy(cloud, console=console)
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        ) as progress:
+        with bar(console) as progress:
             results = run(stack, folder, photos, progress)
     remove(directory)
     return results
 
 
-def _interrupt(*_: object) -> NoReturn:
+def bar(console: Console) -> Progress:
+    """Progress with counts, gone when it is over."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Signal handler: end as Ctrl-C does, taking everything down."""
     raise KeyboardInterrupt
 
 

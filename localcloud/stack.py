@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
+from urllib.request import Request, urlopen
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer
@@ -117,6 +118,13 @@ class Stack:
             ReturnSubscriptionArn=True,
         )
         return Subscription(self, url, subscription["SubscriptionArn"])
+
+    def control_rekognition(self, method: str, path: str, content: object = None) -> Any:
+        """Ask the Rekognition stand-in to fail, or what it was asked; see rekognition.py."""
+        data = None if content is None else json.dumps(content).encode()
+        request = Request(self.cloud.rekognition_url + path, data=data, method=method)
+        with urlopen(request, timeout=10) as answer:
+            return json.load(answer)
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """The messages in the dead-letter queue, left where they are."""

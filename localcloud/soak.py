@@ -1,0 +1,307 @@
+"""`make soak`: many photos with duplicates, bad files and faults, and every single one accounted for."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from operations.audit import listing, parked_ids, recorded_ids
+from operations.deployment import Deployment
+from operations.executions import event
+from operations.workflow import start, warm
+from tools.environments import DeployError
+from tools.terraform import TerraformError
+
+from .cloud import REPOSITORY, LocalCloud, LocalCloudError
+from .demo import SAMPLES, bar, interrupt
+from .stack import Stack, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from operations.audit import Stored
+
+BUILD = REPOSITORY / "build" / "soak"
+# No image, execution or message has moved for so long: nothing more will come. Longer than the longest retry.
+PATIENCE_SECONDS = 60.0
+UPLOADERS = 4
+# One file in so many is none that can be analysed.
+BAD_FILES = 0.05
+_BATCH = 100
+
+# What Rekognition does to an image that a fault is meant for; the last one never gets better.
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"error": "ThrottlingException", "count": 2},
+    {"error": "ProvisionedThroughputExceededException", "count": 1},
+    {"error": "InternalServerError", "count": 1},
+    {"delay_seconds": 2.0, "count": 1},
+    {"error": "AccessDeniedException", "count": -1},
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One upload to come. `delivered_again` is how EventBridge repeats itself: `at once`, `later` or not."""
+
+    key: str
+    body: bytes
+    delivered_again: str | None = None
+    fault: Mapping[str, Any] | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether its fault lasts, so that its event belongs into the dead-letter queue."""
+        return self.fault is not None and self.fault["count"] < 0
+
+
+@dataclass
+class Account:
+    """What became of the uploads, counted from the bucket's own listing.
+
+    `recorded`, `notified` and `parked` are uploads with a record, at least one notification, a message in the
+    dead-letter queue. `lost` are those neither parked nor both recorded and notified; `duplicated` counts
+    notifications beyond the first of an upload. `seconds` run from the first upload until all was still.
+    """
+
+    uploaded: int = 0
+    recorded: int = 0
+    notified: int = 0
+    parked: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    seconds: float = 0.0
+    lost_keys: list[str] = field(default_factory=list)
+
+
+def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) -> Iterator[Image]:
+    """The uploads of one soak, the same for the same `seed`."""
+    chance = random.Random(seed)
+    photos = {path.name: path.read_bytes() for path in sorted(SAMPLES.iterdir()) if path.suffix != ".md"}
+    portrait = photos["eileen-collins.jpg"]
+    bad = {
+        "empty.jpg": b"",
+        "cut-off.jpg": portrait[:2000],
+        "text.jpg": b"not a photo",
+        "page.pdf": b"%PDF-1.7\n",
+    }
+    for number in range(images):
+        files = bad if chance.random() < BAD_FILES else photos
+        name = chance.choice(list(files))
+        yield Image(
+            key=f"{prefix}{number:06}/{name}",
+            body=files[name],
+            delivered_again=chance.choice(("at once", "later")) if chance.random() < duplicates else None,
+            fault=chance.choice(FAULTS) if chance.random() < faults else None,
+        )
+
+
+class Soak:
+    """Uploads images to a deployed pipeline and follows them until all is still."""
+
+    def __init__(self, stack: Stack, prefix: str) -> None:
+        self._stack = stack
+        self._prefix = prefix
+        self._deployment = Deployment(stack.environment, stack.outputs)
+        warm(self._deployment, "dynamodb", "s3", "sqs", "stepfunctions")
+        stack.client("s3")
+        self.told: Counter[str] = Counter()
+        self._later: dict[str, Image] = {}
+
+    def run(self, images: Sequence[Image], moved: Callable[[int, int], object] = lambda *_: None) -> Account:
+        """Upload the images and account for them; `moved` is given how many are uploaded and told."""
+        subscription = self._stack.subscribe()
+        for image in images:
+            if image.fault is not None:
+                self._stack.control_rekognition("POST", "/_faults", {**image.fault, "key": image.key})
+        began = last = time.monotonic()
+        try:
+            with ThreadPoolExecutor(UPLOADERS) as pool:
+                uploads = [pool.submit(self._upload, image) for image in images]
+                repeated: list[Future[None]] = []
+                while True:
+                    news = [one.image_id for one in subscription.receive()]
+                    self.told.update(news)
+                    for image_id in self._later.keys() & set(news):
+                        again = self._later.pop(image_id)
+                        repeated.append(pool.submit(self._deliver_again, again, image_id))
+                    moved(sum(one.done() for one in uploads), len(self.told))
+                    if news:
+                        last = time.monotonic()
+                        continue
+                    if all(one.done() for one in (*uploads, *repeated)):
+                        if self._still(images):
+                            # Notifications sent between the last look and the end of the last execution.
+                            self.told.update(one.image_id for one in subscription.receive())
+                            break
+                        if time.monotonic() - last > PATIENCE_SECONDS:
+                            break
+                    time.sleep(0.2)
+                for one in (*uploads, *repeated):
+                    one.result()
+        finally:
+            self._stack.control_rekognition("DELETE", "/_faults")
+            subscription.close()
+        seconds = time.monotonic() - began
+        account = self.account()
+        account.seconds = round(seconds, 1)
+        return account
+
+    def account(self) -> Account:
+        """Count what became of each upload in the bucket's listing."""
+        account = Account()
+        parked = parked_ids(self._deployment)
+        for stored, recorded in self._uploads():
+            told = self.told[stored.image_id]
+            account.uploaded += 1
+            account.recorded += recorded
+            account.notified += told > 0
+            account.parked += stored.image_id in parked
+            account.duplicated += max(0, told - 1)
+            if stored.image_id not in parked and not (recorded and told):
+                account.lost += 1
+                account.lost_keys.append(stored.key)
+        return account
+
+    def parked_keys(self) -> set[str]:
+        """The keys of the soak's uploads in the dead-letter queue."""
+        return {
+            key
+            for key in (image_id.rpartition("@")[0] for image_id in parked_ids(self._deployment))
+            if key.startswith(self._prefix)
+        }
+
+    def _uploads(self) -> Iterator[tuple[Stored, bool]]:
+        page: list[Stored] = []
+        for stored in listing(self._deployment, self._prefix):
+            page.append(stored)
+            if len(page) == _BATCH:
+                yield from self._with_records(page)
+                page = []
+        if page:
+            yield from self._with_records(page)
+
+    def _with_records(self, page: list[Stored]) -> Iterator[tuple[Stored, bool]]:
+        found = recorded_ids(self._deployment, (stored.image_id for stored in page))
+        return ((stored, stored.image_id in found) for stored in page)
+
+    def _upload(self, image: Image) -> None:
+        image_id = self._stack.upload(image.key, image.body)
+        if image.delivered_again == "at once":
+            self._deliver_again(image, image_id)
+        elif image.delivered_again == "later":
+            self._later[image_id] = image
+
+    def _deliver_again(self, image: Image, image_id: str) -> None:
+        etag = image_id.rpartition("@")[2]
+        again = event(self._stack.bucket, image.key, etag, len(image.body))
+        start(self._deployment, f"again-{uuid.uuid4()}", json.dumps(again))
+
+    def _still(self, images: Sequence[Image]) -> bool:
+        """Whether nothing runs any more and every image has come out somewhere."""
+        running = self._deployment.client("stepfunctions").list_executions(
+            stateMachineArn=self._deployment.state_machine_arn, statusFilter="RUNNING", maxResults=1
+        )["executions"]
+        return not running and len(self.told) + len(self.parked_keys()) >= len(images)
+
+
+def table(account: Account, on_purpose: int) -> Table:
+    """The account for eyes. `on_purpose` is how many images were meant to be parked."""
+    grid = Table(title="What became of the uploads", title_justify="left", show_header=False)
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_row("uploaded", f"{account.uploaded:,}")
+    grid.add_row("recorded", f"{account.recorded:,}")
+    grid.add_row("notified", f"{account.notified:,}")
+    grid.add_row("in the dead-letter queue", f"{account.parked:,}")
+    grid.add_row("  refused for ever on purpose", f"{on_purpose:,}")
+    grid.add_row("lost", f"{account.lost:,}", style="red" if account.lost else "green")
+    grid.add_row("notified twice", f"{account.duplicated:,}", style="red" if account.duplicated else "green")
+    return grid
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--images", type=click.IntRange(1, 999_999), default=1000, show_default=True, help="Uploads.")
+@click.option(
+    "--duplicates",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of the events that are delivered twice.",
+)
+@click.option(
+    "--faults",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of the images that Rekognition throttles, fails, delays or refuses for ever.",
+)
+@click.option("--seed", type=int, default=None, help="Repeat an earlier soak's choices.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
+def main(images: int, duplicates: float, faults: float, seed: int | None, as_json: bool) -> None:
+    """Send many images through the pipeline on this computer and account for every one."""
+    signal.signal(signal.SIGTERM, interrupt)
+    console = Console(stderr=as_json)
+    seed = random.randrange(1_000_000) if seed is None else seed
+    drawn = list(draw(images, duplicates, faults, seed, "soak/"))
+    try:
+        account = soak(drawn, console)
+    except (DeployError, LocalCloudError, TerraformError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("Interrupted; nothing is left running.", err=True)
+        sys.exit(130)
+    chosen = {"images": images, "duplicates": duplicates, "faults": faults, "seed": seed}
+    report = json.dumps({**asdict(account), "asked": chosen}, indent=2, ensure_ascii=False)
+    path = BUILD / "report.json"
+    path.write_text(report + "\n", encoding="utf-8")
+    if as_json:
+        click.echo(report)
+    else:
+        on_purpose = sum(image.hopeless for image in drawn)
+        console.print(table(account, on_purpose))
+        rate = account.uploaded / account.seconds
+        again = sum(image.delivered_again is not None for image in drawn)
+        console.print(
+            f"{account.seconds:.0f} s, {rate:.1f} images a second; {again:,} events delivered twice"
+            f" (seed {seed}). Report: {path.relative_to(REPOSITORY)}"
+        )
+    if account.lost or account.duplicated or account.uploaded != images:
+        problem = f"{account.lost} of {images} uploads lost, {account.duplicated} told more than once"
+        raise click.ClickException(f"{problem}; the logs are in {BUILD.relative_to(REPOSITORY)}/localcloud.")
+    remove(BUILD / "localcloud")
+
+
+def soak(images: Sequence[Image], console: Console) -> Account:
+    """Start a local cloud, apply, send the images through and account for them, and stop it.
+
+    Raises DeployError, LocalCloudError or TerraformError, one sentence each.
+    """
+    console.print(f"Starting the local cloud for {len(images):,} images")
+    with LocalCloud.start(BUILD / "localcloud") as cloud:
+        console.print("Applying environments/local.tfvars (Terraform itself waits about a minute)")
+        stack = Stack.deploy(cloud, console=console)
+        with bar(console) as progress:
+            uploads = progress.add_task("Uploaded", total=len(images))
+            told = progress.add_task("Told", total=len(images))
+
+            def moved(uploaded: int, notified: int) -> None:
+                progress.update(uploads, completed=uploaded)
+                progress.update(told, completed=notified)
+
+            return Soak(stack, "soak/").run(images, moved)
+
+
+if __name__ == "__main__":
+    main()
