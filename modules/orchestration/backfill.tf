@@ -107,7 +107,7 @@ data "aws_iam_policy_document" "backfill" {
   statement {
     sid       = "RunPipeline"
     actions   = [var.workflow_type == "STANDARD" ? "states:StartExecution" : "states:StartSyncExecution"]
-    resources = [aws_sfn_state_machine.pipeline.arn]
+    resources = ["${local.states_arn}:stateMachine:${local.pipeline_name}"]
   }
 
   dynamic "statement" {

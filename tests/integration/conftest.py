@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localcloud.stack import Notification, Subscription
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration" in item.path.parts:
