@@ -1,11 +1,17 @@
-"""What docs/security.md says of the checks that are skipped and of a key of one's own."""
+"""What docs/security.md says of the checks that are skipped, and docs/privacy.md of the settings."""
 
 from __future__ import annotations
 
+import json
 import re
 
+import hcl2
+
 from tools import permissions
+from tools.environments import Environment
 from tools.terraform import ROOT
+
+_READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 
 
 def test_the_document_lists_the_skipped_checks() -> None:
@@ -32,3 +38,42 @@ def test_no_check_is_skipped_elsewhere_than_beside_its_resource() -> None:
 def test_every_proof_names_a_page_of_aws() -> None:
     proofs = [proof for role in permissions.PROOFS.values() for proof in role.values()]
     assert not [proof for proof in proofs if not proof.page.startswith("https://docs.aws.amazon.com/")]
+
+
+def test_the_settings_of_privacy_are_what_they_are_said_to_be() -> None:
+    document = (ROOT / "docs" / "privacy.md").read_text("utf-8")
+    section = document.partition("## Settings")[2].partition("\n## ")[0]
+    said = {
+        name: (json.loads(default), json.loads(prod))
+        for name, default, prod in re.findall(
+            r"^\| `(\w+)` \| `([^`]+)` \| `([^`]+)` \|", section, re.MULTILINE
+        )
+    }
+    loaded = hcl2.loads((ROOT / "variables.tf").read_text("utf-8"), serialization_options=_READING)
+    variables = {name: block for one in loaded["variable"] for name, block in one.items()}
+    prod = Environment.load("prod").settings
+    assert {name for name in variables if name.endswith("_retention_days")} <= set(said)
+    assert said == {
+        name: (variables[name]["default"], prod.get(name, variables[name]["default"])) for name in said
+    }
+
+
+def test_how_long_privacy_says_the_rest_is_kept_is_what_is_deployed() -> None:
+    document = (ROOT / "docs" / "privacy.md").read_text("utf-8")
+    eventing = (ROOT / "modules" / "eventing" / "main.tf").read_text("utf-8")
+    storage = (ROOT / "modules" / "storage" / "main.tf").read_text("utf-8")
+    for row, days in (
+        (r"^\| Parked events \|.*\| (\d+) days", int(_number("message_retention_seconds", eventing)) / 86400),
+        (r"^\| Unfinished uploads \|.*\| (\d+) days", int(_number("days_after_initiation", storage))),
+    ):
+        [said] = re.findall(row, document, re.MULTILINE)
+        assert int(said) == days
+    [hours] = re.findall(r"^\| Events on their way \|.*?(\d+) hours", document, re.MULTILINE)
+    assert int(hours) == int(_number("maximum_event_age_in_seconds", eventing)) / 3600
+    # DynamoDB's own; a period of the table's would shorten it.
+    assert "recovery_period_in_days" not in storage
+
+
+def _number(name: str, source: str) -> str:
+    [value] = re.findall(rf"\b{name}\s*=\s*(\d+)", source)
+    return str(value)
