@@ -2,8 +2,8 @@
 
 A tool is looked for on PATH, then in the cache (``$XDG_CACHE_HOME/photo-analysis/bin``), then among its
 publisher's releases. A download counts only when its SHA-256 is the one in the release's own list of
-checksums, which comes over TLS from the same publisher. TERRAFORM_RELEASES_URL and TFLINT_RELEASES_URL name a
-mirror of the releases.
+checksums, which comes over TLS from the same publisher. TERRAFORM_RELEASES_URL, TFLINT_RELEASES_URL and
+ACTIONLINT_RELEASES_URL name a mirror of the releases.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.error
 import urllib.request
@@ -34,6 +35,7 @@ TERRAFORM_VERSION = "1.11.4"
 # The S3 backend locks without a DynamoDB table from here on.
 TERRAFORM_OLDEST = (1, 10, 0)
 TFLINT_VERSION = "0.64.0"
+ACTIONLINT_VERSION = "1.7.12"
 
 _SECONDS = 60.0
 _SYSTEMS = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
@@ -52,7 +54,7 @@ class Release:
     """Where one version of a tool is published.
 
     Attributes:
-        archive: URL of the zip that holds the executable, named `tool`, for this machine.
+        archive: URL of the zip or .tar.gz that holds the executable, named `tool`, for this machine.
         checksums: URL of the list of SHA-256 sums, one ``<sum>  <file>`` a line.
     """
 
@@ -116,30 +118,53 @@ def tflint() -> Path:
     Raises:
         FetchError: there is none on PATH, and it can neither be fetched nor built.
     """
-    found = shutil.which("tflint")
-    version = _tflint_version(Path(found)) if found else None
-    if found and _dotted(version) == TFLINT_VERSION:
-        return Path(found)
-    cached = _cached("tflint", TFLINT_VERSION)
-    if cached.is_file():
-        return cached
     base = os.environ.get(
         "TFLINT_RELEASES_URL", "https://github.com/terraform-linters/tflint/releases/download"
     )
     stem = f"{base}/v{TFLINT_VERSION}"
-    release = Release("tflint", TFLINT_VERSION, f"{stem}/tflint_{machine()}.zip", f"{stem}/checksums.txt")
+    return _pinned(
+        Release("tflint", TFLINT_VERSION, f"{stem}/tflint_{machine()}.zip", f"{stem}/checksums.txt"),
+        "github.com/terraform-linters/tflint",
+    )
+
+
+def actionlint() -> Path:
+    """Return the path of the pinned actionlint; failing that, of the one on PATH.
+
+    Raises:
+        FetchError: there is none on PATH, and it can neither be fetched nor built.
+    """
+    base = os.environ.get("ACTIONLINT_RELEASES_URL", "https://github.com/rhysd/actionlint/releases/download")
+    stem = f"{base}/v{ACTIONLINT_VERSION}/actionlint_{ACTIONLINT_VERSION}"
+    packed = "zip" if machine().startswith("windows") else "tar.gz"
+    return _pinned(
+        Release("actionlint", ACTIONLINT_VERSION, f"{stem}_{machine()}.{packed}", f"{stem}_checksums.txt"),
+        "github.com/rhysd/actionlint/cmd/actionlint",
+    )
+
+
+def _pinned(release: Release, module: str) -> Path:
+    """Return the tool of `release`, built from the Go `module` where the release cannot be fetched."""
+    tool, wanted = release.tool, release.version
+    found = shutil.which(tool)
+    version = _version(_output(Path(found), "--version")) if found else None
+    if found and _dotted(version) == wanted:
+        return Path(found)
+    cached = _cached(tool, wanted)
+    if cached.is_file():
+        return cached
     try:
         return _install(release, cached)
     except FetchError as download_error:
         try:
-            return _go_install(f"github.com/terraform-linters/tflint@v{TFLINT_VERSION}", cached)
+            return _go_install(f"{module}@v{wanted}", cached)
         except FetchError as build_error:
             if found and version:
-                _say(f"Using tflint {_dotted(version)} from PATH: {TFLINT_VERSION} cannot be had.")
+                _say(f"Using {tool} {_dotted(version)} from PATH: {wanted} cannot be had.")
                 return Path(found)
             raise FetchError(
-                f"There is no tflint on PATH, and {TFLINT_VERSION} could neither be fetched"
-                f" ({download_error}) nor built ({build_error}); install tflint or Go."
+                f"There is no {tool} on PATH, and {wanted} could neither be fetched"
+                f" ({download_error}) nor built ({build_error}); install {tool} or Go."
             ) from download_error
 
 
@@ -162,10 +187,6 @@ def _terraform_version(path: Path) -> Version | None:
         return _version(json.loads(text[text.index("{") :])["terraform_version"])
     except (ValueError, KeyError):
         return None
-
-
-def _tflint_version(path: Path) -> Version | None:
-    return _version(_output(path, "--version"))
 
 
 def _version(text: str) -> Version | None:
@@ -198,13 +219,24 @@ def _install(release: Release, target: Path) -> Path:
     content = _download(release.archive)
     if hashlib.sha256(content).hexdigest() != sums[name].lower():
         raise FetchError(f"the checksum of {release.archive} is wrong")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            executable = archive.read(target.name)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise FetchError(f"{release.archive} is not a zip that holds {target.name}") from error
+    executable = _unpack(release.archive, content, target.name)
     _place(target, lambda draft: draft.write_bytes(executable))
     return target
+
+
+def _unpack(url: str, content: bytes, name: str) -> bytes:
+    packed = "zip" if url.endswith(".zip") else "tar.gz"
+    try:
+        if packed == "zip":
+            with zipfile.ZipFile(io.BytesIO(content)) as zipped:
+                return zipped.read(name)
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            member = archive.extractfile(name)
+            if member is None:
+                raise KeyError(name)
+            return member.read()
+    except (KeyError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{url} is not a {packed} that holds {name}") from error
 
 
 def _download(url: str) -> bytes:
@@ -220,7 +252,7 @@ def _go_install(module: str, target: Path) -> Path:
     go = shutil.which("go")
     if not go:
         raise FetchError("there is no Go on PATH")
-    _say(f"Building {module} (about two minutes, once)")
+    _say(f"Building {module} (up to two minutes, once)")
     _make(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         result = subprocess.run(
@@ -258,11 +290,11 @@ def _make(folder: Path) -> None:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("tool", type=click.Choice(["terraform", "tflint"]))
+@click.argument("tool", type=click.Choice(["actionlint", "terraform", "tflint"]))
 def main(tool: str) -> None:
     """Print the path of TOOL, fetching it where it is missing."""
     try:
-        click.echo(terraform() if tool == "terraform" else tflint())
+        click.echo({"actionlint": actionlint, "terraform": terraform, "tflint": tflint}[tool]())
     except FetchError as error:
         click.echo(str(error), err=True)
         sys.exit(1)

@@ -129,6 +129,21 @@ def tflint() -> Finding:
     return _ok("with the aws ruleset" if fetched else "without the aws ruleset, which cannot be fetched here")
 
 
+def workflows() -> Finding:
+    folder = ROOT / ".github" / "workflows"
+    paths = sorted(path for pattern in ("*.yml", "*.yaml") for path in folder.glob(pattern))
+    if not paths:
+        return _failed("There is no workflow in .github/workflows.")
+    try:
+        executable = fetch.actionlint()
+    except fetch.FetchError as error:
+        return _not_run(str(error))
+    # What else it finds on PATH to ask would make its answer depend on the machine.
+    finding = _command(executable, "-no-color", "-oneline", "-shellcheck=", "-pyflakes=", *paths)
+    text = finding.text.replace(f"{ROOT}/", "")
+    return Finding(finding.outcome, text, f"{len(paths)} files" if finding.outcome == "ok" else "")
+
+
 def state_machines() -> Finding:
     paths = sorted((ROOT / "modules").rglob("*.asl.json"))
     if not paths:
@@ -322,6 +337,7 @@ CHECKS = (
     Check("pip-audit", dependencies),
     Check("secrets", secrets),
     Check("state machines", state_machines),
+    Check("workflows", workflows),
     Check("terraform fmt", terraform_format),
     Check("ruff check", lambda: _module("ruff", "check", "--quiet", "--output-format=concise", ".")),
     Check("ruff format", lambda: _module("ruff", "format", "--check", "--quiet", ".")),

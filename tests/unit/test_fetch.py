@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = {
+    "actionlint": f"actionlint_{fetch.ACTIONLINT_VERSION}_{fetch.machine()}.tar.gz",
     "terraform": f"terraform_{fetch.TERRAFORM_VERSION}_{fetch.machine()}.zip",
     "tflint": f"tflint_{fetch.machine()}.zip",
 }
@@ -35,6 +37,12 @@ def script(version: str) -> str:
 
 def archive(tool: str, content: str) -> bytes:
     buffer = io.BytesIO()
+    if ARCHIVES.get(tool, "").endswith(".tar.gz"):
+        with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
+            member = tarfile.TarInfo(tool)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content.encode()))
+        return buffer.getvalue()
     with zipfile.ZipFile(buffer, "w") as stream:
         stream.writestr("LICENSE.txt", "free")
         stream.writestr(tool, content)
@@ -57,6 +65,7 @@ class Releases:
         self.files |= {
             name: content,
             f"terraform_{fetch.TERRAFORM_VERSION}_SHA256SUMS": listed,
+            f"actionlint_{fetch.ACTIONLINT_VERSION}_checksums.txt": listed,
             "checksums.txt": listed,
         }
 
@@ -115,6 +124,7 @@ class Machine:
                 "XDG_CACHE_HOME": str(self.cache),
                 "TERRAFORM_RELEASES_URL": self.releases.url,
                 "TFLINT_RELEASES_URL": self.releases.url,
+                "ACTIONLINT_RELEASES_URL": self.releases.url,
             },
             capture_output=True,
             text=True,
@@ -208,38 +218,62 @@ def test_a_cache_that_cannot_be_made_is_named(machine: Machine) -> None:
     assert "cannot make" in refused(machine.fetch("terraform"))
 
 
-def test_the_pinned_tflint_on_path_is_used(machine: Machine) -> None:
-    path = machine.install("tflint", script(fetch.TFLINT_VERSION))
-    assert machine.fetch("tflint").stdout.strip() == str(path)
+PINNED = {
+    "actionlint": (fetch.ACTIONLINT_VERSION, "github.com/rhysd/actionlint/cmd/actionlint"),
+    "tflint": (fetch.TFLINT_VERSION, "github.com/terraform-linters/tflint"),
+}
+pinned = pytest.mark.parametrize("tool", PINNED)
+
+
+@pinned
+def test_the_pinned_linter_on_path_is_used(machine: Machine, tool: str) -> None:
+    path = machine.install(tool, script(PINNED[tool][0]))
+    assert machine.fetch(tool).stdout.strip() == str(path)
     assert machine.releases.asked == []
 
 
-def test_another_tflint_makes_way_for_the_pinned_one(machine: Machine) -> None:
-    machine.install("tflint", script("0.50.0"))
-    machine.releases.publish("tflint", archive("tflint", script(fetch.TFLINT_VERSION)))
-    assert Path(machine.fetch("tflint").stdout.strip()).is_relative_to(machine.cache)
+@pinned
+def test_another_linter_makes_way_for_the_pinned_one(machine: Machine, tool: str) -> None:
+    machine.install(tool, script("0.50.0"))
+    machine.releases.publish(tool, archive(tool, script(PINNED[tool][0])))
+    path = Path(machine.fetch(tool).stdout.strip())
+    assert path.is_relative_to(machine.cache)
+    assert PINNED[tool][0] in subprocess.run([path], capture_output=True, text=True, check=True).stdout
 
 
-def test_go_builds_tflint_where_it_cannot_be_fetched(machine: Machine) -> None:
-    machine.install("go", '#!/bin/sh\necho "$@" > "$GOBIN/tflint"\n')
-    result = machine.fetch("tflint")
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", archive("actionlint", "")[:-30]])
+def test_a_broken_archive_of_a_linter_is_not_kept(machine: Machine, content: bytes) -> None:
+    machine.releases.publish("actionlint", content)
+    assert "is not a tar.gz that holds actionlint" in refused(machine.fetch("actionlint"))
+    assert machine.cached() == []
+
+
+@pinned
+def test_go_builds_a_linter_where_it_cannot_be_fetched(machine: Machine, tool: str) -> None:
+    machine.install("go", f'#!/bin/sh\necho "$@" > "$GOBIN/{tool}"\n')
+    result = machine.fetch(tool)
     path = Path(result.stdout.strip())
-    assert path.read_text().strip() == f"install github.com/terraform-linters/tflint@v{fetch.TFLINT_VERSION}"
+    version, module = PINNED[tool]
+    assert path.read_text().strip() == f"install {module}@v{version}"
     assert os.access(path, os.X_OK)
     assert machine.cached() == [path]
 
 
-def test_another_tflint_will_do_when_nothing_else_can_be_had_and_that_is_said(machine: Machine) -> None:
-    path = machine.install("tflint", script("0.63.1"))
-    result = machine.fetch("tflint")
+@pinned
+def test_another_linter_will_do_when_nothing_else_can_be_had_and_that_is_said(
+    machine: Machine, tool: str
+) -> None:
+    path = machine.install(tool, script("0.63.1"))
+    result = machine.fetch(tool)
     assert result.stdout.strip() == str(path)
-    assert "Using tflint 0.63.1 from PATH" in result.stderr
+    assert f"Using {tool} 0.63.1 from PATH" in result.stderr
 
 
-def test_no_tflint_at_all_is_said_in_one_sentence(machine: Machine) -> None:
-    assert "install tflint or Go" in refused(machine.fetch("tflint"))
+@pinned
+def test_no_linter_at_all_is_said_in_one_sentence(machine: Machine, tool: str) -> None:
+    assert f"install {tool} or Go" in refused(machine.fetch(tool))
     machine.install("go", "#!/bin/sh\necho 'go: no such module' >&2\nexit 1\n")
-    assert "go: no such module" in refused(machine.fetch("tflint"))
+    assert "go: no such module" in refused(machine.fetch(tool))
     assert machine.cached() == []
 
 

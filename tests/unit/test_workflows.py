@@ -1,0 +1,214 @@
+"""The workflows for GitHub: what they call exists, and none of them may do more than it must."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tools import environments
+from tools.permissions import listed
+from tools.terraform import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = ROOT / ".github" / "workflows"
+NAMES = sorted(path.name for path in FOLDER.iterdir())
+SETUP = (ROOT / "docs" / "ci.md").read_text("utf-8")
+
+# What each job may do with the repository, and whether it gets a token AWS takes.
+PERMISSIONS = {
+    ("apply.yml", "apply"): {"contents": "read", "id-token": "write"},
+    ("apply.yml", "plan"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "comment"): {"pull-requests": "write"},
+    ("ci.yml", "dev"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "lint"): {"contents": "read"},
+    ("ci.yml", "plan"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "prod"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "staging"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "test"): {"contents": "read"},
+    ("drift.yml", "drift"): {"contents": "read", "id-token": "write"},
+}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text("utf-8"))
+    return loaded
+
+
+def jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name in NAMES:
+        for job, content in workflow(name)["jobs"].items():
+            yield name, job, content
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, job, content in jobs():
+        yield from ((f"{name}, {job}", step) for step in content.get("steps", ()))
+
+
+def made() -> list[tuple[str, list[str]]]:
+    """Each `make` a workflow calls: where, and its words."""
+    return [
+        (where, shlex.split(match[1]))
+        for where, step in steps()
+        for match in re.finditer(r"(?:^|\s)make (.*?)(?=$| 2>| >| \|)", step.get("run", ""), re.MULTILINE)
+    ]
+
+
+def test_every_verb_is_the_makefiles() -> None:
+    help_text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    verbs = set(re.findall(r"^  ([a-z-]+) ", help_text, re.MULTILINE))
+    called = {(where, word) for where, words in made() for word in words if "=" not in word}
+    assert {verb for _, verb in called} >= {"lint", "test", "plan", "apply", "drift"}
+    assert [one for one in called if one[1] not in verbs] == []
+
+
+def test_every_variable_of_a_verb_is_one_it_takes() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for where, words in made():
+        verb, *settings = words
+        recipe = makefile.partition(f"\n{verb}: ")[2].partition("\n\n")[0]
+        for setting in settings:
+            assert (
+                f"$({setting.partition('=')[0]})" in recipe or "$(if $(" + setting.partition("=")[0] in recipe
+            ), f"{where}: {verb} takes no {setting}"
+
+
+def test_what_names_an_environment_is_quoted_and_comes_by_the_environment() -> None:
+    scripts = [(where, step["run"]) for where, step in steps() if "run" in step]
+    assert [where for where, script in scripts if "${{" in script] == []
+    assert {words[1] for _, words in made() if len(words) > 1} == {"ENV=$ENVIRONMENT"}
+
+
+def test_every_job_says_what_it_may_do_and_for_how_long() -> None:
+    assert [name for name in NAMES if workflow(name)["permissions"] != {}] == []
+    assert {(name, job): content["permissions"] for name, job, content in jobs()} == PERMISSIONS
+    assert [
+        (name, job)
+        for name, job, content in jobs()
+        if "uses" not in content and not content["timeout-minutes"]
+    ] == []
+
+
+def test_no_key_is_stored() -> None:
+    for name in NAMES:
+        text = (FOLDER / name).read_text("utf-8")
+        assert "secrets" not in text
+        assert not re.search(r"aws-(access|secret|session)|AWS_(ACCESS|SECRET|SESSION)", text)
+    roles = [
+        (where, step["with"])
+        for where, step in steps()
+        if "configure-aws-credentials" in step.get("uses", "")
+    ]
+    assert roles
+    assert {settings["role-to-assume"] for _, settings in roles} == {"${{ vars.AWS_ROLE_ARN }}"}
+
+
+def test_only_jobs_of_a_github_environment_get_a_role() -> None:
+    for name, job, content in jobs():
+        takes_a_role = any("aws-actions/" in step.get("uses", "") for step in content.get("steps", ()))
+        assert takes_a_role == ("environment" in content), (name, job)
+        if takes_a_role:
+            applies = any("make apply" in step.get("run", "") for step in content["steps"])
+            assert content["environment"].endswith("-plan") != applies, (name, job)
+
+
+def test_a_pull_request_only_plans_and_a_forks_not_even_that() -> None:
+    ci = workflow("ci.yml")["jobs"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in ci["plan"]["if"]
+    for name in ("dev", "staging", "prod"):
+        assert "github.ref == 'refs/heads/main'" in ci[name]["if"]
+        assert {"lint", "test"} <= set(ci[name]["needs"])
+    assert "pull_request_target" not in (FOLDER / "ci.yml").read_text("utf-8")
+    # What may write comments runs nothing of the pull request.
+    assert not [step for step in ci["comment"]["steps"] if "checkout" in step.get("uses", "")]
+
+
+def test_prod_comes_last_and_what_is_applied_is_an_environment() -> None:
+    ci = workflow("ci.yml")["jobs"]
+    applied = {name: job["with"]["environment"] for name, job in ci.items() if "uses" in job}
+    assert applied == {"dev": "dev", "staging": "staging", "prod": "prod"}
+    assert set(applied) <= set(environments.known()) - {"local"}
+    assert set(ci["prod"]["needs"]) >= {"dev", "staging"}
+
+
+def test_every_supported_python_is_tested() -> None:
+    setup = (ROOT / "tools" / "setup.py").read_text("utf-8")
+    [oldest, newest] = re.findall(r"\(3, (\d+)\)", setup)[:2]
+    assert workflow("ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"] == [
+        f"3.{minor}" for minor in range(int(oldest), int(newest) + 1)
+    ]
+
+
+def test_actions_are_pinned_and_leave_no_token_behind() -> None:
+    used = [(where, step) for where, step in steps() if "uses" in step]
+    assert [where for where, step in used if not re.search(r"@(v\d+|[0-9a-f]{40})$", step["uses"])] == []
+    assert [
+        where
+        for where, step in used
+        if "actions/checkout@" in step["uses"] and step["with"]["persist-credentials"] is not False
+    ] == []
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_ROLE_ARN", "DEPLOY_ENVIRONMENTS"])
+def test_every_variable_is_explained(name: str) -> None:
+    assert f"`{name}`" in SETUP
+
+
+def test_no_other_variable_is_used() -> None:
+    used = {
+        name for path in NAMES for name in re.findall(r"\bvars\.(\w+)", (FOLDER / path).read_text("utf-8"))
+    }
+    assert used == {"AWS_REGION", "AWS_ROLE_ARN", "DEPLOY_ENVIRONMENTS"}
+
+
+def policies() -> dict[str, dict[str, Any]]:
+    """The policies of docs/ci.md by the file it names them."""
+    return {
+        name: json.loads(text)
+        for name, text in re.findall(r"^`(\w+\.json)`: .*?```json\n(.*?)```", SETUP, re.MULTILINE | re.DOTALL)
+    }
+
+
+def test_each_role_is_for_one_github_environment_of_one_repository() -> None:
+    [statement] = policies()["trust.json"]["Statement"]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    conditions = statement["Condition"]["StringEquals"]
+    assert list(statement["Condition"]) == ["StringEquals"]
+    assert conditions["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+    assert conditions["token.actions.githubusercontent.com:sub"].endswith(":environment:dev-plan")
+    assert "*" not in json.dumps(conditions)
+
+
+@pytest.mark.parametrize("role", ["apply.json", "plan.json"])
+def test_no_role_reads_peoples_data(role: str) -> None:
+    denied = {
+        action
+        for statement in policies()[role]["Statement"]
+        if statement["Effect"] == "Deny"
+        for action in listed(statement["Action"])
+    }
+    assert {
+        "s3:GetObject*",
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+        "sqs:ReceiveMessage",
+    } <= denied
+    allowed = [one for one in policies()[role]["Statement"] if one["Effect"] == "Allow"]
+    assert [one["Sid"] for one in allowed if "*" in listed(one["Resource"])] == []
+
+
+def test_the_roles_are_for_the_names_this_project_gives() -> None:
+    text = json.dumps(policies())
+    dev = environments.Environment.load("dev")
+    assert f"arn:aws:s3:::{dev.state_bucket}/*.tflock" in text
+    assert set(re.findall(r"\b\d{12}\b", text)) == set(dev.account_ids)
+    assert set(re.findall(r"photo-analysis-\w+-", text)) == {"photo-analysis-dev-"}
