@@ -24,7 +24,7 @@ variable "key_prefix" {
 
   validation {
     condition     = !startswith(var.key_prefix, "/") && length(var.key_prefix) <= 1024
-    error_message = "key_prefix must not begin with '/' (S3 keys do not, as a rule) and have at most 1,024 characters, like \"photos/\"."
+    error_message = "key_prefix (upload_prefix in tfvars) must not begin with '/' (S3 keys do not, as a rule) and have at most 1,024 characters, like \"photos/\"."
   }
 }
 

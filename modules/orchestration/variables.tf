@@ -77,6 +77,12 @@ variable "log_level" {
   description = "Least severe application log level that is kept."
   default     = "INFO"
   nullable    = false
+
+  # As in the functions' module, so that a wrong value is told once, not once a function.
+  validation {
+    condition     = contains(["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"], var.log_level)
+    error_message = "log_level must be one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL."
+  }
 }
 
 variable "log_object_keys" {
@@ -91,6 +97,13 @@ variable "log_retention_days" {
   description = "Days log events are kept."
   default     = 90
   nullable    = false
+
+  # As in the functions' module, so that a wrong value is told once, not once a log group.
+  validation {
+    # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one CloudWatch Logs offers: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+  }
 }
 
 variable "name" {
@@ -124,8 +137,8 @@ variable "record_retention_days" {
   default     = null
 
   validation {
-    condition     = var.record_retention_days == null || try(var.record_retention_days >= 1 && floor(var.record_retention_days) == var.record_retention_days, false)
-    error_message = "record_retention_days must be a whole number of days, 1 or more, or null to keep records."
+    condition     = var.record_retention_days == null || try(var.record_retention_days >= 1 && var.record_retention_days <= 36500 && floor(var.record_retention_days) == var.record_retention_days, false)
+    error_message = "record_retention_days must be a whole number of days from 1 to 36500, or null to keep records."
   }
 }
 

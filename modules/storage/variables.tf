@@ -13,6 +13,11 @@ variable "kms_key_arn" {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
     error_message = "kms_key_arn must be a KMS key's ARN, like arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab (an alias will not do), or null."
   }
+
+  validation {
+    condition     = var.kms_key_arn == null || !can(regex(":key/", var.kms_key_arn)) || try(strcontains(var.kms_key_arn, ":${data.aws_region.current.name}:${var.account_id}:"), false)
+    error_message = "kms_key_arn must be a key in ${data.aws_region.current.name} of account ${var.account_id}, where everything else is: S3 and DynamoDB take no key of another region."
+  }
 }
 
 variable "name" {
@@ -27,8 +32,8 @@ variable "photo_retention_days" {
   default     = null
 
   validation {
-    condition     = var.photo_retention_days == null || try(var.photo_retention_days >= 1 && floor(var.photo_retention_days) == var.photo_retention_days, false)
-    error_message = "photo_retention_days must be a whole number of days, 1 or more, or null to keep photos."
+    condition     = var.photo_retention_days == null || try(var.photo_retention_days >= 1 && var.photo_retention_days <= 36500 && floor(var.photo_retention_days) == var.photo_retention_days, false)
+    error_message = "photo_retention_days must be a whole number of days from 1 to 36500, or null to keep photos."
   }
 }
 
@@ -46,7 +51,7 @@ variable "replaced_version_retention_days" {
   nullable    = false
 
   validation {
-    condition     = var.replaced_version_retention_days >= 1 && floor(var.replaced_version_retention_days) == var.replaced_version_retention_days
-    error_message = "replaced_version_retention_days must be a whole number of days, 1 or more."
+    condition     = var.replaced_version_retention_days >= 1 && var.replaced_version_retention_days <= 36500 && floor(var.replaced_version_retention_days) == var.replaced_version_retention_days
+    error_message = "replaced_version_retention_days must be a whole number of days from 1 to 36500."
   }
 }

@@ -96,3 +96,24 @@ run "reject_unknown_workflow_type" {
 
   expect_failures = [var.workflow_type]
 }
+
+run "reject_record_retention_past_a_hundred_years" {
+  command = plan
+
+  variables {
+    record_retention_days = 36501
+  }
+
+  expect_failures = [var.record_retention_days]
+}
+
+run "reject_what_logs_cannot_be_kept_for" {
+  command = plan
+
+  variables {
+    log_level          = "LOUD"
+    log_retention_days = -7
+  }
+
+  expect_failures = [var.log_level, var.log_retention_days]
+}

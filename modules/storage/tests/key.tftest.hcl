@@ -54,7 +54,7 @@ run "key_of_your_own_makes_none" {
   command = plan
 
   variables {
-    kms_key_arn = "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   }
 
   assert {
@@ -68,13 +68,18 @@ run "key_of_your_own_makes_none" {
   }
 
   assert {
-    condition     = output.key_arn == "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    condition     = output.key_arn == "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     error_message = "Everything must be encrypted with the given key."
   }
 }
 
 run "accepts_multi_region_keys_of_every_partition" {
   command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { name = "us-gov-west-1" }
+  }
 
   variables {
     kms_key_arn = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
@@ -96,6 +101,26 @@ run "reject_text_that_is_no_key" {
 
   variables {
     kms_key_arn = "my-key"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "reject_key_of_another_region" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "reject_key_of_another_account" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   }
 
   expect_failures = [var.kms_key_arn]

@@ -48,3 +48,14 @@ run "reject_parts_of_days" {
 
   expect_failures = [var.photo_retention_days, var.replaced_version_retention_days]
 }
+
+run "reject_more_than_a_hundred_years" {
+  command = plan
+
+  variables {
+    photo_retention_days            = 36501
+    replaced_version_retention_days = 99999999999
+  }
+
+  expect_failures = [var.photo_retention_days, var.replaced_version_retention_days]
+}
