@@ -148,3 +148,32 @@ run "workflow_is_express_and_logs_keys_by_choice" {
     error_message = "log_object_keys must let executions be followed in the logs."
   }
 }
+
+run "backfill_of_standard_workflow_starts_and_follows_it" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([for statement in data.aws_iam_policy_document.backfill.statement : statement.actions if contains(["RunPipeline", "FollowPipeline", "HearOfPipelinesEnd"], statement.sid)])) == toset([
+      "states:StartExecution", "states:DescribeExecution", "states:StopExecution", "events:DescribeRule", "events:PutRule", "events:PutTargets",
+    ])
+    error_message = "Waiting for a STANDARD execution takes starting, following, stopping and the rule that tells of its end."
+  }
+}
+
+run "backfill_of_express_workflow_only_calls_it" {
+  command = plan
+
+  variables {
+    workflow_type = "EXPRESS"
+  }
+
+  assert {
+    condition     = [for statement in data.aws_iam_policy_document.backfill.statement : statement.actions if statement.sid == "RunPipeline"] == [toset(["states:StartSyncExecution"])]
+    error_message = "An EXPRESS execution is called, not started."
+  }
+
+  assert {
+    condition     = length([for statement in data.aws_iam_policy_document.backfill.statement : statement.sid if contains(["FollowPipeline", "HearOfPipelinesEnd"], statement.sid)]) == 0
+    error_message = "What is called and answers needs no following: nothing may be granted for it."
+  }
+}
