@@ -10,6 +10,8 @@ locals {
 resource "aws_cloudwatch_event_rule" "uploads" {
   name        = "${var.name}-uploads"
   description = "Objects created in ${var.bucket_name}"
+  # Said, so that an apply switches a rule on again that somebody switched off.
+  state = "ENABLED"
 
   event_pattern = jsonencode({
     source      = ["aws.s3"]

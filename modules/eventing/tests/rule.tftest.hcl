@@ -14,6 +14,11 @@ run "rule_matches_uploads_to_the_bucket" {
   command = plan
 
   assert {
+    condition     = aws_cloudwatch_event_rule.uploads.state == "ENABLED"
+    error_message = "A rule switched off by hand must be switched on again by the next apply."
+  }
+
+  assert {
     condition     = jsondecode(aws_cloudwatch_event_rule.uploads.event_pattern).source == ["aws.s3"]
     error_message = "Only S3's events may match."
   }
