@@ -53,17 +53,31 @@ def check(environment: Environment, console: Console) -> Drift:
             *(f"-var-file={environment.variables_file}", f"-out={plan}"),
         )
         shown: dict[str, Any] = json.loads(terraform.run("show", "-json", str(plan)))
-    to_change = _addresses(shown, "resource_changes")
-    outside = _addresses(shown, "resource_drift")
-    return Drift(tuple(to_change), tuple(address for address in outside if address in to_change))
+    planned, outside = _changes(shown, "resource_changes"), _changes(shown, "resource_drift")
+    # Much that changes by itself needs no change back, and what depends on a change is planned along with it.
+    return Drift(
+        tuple(planned),
+        tuple(
+            address
+            for address, change in outside.items()
+            if address in planned and (change["after"] is None or _names(change) & _names(planned[address]))
+        ),
+    )
 
 
-def _addresses(shown: dict[str, Any], part: str) -> list[str]:
-    return [
-        resource["address"]
+def _changes(shown: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    """Return what changes by address, in Terraform's order."""
+    return {
+        resource["address"]: resource["change"]
         for resource in shown.get(part, [])
         if resource["mode"] == "managed" and resource["change"]["actions"] != ["no-op"]
-    ]
+    }
+
+
+def _names(change: dict[str, Any]) -> set[str]:
+    """Return the attributes that differ; one known only after an apply counts."""
+    before, after = change["before"] or {}, change["after"] or {}
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
 def sentence(name: str, drift: Drift) -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
+from rich.console import Console
 
+from tools import drift
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localcloud.stack import Stack
+    from tools.environments import Environment
 
 # MiniStack forgets most fields of alarms and a workflow's tracing; nothing else may differ after an apply.
 _FALSE = ("module.observability.aws_cloudwatch_metric_alarm.", "module.orchestration.aws_sfn_state_machine.")
@@ -52,30 +59,69 @@ def disabled_rule(stack: Stack) -> Iterator[None]:
     events.enable_rule(Name=name)
 
 
-def test_nothing_differs_after_an_apply(stack: Stack) -> None:
-    assert _differing(stack) == {"to_change": [], "changed_outside": []}
+@pytest.fixture
+def planner(stack: Stack) -> Iterator[Environment]:
+    """The environment, for somebody who may do what docs/ci.md gives the role that looks."""
+    document = (ROOT / "docs" / "ci.md").read_text("utf-8")
+    [policy] = re.findall(r"^`plan\.json`: .*?```json\n(.*?)```", document, re.MULTILINE | re.DOTALL)
+    account = stack.outputs["key_arn"].split(":")[4]
+    here = policy.replace("photo-analysis-dev", "photo-analysis-local").replace("111122223333", account)
+    iam, name = stack.client("iam"), f"planner-{uuid.uuid4().hex}"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    iam.put_user_policy(UserName=name, PolicyName="plan", PolicyDocument=here)
+    environment = replace(stack.environment)
+    vars(environment)["variables"] = {
+        **environment.variables,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+    yield environment
+    iam.delete_user_policy(UserName=name, PolicyName="plan")
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName=name)
+
+
+def test_nothing_differs_after_an_apply_for_whoever_may_only_look(stack: Stack, planner: Environment) -> None:
+    found = drift.check(planner, Console(quiet=True))
+    assert [address for address in found.to_change if not address.startswith(_FALSE)] == []
+
+    key = f"drift/{uuid.uuid4().hex}/"
+    stack.client("s3").put_object(Bucket=stack.bucket, Key=key, Body=b"a photo")
+    table, queue = stack.outputs["results_table_name"], stack.outputs["dead_letter_queue_url"]
+    for service, call, arguments in (
+        ("s3", "get_object", {"Bucket": stack.bucket, "Key": key}),
+        ("s3", "put_object", {"Bucket": stack.bucket, "Key": key, "Body": b""}),
+        ("dynamodb", "scan", {"TableName": table}),
+        ("sqs", "receive_message", {"QueueUrl": queue}),
+        ("events", "disable_rule", {"Name": "any"}),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            getattr(planner.client(service), call)(**arguments)
 
 
 def test_a_rule_switched_off_by_hand_is_found(stack: Stack, disabled_rule: None) -> None:  # noqa: ARG001
-    assert _differing(stack) == {"to_change": [_RULE], "changed_outside": [_RULE]}
+    found = _differing(stack)
+    # What names the rule in a policy is planned along with it.
+    assert found["changed_outside"] == [_RULE]
+    assert found["to_change"][0] == _RULE
 
 
-def test_people_get_one_sentence(stack: Stack, disabled_rule: None) -> None:  # noqa: ARG001
-    result = _run(stack)
+def test_people_get_one_sentence_and_a_waiting_plan_is_left_alone(
+    stack: Stack,
+    disabled_rule: None,  # noqa: ARG001
+) -> None:
+    waiting = stack.environment.plan_file
+    waiting.write_bytes(b"somebody's plan")
+    try:
+        result = _run(stack)
+        assert waiting.read_bytes() == b"somebody's plan"
+    finally:
+        waiting.unlink()
     assert result.returncode == 2
     assert result.stdout.startswith("ENV=local differs from the code in ")
     assert _RULE in result.stdout
     assert len(result.stdout.splitlines()) == 1
-
-
-def test_a_waiting_plan_is_left_alone(stack: Stack) -> None:
-    waiting = stack.environment.plan_file
-    waiting.write_bytes(b"somebody's plan")
-    try:
-        _run(stack)
-        assert waiting.read_bytes() == b"somebody's plan"
-    finally:
-        waiting.unlink()
 
 
 def test_an_environment_that_is_not_there_is_one_sentence(stack: Stack) -> None:

@@ -187,14 +187,9 @@ def test_each_role_is_for_one_github_environment_of_one_repository() -> None:
     assert "*" not in json.dumps(conditions)
 
 
-@pytest.mark.parametrize("role", ["apply.json", "plan.json"])
-def test_no_role_reads_peoples_data(role: str) -> None:
-    denied = {
-        action
-        for statement in policies()[role]["Statement"]
-        if statement["Effect"] == "Deny"
-        for action in listed(statement["Action"])
-    }
+def test_who_applies_reads_no_photos_and_records() -> None:
+    statements = policies()["apply.json"]["Statement"]
+    denied = {action for one in statements if one["Effect"] == "Deny" for action in listed(one["Action"])}
     assert {
         "s3:GetObject*",
         "dynamodb:GetItem",
@@ -202,8 +197,20 @@ def test_no_role_reads_peoples_data(role: str) -> None:
         "dynamodb:Scan",
         "sqs:ReceiveMessage",
     } <= denied
-    allowed = [one for one in policies()[role]["Statement"] if one["Effect"] == "Allow"]
-    assert [one["Sid"] for one in allowed if "*" in listed(one["Resource"])] == []
+    assert [
+        one["Sid"] for one in statements if one["Effect"] == "Allow" and "*" in listed(one["Resource"])
+    ] == []
+
+
+def test_who_plans_changes_nothing_but_the_lock() -> None:
+    writes = {
+        (action, one["Resource"])
+        for one in policies()["plan.json"]["Statement"]
+        for action in listed(one["Action"])
+        if not re.search(r":(Describe|Get|List|Validate)", action)
+    }
+    assert {action for action, _ in writes} == {"kms:Decrypt", "s3:DeleteObject", "s3:PutObject"}
+    assert all(where.endswith(".tflock") for action, where in writes if action.startswith("s3:"))
 
 
 def test_the_roles_are_for_the_names_this_project_gives() -> None:
