@@ -260,7 +260,7 @@ def _run_checkov(*arguments: str | Path) -> Finding:
 def checkov_code() -> Finding:
     try:
         return _run_checkov(
-            *("--framework", "terraform", "--directory", "."),
+            *("--framework", "terraform", "--framework", "github_actions", "--directory", "."),
             *("--skip-path", "build", "--skip-path", ".terraform", "--skip-path", "tests"),
         )
     except DeployError as error:
