@@ -106,25 +106,28 @@ diff: $(STAMP) ## Show the settings that differ between two environments (FROM=s
 
 ##@ Operating
 
+# Keys, prefixes and file names reach the verbs through the environment, where make puts what it is given: whoever
+# uploads chooses keys, and a shell would carry out what stands in quotes, dollars and backticks.
+
 .PHONY: status
 status: $(STAMP) ## Show the last hour at a glance (MINUTES=, JSON=1)
 	@$(PY) -m operations status --env "$(ENV)" $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(JSON),--json)
 
 .PHONY: results
 results: $(STAMP) ## Show records, newest first (KEY=, or OUTCOME= and DAY=, LIMIT=); EXPORT=file writes them
-	@$(PY) -m operations results --env "$(ENV)" $(if $(OUTCOME),--outcome "$(OUTCOME)") $(if $(DAY),--day "$(DAY)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(EXPORT),--export "$(EXPORT)") $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
+	@$(PY) -m operations results --env "$(ENV)" $(if $(OUTCOME),--outcome "$(OUTCOME)") $(if $(DAY),--day "$(DAY)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(EXPORT),--export "$$EXPORT") $(if $(JSON),--json) $(if $(KEY),-- "$$KEY")
 
 .PHONY: watch
 watch: $(STAMP) ## Follow images through the pipeline, live (SECONDS=, JSON=1)
 	@$(PY) -m operations watch --env "$(ENV)" $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(JSON),--json)
 
 .PHONY: reprocess
-reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=)
-	@$(PY) -m operations reprocess --env "$(ENV)" $(if $(JSON),--json) $(if $(KEY),-- "$(KEY)")
+reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=); QUIET=1 tells nobody
+	@$(PY) -m operations reprocess --env "$(ENV)" $(if $(QUIET),--quiet) $(if $(JSON),--json) $(if $(KEY),-- "$$KEY")
 
 .PHONY: backfill
-backfill: $(STAMP) ## Count and price the photos under PREFIX= that have no record; DRY_RUN=0 analyses them
-	@$(PY) -m operations backfill --env "$(ENV)" $(if $(filter 0,$(DRY_RUN))$(CONFIRM),--confirm) $(if $(NOTIFY),--notify) $(if $(JSON),--json) -- "$(PREFIX)"
+backfill: $(STAMP) ## Count and price the photos under PREFIX= that have no record; DRY_RUN=0 analyses them (NOTIFY=1)
+	@$(PY) -m operations backfill --env "$(ENV)" $(if $(filter 0,$(DRY_RUN))$(CONFIRM),--confirm) $(if $(NOTIFY),--notify) $(if $(JSON),--json) $(if $(filter undefined,$(origin PREFIX)),,-- "$$PREFIX")
 
 .PHONY: cost
 cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGES=, PHOTO_MB=, JSON=1)
@@ -132,7 +135,7 @@ cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGE
 
 .PHONY: rollback
 rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version (TO=); CONFIRM=1 does it
-	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json) $(FUNCTION)
+	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
 
 .PHONY: redrive
 redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (JSON=1 for programs)
@@ -140,9 +143,8 @@ redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again
 
 .PHONY: audit
 audit: $(STAMP) ## Account for every upload (PREFIX=); CONFIRM=1 starts what is unaccounted for
-	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$(PREFIX)") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$$PREFIX") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
 
-# KEY reaches it through the environment: a key may hold quotes, dollars and backticks.
 .PHONY: erase
 erase: $(STAMP) ## Show everything stored about one photo (KEY=); CONFIRM=1 erases it for good
 	@$(PY) -m operations erase --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)

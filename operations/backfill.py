@@ -27,6 +27,8 @@ MAX_PHOTOS = 100_000
 BATCH = 100
 
 _POLL_SECONDS = 1.0
+# How often a log, which shows no progress bar, is told.
+_TOLD_SECONDS = 10.0
 # An execution's own time beside the function's: starting it, its steps, and hearing of its end.
 _OVERHEAD_SECONDS = 0.5
 
@@ -57,7 +59,7 @@ def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -
     from operations.deployment import Deployment
 
     deployment = Deployment.load(env)
-    running = _running(deployment, prefix)
+    running = _running(deployment, prefix) if confirm else None
     survey = _survey_with_progress(deployment, prefix, quiet=as_json)
     if not survey.photos:
         raise OperationError(
@@ -82,15 +84,16 @@ def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -
         result |= _follow_with_progress(deployment, execution, survey, quiet=as_json)
     if as_json:
         options.print_json(result)
-    elif confirm:
-        click.echo(f"Done: {result['succeeded']:,} of {result['total']:,} photos have a record.")
-    else:
+    elif not confirm:
         click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
     if result.get("failed"):
         raise OperationError(
             f"{result['failed']:,} photos failed and are in the dead-letter queue; see 'make status' and"
             f" 'make redrive ENV={env}'."
         )
+    if confirm and not as_json:
+        where = f"under '{prefix}'" if prefix else f"in {deployment.bucket}"
+        click.echo(f"Done: every photo {where} has a record.")
 
 
 def survey_prefix(
@@ -242,15 +245,18 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
 
 
 def _survey_with_progress(deployment: Deployment, prefix: str, *, quiet: bool) -> Survey:
+    from rich.markup import escape
+
     from operations.deployment import console
 
     if quiet:
         return survey_prefix(deployment, prefix)
-    with console(errors=True).status(f"Counting '{prefix}'") as status:
+    what = f"Counting '{escape(prefix)}'"
+    with console(errors=True).status(what) as status:
         return survey_prefix(
             deployment,
             prefix,
-            lambda found: status.update(f"Counting '{prefix}': {found.photos:,} photos, {found.new:,} new"),
+            lambda found: status.update(f"{what}: {found.photos:,} photos, {found.new:,} new"),
         )
 
 
@@ -263,10 +269,16 @@ def _follow_with_progress(
 
     last: dict[str, Any] = {"total": survey.photos, "succeeded": 0, "failed": 0}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    screen = console(errors=True)
+    log = not (quiet or screen.is_terminal)
+    told = time.monotonic()
     try:
-        with Progress(*columns, console=console(errors=True), disable=quiet) as progress:
+        with Progress(*columns, console=screen, disable=quiet or log) as progress:
             task = progress.add_task("Backfilling", total=survey.photos)
             for last in follow(deployment, execution):
+                if log and time.monotonic() - told >= _TOLD_SECONDS:
+                    told = time.monotonic()
+                    click.echo(f"{last['succeeded'] + last['failed']:,} of {last['total']:,} done", err=True)
                 failed = f", {last['failed']:,} failed" if last["failed"] else ""
                 progress.update(
                     task,

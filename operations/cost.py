@@ -159,9 +159,9 @@ def estimate(
     yield from _deliveries(settings, images, prices)
     yield line("each image", "S3", "upload", "s3_put", images)
     yield line("each image", "S3", "read by Rekognition", "s3_get", images)
-    yield line("each image", "KMS", "", "kms_request", images * known["kms_requests"])
+    yield line("each image", "KMS", "requests of the services", "kms_request", images * known["kms_requests"])
     yield line("each image", "CloudWatch", "logs", "logs_gb", images * known["log_kb"] / 1024**2)
-    yield line("each image", "X-Ray", "", "xray_trace", images * known["traces"])
+    yield line("each image", "X-Ray", "traces", "xray_trace", images * known["traces"])
 
     yield line("a month", "S3", "this month's photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
@@ -170,6 +170,7 @@ def estimate(
         yield line("a month", "KMS", "the stack's key", "kms_key", 1)
     yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"])
     yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
+    yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
 
 
 def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:
@@ -286,4 +287,4 @@ def _show(environment: Environment, images: int, lines: list[Line], notes: list[
     share = lines[0].dollars / total * 100 if total else 0.0
     out.print(f"\n{total / images * 1000:,.3f} USD per 1,000 images; {share:.0f} % of it is Rekognition.")
     for note in notes:
-        out.print(note, style="dim", soft_wrap=True)
+        out.print(note, style="dim", soft_wrap=True, markup=False)

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from tools import deploy
-from tools.environments import Environment
+from tools.environments import DeployError, Environment
 
 if TYPE_CHECKING:
     from localcloud import LocalCloud
@@ -32,6 +33,9 @@ class Deployment:
         """
         environment = Environment.load(name, cloud)
         environment.account()
+        if environment.local and not _has_state(environment):
+            # Looking for outputs would make the state bucket.
+            raise DeployError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
         return cls(environment, deploy.output(environment))
 
     def client(self, service: str) -> Any:
@@ -55,6 +59,18 @@ class Deployment:
     @property
     def table(self) -> str:
         return str(self.outputs["results_table_name"])
+
+
+def _has_state(environment: Environment) -> bool:
+    try:
+        deploy.s3(environment).head_object(
+            Bucket=environment.state_bucket, Key=str(environment.backend["key"])
+        )
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        return False
+    return True
 
 
 def console(*, errors: bool = False) -> Console:

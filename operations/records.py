@@ -35,6 +35,11 @@ def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
     return record
 
 
+def public(record: Record) -> Record:
+    """The record without what is kept for the indexes and for the writer's own sake."""
+    return {name: value for name, value in record.items() if name not in INTERNAL}
+
+
 def _value(typed: Mapping[str, Any]) -> Any:
     kind, value = next(iter(typed.items()))
     if kind == "NULL":

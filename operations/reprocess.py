@@ -25,13 +25,16 @@ def command(key: str, env: str, quiet: bool, timeout: int, as_json: bool) -> Non
 
     It is the current version that is analysed; records of earlier versions stay as they are.
     """
+    from rich.markup import escape
+
+    from operations import records
     from operations.deployment import Deployment, console
 
     deployment = Deployment.load(env)
-    with console(errors=True).status(f"Analysing {key} again"):
+    with console(errors=True).status(f"Analysing {escape(key)} again"):
         before, after = again(deployment, key, notify=not quiet, timeout=timeout)
     if as_json:
-        options.print_json({"before": before, "after": after})
+        options.print_json({"before": before and records.public(before), "after": records.public(after)})
         return
     for title, record in (("Before", before), ("Now", after)):
         click.echo(f"{title + ':':8}{_sentence(record)}")

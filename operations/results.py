@@ -63,13 +63,16 @@ def command(
     if export:
         _export(deployment, export, key, outcome, asked, limit, faces=faces, as_json=as_json)
         return
-    found = list(_limited(_newest(deployment, key, outcome, asked), limit or 20))
+    shown = limit or 20
+    # One more tells whether there are more.
+    found = list(_limited(_newest(deployment, key, outcome, asked), shown + 1))
+    more, found = len(found) > shown, found[:shown]
     if faces:
         found = [_whole(deployment, record) for record in found]
     if as_json:
-        options.print_json(found)
+        options.print_json([records.public(record) for record in found])
     elif found:
-        _show(found, more=len(found) == (limit or 20))
+        _show(found, more=more)
     else:
         where = f"of {key}" if key else f"of {outcome or 'any outcome'} on {asked or 'these two days'}"
         click.echo(f"There is no record {where} in ENV={env}.", err=True)
@@ -151,7 +154,9 @@ def _export(
     pages = records.everything(deployment) if whole else _newest(deployment, key, outcome, day)
     total = _expected(deployment) if whole else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(errors=True), transient=True, disable=as_json) as progress:
+    screen = console(errors=True)
+    hidden = as_json or not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as progress:
         task = progress.add_task("Exporting", total=min(total, limit) if total and limit else total)
 
         def stream() -> Iterator[list[Record]]:
@@ -169,7 +174,9 @@ def _export(
 
         summary = write(path, stream())
     if as_json:
-        options.print_json({"file": str(path), "records": summary.records, "unknown": summary.unknown})
+        options.print_json(
+            {"file": str(path), "records": summary.records, "unknown": sorted(summary.unknown)}
+        )
         return
     click.echo(f"Wrote {summary.records:,} records to {path}.")
     if summary.unknown:

@@ -15,7 +15,7 @@ from operations import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from operations.deployment import Deployment
 
@@ -130,14 +130,28 @@ def _describe(deployment: Deployment, sight: Sight, described: dict[str, Any]) -
         sight.key, sight.outcome = "(no S3 event)", described.get("error") or "unknown"
         return
     if sight.status == "SUCCEEDED":
-        record = records.get(deployment, records.image_id(sight.key, etag))
-        if record and record.get("ExecutionId") == sight.execution:
-            sight.outcome, sight.faces = str(record.get("Outcome") or ""), record.get("FaceCount")
+        if sight.key.endswith("/"):
+            sight.outcome = "folder"
+        elif _is_duplicate(described.get("output")):
+            sight.outcome = "duplicate"
         else:
-            sight.outcome = "folder" if sight.key.endswith("/") else "duplicate"
+            record = records.get(deployment, records.image_id(sight.key, etag))
+            if record is None:
+                sight.outcome = "erased since"
+            elif record.get("ExecutionId") == sight.execution:
+                sight.outcome, sight.faces = str(record.get("Outcome") or ""), record.get("FaceCount")
+            else:
+                sight.outcome = "analysed again since"
     elif sight.status in _DONE:
         cause = executions.shortened(described.get("cause") or "", 80)
         sight.outcome = f"parked: {described.get('error') or sight.status} {cause}".strip()
+
+
+def _is_duplicate(output: str | None) -> bool:
+    try:
+        return json.loads(output or "")["duplicate"] is True
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _from_records(deployment: Deployment, since: datetime, seen: dict[str, Sight]) -> None:
@@ -177,7 +191,7 @@ def _show_live(deployment: Deployment, seconds: float | None) -> None:
     out = console()
     with Live(console=out, auto_refresh=False, transient=False) as live:
         for sights in rounds(deployment, _from(), seconds):
-            live.update(_table(deployment, sights), refresh=out.is_terminal)
+            live.update(_screen(deployment, sights), refresh=out.is_terminal)
     if not out.is_terminal:
         click.echo("")
 
@@ -186,19 +200,15 @@ def _from() -> datetime:
     return datetime.now(UTC) - timedelta(minutes=1)
 
 
-def _table(deployment: Deployment, sights: list[Sight]) -> Table:
+def _screen(deployment: Deployment, sights: list[Sight]) -> RenderableType:
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     running = sum(one.status not in _DONE for one in sights)
-    table = Table(
-        title=f"{deployment.environment.name}: {running} on their way; Ctrl-C ends this",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        padding=(0, 2, 0, 0),
-    )
+    title = Text(f"{deployment.environment.name}: {running} on the way; Ctrl-C ends this")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("Started", "Seconds", "State", "Faces", "Key"):
         table.add_column(name, justify="right" if name in ("Seconds", "Faces") else "left", overflow="fold")
     for one in sights[:ROWS]:
@@ -211,4 +221,4 @@ def _table(deployment: Deployment, sights: list[Sight]) -> Table:
             escape(one.key),
             style=style,
         )
-    return table
+    return Group(title, table)
