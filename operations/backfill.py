@@ -88,8 +88,8 @@ def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -
         click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
     if result.get("failed"):
         raise OperationError(
-            f"{result['failed']:,} photos failed and are in the dead-letter queue; see 'make status' and"
-            f" 'make redrive ENV={env}'."
+            f"Photos that failed and are in the dead-letter queue: {result['failed']:,}; see"
+            f" 'make status ENV={env}' and 'make redrive ENV={env}'."
         )
     if confirm and not as_json:
         where = f"under '{prefix}'" if prefix else f"in {deployment.bucket}"

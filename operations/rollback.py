@@ -56,13 +56,13 @@ def command(function: str, env: str, version: int | None, confirm: bool, as_json
             }
         )
         return
-    _show(step)
+    _show(step, done=confirm)
     if confirm:
-        click.echo(f"'{ALIAS}' of {step.function} is on version {step.target} now.")
-        click.echo(
-            f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
-            f" functions/{function} before that."
-        )
+        if step.target != max(step.versions):
+            click.echo(
+                f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
+                f" functions/{function} before that."
+            )
     else:
         click.echo("Nothing is changed yet; do it with --confirm (make: CONFIRM=1).")
 
@@ -123,17 +123,20 @@ def _versions(client: Any, name: str) -> dict[int, str]:
     }
 
 
-def _show(step: Step) -> None:
+def _show(step: Step, *, done: bool) -> None:
     from rich.table import Table
 
     from operations.deployment import console
 
+    marks = {
+        step.current: f"'{ALIAS}' was here" if done else f"'{ALIAS}' is here",
+        step.target: f"'{ALIAS}' is here now" if done else "goes here",
+    }
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for name in ("Version", "Published", ""):
         table.add_column(name)
     for number, made in sorted(step.versions.items(), reverse=True)[:10]:
-        mark = {step.current: f"'{ALIAS}' is here", step.target: "goes here"}.get(number, "")
-        table.add_row(str(number), made[:19].replace("T", " "), mark)
+        table.add_row(str(number), made[:19].replace("T", " "), marks.get(number, ""))
     out = console()
     out.print(f"[bold]{step.function}[/]")
     out.print(table)
