@@ -109,6 +109,9 @@ diff: $(STAMP) ## Show the settings that differ between two environments (FROM=s
 # Keys, prefixes and file names reach the verbs through the environment, where make puts what it is given: whoever
 # uploads chooses keys, and a shell would carry out what stands in quotes, dollars and backticks.
 
+# CONFIRM=0 is no confirmation.
+CONFIRMED = $(filter-out 0 no false,$(CONFIRM))
+
 .PHONY: status
 status: $(STAMP) ## Show the last hour at a glance (MINUTES=, JSON=1)
 	@$(PY) -m operations status --env "$(ENV)" $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(JSON),--json)
@@ -127,7 +130,7 @@ reprocess: $(STAMP) ## Analyse one image again, on purpose (KEY=); QUIET=1 tells
 
 .PHONY: backfill
 backfill: $(STAMP) ## Count and price the photos under PREFIX= that have no record; DRY_RUN=0 analyses them (NOTIFY=1)
-	@$(PY) -m operations backfill --env "$(ENV)" $(if $(filter 0,$(DRY_RUN))$(CONFIRM),--confirm) $(if $(NOTIFY),--notify) $(if $(JSON),--json) $(if $(filter undefined,$(origin PREFIX)),,-- "$$PREFIX")
+	@$(PY) -m operations backfill --env "$(ENV)" $(if $(filter 0,$(DRY_RUN))$(CONFIRMED),--confirm) $(if $(NOTIFY),--notify) $(if $(JSON),--json) $(if $(filter undefined,$(origin PREFIX)),,-- "$$PREFIX")
 
 .PHONY: cost
 cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGES=, PHOTO_MB=, JSON=1)
@@ -135,19 +138,19 @@ cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGE
 
 .PHONY: rollback
 rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version (TO=); CONFIRM=1 does it
-	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
+	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRMED),--confirm) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
 
 .PHONY: redrive
 redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (JSON=1 for programs)
-	@$(PY) -m operations redrive --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+	@$(PY) -m operations redrive --env "$(ENV)" $(if $(CONFIRMED),--confirm) $(if $(JSON),--json)
 
 .PHONY: audit
 audit: $(STAMP) ## Account for every upload (PREFIX=); CONFIRM=1 starts what is unaccounted for
-	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$$PREFIX") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+	@$(PY) -m operations audit --env "$(ENV)" $(if $(PREFIX),--prefix "$$PREFIX") $(if $(GRACE),--grace "$(GRACE)") $(if $(CONFIRMED),--confirm) $(if $(JSON),--json)
 
 .PHONY: erase
 erase: $(STAMP) ## Show everything stored about one photo (KEY=); CONFIRM=1 erases it for good
-	@$(PY) -m operations erase --env "$(ENV)" $(if $(CONFIRM),--confirm) $(if $(JSON),--json)
+	@$(PY) -m operations erase --env "$(ENV)" $(if $(CONFIRMED),--confirm) $(if $(JSON),--json)
 
 ##@ Maintaining
 
