@@ -88,8 +88,8 @@ def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -
         click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
     if result.get("failed"):
         raise OperationError(
-            f"Photos that failed and are in the dead-letter queue: {result['failed']:,}; see"
-            f" 'make status ENV={env}' and 'make redrive ENV={env}'."
+            f"Photos that failed: {result['failed']:,}; 'make status ENV={env}' says why, and once that is"
+            f" mended 'make redrive ENV={env}' starts those in the dead-letter queue again."
         )
     if confirm and not as_json:
         where = f"under '{prefix}'" if prefix else f"in {deployment.bucket}"
@@ -120,9 +120,10 @@ def _without_record(deployment: Deployment, photos: list[dict[str, Any]]) -> int
     ]
     recorded, pause = 0, 0.05
     while wanted:
-        answer = deployment.client("dynamodb").batch_get_item(
-            RequestItems={deployment.table: {"Keys": wanted, "ProjectionExpression": "ImageID"}}
-        )
+        with records.expecting_this_shape(deployment):
+            answer = deployment.client("dynamodb").batch_get_item(
+                RequestItems={deployment.table: {"Keys": wanted, "ProjectionExpression": "ImageID"}}
+            )
         recorded += len(answer["Responses"].get(deployment.table, []))
         wanted = answer.get("UnprocessedKeys", {}).get(deployment.table, {}).get("Keys", [])
         if wanted:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from operations.errors import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,10 +58,14 @@ def image_id(key: str, etag: str) -> str:
 
 
 def get(deployment: Deployment, identity: str) -> Record | None:
-    """The record of an image, read consistently; None where there is none."""
-    answer = deployment.client("dynamodb").get_item(
-        TableName=deployment.table, Key={"ImageID": {"S": identity}}, ConsistentRead=True
-    )
+    """The record of an image, read consistently; None where there is none.
+
+    Raises OperationError when the table has other keys than this version's.
+    """
+    with expecting_this_shape(deployment):
+        answer = deployment.client("dynamodb").get_item(
+            TableName=deployment.table, Key={"ImageID": {"S": identity}}, ConsistentRead=True
+        )
     return plain(answer["Item"]) if "Item" in answer else None
 
 
@@ -94,7 +101,7 @@ def _query(
     condition = "#hash = :hash"
     if "#time" in names:
         condition += " AND #time >= :since"
-    for page in (
+    pages = (
         deployment.client("dynamodb")
         .get_paginator("query")
         .paginate(
@@ -106,5 +113,22 @@ def _query(
             ScanIndexForward=False,
             PaginationConfig={"PageSize": 1000},
         )
-    ):
-        yield [plain(item) for item in page["Items"]]
+    )
+    with expecting_this_shape(deployment):
+        for page in pages:
+            yield [plain(item) for item in page["Items"]]
+
+
+@contextmanager
+def expecting_this_shape(deployment: Deployment) -> Iterator[None]:
+    """Raise OperationError when the table lacks what is asked for: an index, or a key."""
+    try:
+        yield
+    except deployment.client("dynamodb").exceptions.ClientError as error:
+        if error.response["Error"].get("Code") != "ValidationException":
+            raise
+        name = deployment.environment.name
+        raise OperationError(
+            f"The table {deployment.table} is of another version ({error.response['Error'].get('Message')});"
+            f" see what differs with 'make plan ENV={name}'."
+        ) from None

@@ -1,4 +1,4 @@
-"""`make VERB` hands the verbs exactly what it is given, whatever is in it, and every variable leads somewhere."""
+"""`make VERB` hands a verb exactly what it is given, whatever is in it."""
 
 from __future__ import annotations
 

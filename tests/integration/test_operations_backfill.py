@@ -1,0 +1,199 @@
+"""Photos that were there before, on the deployed pipeline."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from localcloud.cloud import REPOSITORY
+from operations import backfill
+from tests.integration.operating import Operator, environment
+from tests.integration.world import COFFEE, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localcloud.stack import Stack, Subscription
+
+# As environments/local.tfvars has it: half of ProcessImage's.
+CONCURRENCY = 2
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    world = World(stack)
+    yield world
+    world.heal_rekognition()
+    world.empty_queue()
+
+
+@pytest.fixture
+def operator(world: World) -> Operator:
+    return Operator(world.deployment)
+
+
+def seed(world: World, count: int) -> tuple[str, list[str]]:
+    """Photos nothing was started for: their folder and ImageIDs."""
+    folder = world.key("")
+    with world.paused():
+        images = [world.stack.upload(f"{folder}{number}.jpg", world.photo(COFFEE)) for number in range(count)]
+    return folder, images
+
+
+def runs(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.states.list_executions(
+        stateMachineArn=world.stack.outputs["backfill_state_machine_arn"]
+    )["executions"]
+    return found
+
+
+def told(subscription: Subscription, images: list[str]) -> list[str]:
+    return [one.image_id for one in subscription.receive() if one.image_id in images]
+
+
+def key(image: str) -> str:
+    return image.rpartition("@")[0]
+
+
+def most_at_once(world: World, folder: str) -> int:
+    """How many of the workflow's executions for keys in `folder` ever ran at the same time."""
+    pages = world.states.list_executions(stateMachineArn=world.deployment.state_machine_arn, maxResults=60)
+    moments: list[tuple[Any, int]] = []
+    for one in pages["executions"]:
+        if world.event(one["executionArn"])["detail"]["object"]["key"].startswith(folder):
+            moments += [(one["startDate"], 1), (one["stopDate"], -1)]
+    running = most = 0
+    for _, step in sorted(moments):
+        running += step
+        most = max(most, running)
+    return most
+
+
+def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
+    world: World, operator: Operator, subscription: Subscription
+) -> None:
+    folder, images = seed(world, 6)
+    world.stack.client("s3").put_object(Bucket=world.stack.bucket, Key=f"{folder}marker/", Body=b"")
+    recorded, new = images[:2], images[2:]
+    for image in recorded:
+        world.finished(world.start(world.created(image) | {"notify": False}))
+    before = [world.record(image) for image in recorded]
+    already = len(runs(world))
+
+    seen = operator.json("backfill", folder)
+    assert (seen["photos"], seen["new"], seen["started"]) == (6, 4, False)
+    assert seen["concurrency"] == CONCURRENCY
+    assert seen["estimated_seconds"] > 0
+    shown = operator.run("backfill", folder).stdout.splitlines()
+    assert [line.split()[-1] for line in shown[1:4]] == ["2", "4", "2"]
+    assert shown[-1] == "Nothing is started yet; do it with --confirm (make: DRY_RUN=0)."
+    assert len(runs(world)) == already, "looking starts nothing"
+    assert [world.calls(key(image)) for image in images] == [1, 1, 0, 0, 0, 0]
+
+    done = operator.json("backfill", folder, "--confirm")
+    assert (done["succeeded"], done["failed"], done["started"]) == (7, 0, True)
+    assert [world.calls(key(image)) for image in images] == [1] * 6, "recorded ones are not paid for again"
+    assert [world.record(image) for image in recorded] == before
+    assert {world.record(image)["Outcome"] for image in new} == {"no_face"}
+    assert most_at_once(world, folder) == CONCURRENCY
+
+    again = operator.run("backfill", folder, "--confirm")
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[-1] == f"Done: every photo under '{folder}' has a record."
+    assert [world.calls(key(image)) for image in images] == [1] * 6
+    assert told(subscription, images) == []
+
+
+def test_a_backfill_tells_people_when_it_is_asked_to(
+    world: World, operator: Operator, subscription: Subscription
+) -> None:
+    folder, images = seed(world, 2)
+    operator.json("backfill", folder, "--confirm", "--notify")
+    found: list[str] = []
+
+    def all_told() -> bool:
+        found.extend(told(subscription, images))
+        return len(found) >= len(images)
+
+    world.eventually(all_told, "the notifications")
+    assert sorted(found) == sorted(images)
+
+
+def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(world: World, operator: Operator) -> None:
+    folder, images = seed(world, 6)
+    world.rekognition(delay_seconds=0.4, count=-1)
+    already = len(runs(world))
+    with subprocess.Popen(
+        [sys.executable, "-m", "operations", "backfill", folder, "--confirm"],
+        cwd=REPOSITORY,
+        env=environment(world.stack.cloud),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            world.eventually(lambda: world.stack.record(images[0]), "the first record")
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "run it again to go on, recorded ones are skipped." in errors
+    assert "Traceback" not in errors
+    stopped = runs(world)[0]
+    assert (stopped["status"], len(runs(world))) == ("ABORTED", already + 1)
+
+    world.heal_rekognition()
+    operator.json("backfill", folder, "--confirm")
+    assert all(world.stack.record(image) for image in images)
+    assert world.calls(key(images[0])) == 1
+
+
+def test_a_backfill_that_runs_is_followed_and_another_one_waits(world: World, operator: Operator) -> None:
+    folder, images = seed(world, 4)
+    other, _ = seed(world, 1)
+    world.rekognition(delay_seconds=0.7, count=-1)
+    execution = backfill.start(world.deployment, folder, notify=False)
+    already = len(runs(world))
+    refusal = operator.run("backfill", other, "--confirm")
+    assert refusal.exit_code == 1
+    assert f"A backfill of '{folder}' is running already; wait for it" in refusal.stderr
+    assert operator.run("backfill", other).exit_code == 0, "counting needs no waiting"
+    joined = operator.run("backfill", folder, "--confirm")
+    assert joined.exit_code == 0
+    assert "It is running already; following it." in joined.stdout
+    assert len(runs(world)) == already
+    assert world.finished(execution)["status"] == "SUCCEEDED"
+    assert [world.calls(key(image)) for image in images] == [1] * 4
+
+
+def test_a_photo_that_fails_is_told_and_the_others_go_on(world: World, operator: Operator) -> None:
+    folder, images = seed(world, 3)
+    world.rekognition(delay_seconds=0.5, count=1, key=key(images[0]))
+    execution = backfill.start(world.deployment, folder, notify=False)
+    [failing] = world.eventually(lambda: world.executions(key(images[0])), "its execution")
+    # As if it had run out of time: what fails by itself takes its retries' time to do so.
+    world.states.stop_execution(executionArn=failing, error="Stopped", cause="a test")
+    result = operator.run("backfill", folder, "--confirm", "--json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: Photos that failed: 1; 'make status ENV=local' says why")
+    report = json.loads(result.stdout)
+    assert (report["execution"], report["succeeded"], report["failed"]) == (execution, 2, 1)
+    assert all(world.stack.record(image) for image in images[1:])
+
+
+def test_a_log_is_told_how_far_it_is(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = seed(world, 3)
+    monkeypatch.setattr(backfill, "_TOLD_SECONDS", 0.0)
+    started = time.monotonic()
+    errors = operator.run("backfill", folder, "--confirm").stderr.splitlines()
+    assert errors[-1] == "3 of 3 done"
+    assert len(errors) <= time.monotonic() - started + 2

@@ -1,0 +1,216 @@
+"""What the verbs refuse, in one sentence and with nothing changed."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from localcloud import LocalCloud
+from operations.__main__ import main
+from operations.deployment import Deployment
+from tests.integration.operating import Operator, sentence
+from tests.integration.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from localcloud.stack import Stack
+
+# Every verb that needs a deployment, as somebody would call it.
+CALLS = (
+    ("status",),
+    ("results",),
+    ("results", "--export", "results.csv"),
+    ("watch", "--seconds", "1"),
+    ("reprocess", "a.jpg"),
+    ("backfill", "a/"),
+    ("backfill", "a/", "--confirm"),
+    ("rollback", "process_image", "--confirm"),
+    ("redrive", "--confirm"),
+    ("audit", "--confirm"),
+)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """A local cloud nothing is deployed to."""
+    with LocalCloud.start(tmp_path_factory.mktemp("empty")) as started:
+        yield started
+
+
+@pytest.fixture
+def world(stack: Stack) -> World:
+    return World(stack)
+
+
+@pytest.fixture
+def operator(world: World) -> Operator:
+    return Operator(world.deployment)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """`call(cloud, *arguments)`: the sentence with which a verb refuses, having written no file."""
+
+    def call(cloud: LocalCloud, *arguments: str) -> str:
+        monkeypatch.setenv("LOCALCLOUD_DIRECTORY", str(cloud.directory))
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exit_code == 1, (result.stdout, result.exception)
+        assert result.stdout == ""
+        assert list(tmp_path.iterdir()) == []
+        return sentence(result.stderr)
+
+    return call
+
+
+def executions(world: World) -> list[str]:
+    arns = (world.deployment.state_machine_arn, world.stack.outputs["backfill_state_machine_arn"])
+    return [
+        one["executionArn"]
+        for arn in arns
+        for one in world.states.list_executions(stateMachineArn=arn, maxResults=10)["executions"]
+    ]
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
+def test_an_environment_that_is_not_deployed(
+    arguments: tuple[str, ...], empty: LocalCloud, call: Callable[..., str]
+) -> None:
+    assert call(empty, *arguments) == (
+        "Nothing is deployed in ENV=local; deploy it with 'make apply ENV=local'."
+    )
+    buckets = Deployment.load.__globals__["Environment"].load("local", empty).client("s3").list_buckets()
+    assert buckets["Buckets"] == [], "not even a state bucket is made"
+
+
+@pytest.mark.parametrize("arguments", CALLS, ids=" ".join)
+def test_credentials_of_the_wrong_account(
+    arguments: tuple[str, ...], stack: Stack, call: Callable[..., str]
+) -> None:
+    said = call(stack.cloud, *arguments, "--env", "prod")
+    assert said.startswith("ENV=prod belongs to account ")
+    assert "but the AWS credentials are for 000000000000; use the right profile" in said
+
+
+def test_an_environment_there_is_not(stack: Stack, call: Callable[..., str]) -> None:
+    assert call(stack.cloud, "status", "--env", "nowhere").startswith("There is no environment 'nowhere'")
+
+
+def test_no_local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCLOUD_DIRECTORY", str(tmp_path))
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 1
+    assert sentence(result.stderr).startswith("No local cloud is running in ")
+
+
+def test_a_prefix_with_no_photos(world: World, operator: Operator) -> None:
+    folder = world.key("")
+    world.stack.client("s3").put_object(Bucket=world.stack.bucket, Key=f"{folder}marker/", Body=b"")
+    before = executions(world)
+    for arguments in ((), ("--confirm",), ("--confirm", "--json")):
+        said = operator.refused("backfill", folder, *arguments)
+        assert said.startswith(f"There is no photo under '{folder}' in {world.stack.bucket};")
+    assert executions(world) == before
+
+
+def test_an_image_that_is_not_there(world: World, operator: Operator) -> None:
+    before = executions(world)
+    assert "keys are exact" in operator.refused("reprocess", world.key())
+    assert executions(world) == before
+
+
+def test_an_image_that_was_there_once(world: World, operator: Operator) -> None:
+    key = world.key()
+    image = world.stack.upload(key, world.photo())
+    record = world.record(image)
+    world.finished(record["ExecutionId"])
+    world.stack.client("s3").delete_object(Bucket=world.stack.bucket, Key=key)
+    assert "was analysed on 20" in operator.refused("reprocess", key, "--json")
+    assert world.stack.record(image) == record
+
+
+def test_an_output_file_that_exists(operator: Operator, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("mine", "utf-8")
+    assert operator.refused("results", "--export", str(path)) == (
+        f"{path} exists; name another file, or remove it first."
+    )
+    assert path.read_text("utf-8") == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("results", "--day", "2026-02-30"), "'2026-02-30' is not a day; write it as 2026-11-24."),
+        (("results", "a.jpg", "--outcome", "no_face"), "are two questions; ask one at a time."),
+        (("results", "--export", "results.xlsx"), "end it in .csv, .jsonl or .parquet."),
+        (("rollback", "process_image", "--to", "999"), "has no version 999; choose one of "),
+        (("rollback", "send_notification"), "is the first one there is; there is nothing to go back to."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_questions_that_make_no_sense(arguments: tuple[str, ...], said: str, operator: Operator) -> None:
+    assert said in operator.refused(*arguments)
+
+
+# Records of an older shape
+
+
+@pytest.fixture
+def old_record(world: World) -> Iterator[dict[str, Any]]:
+    """A record as the tutorial this began with wrote them, with what puts it into the indexes."""
+    client, table = world.stack.client("dynamodb"), world.deployment.table
+    key = f"old/{uuid.uuid4().hex}.jpg"
+    item = {
+        "ImageID": {"S": key},
+        "Key": {"S": key},
+        "Timestamp": {"S": "2024-01-01 10:00:00"},
+        "FaceCount": {"S": "two"},
+        "Size": {"S": "?"},
+        "labels": {"SS": ["cat", "hat"]},
+    }
+    client.put_item(TableName=table, Item=item)
+    yield item
+    client.delete_item(TableName=table, Key={"ImageID": {"S": key}})
+
+
+def test_records_of_an_older_shape_are_shown_and_exported_and_what_is_left_out_is_named(
+    operator: Operator, old_record: dict[str, Any], tmp_path: Path
+) -> None:
+    key = old_record["Key"]["S"]
+    shown = operator.run("results", key)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert key in shown.stdout.splitlines()[1]
+    for ending in ("csv", "jsonl", "parquet"):
+        path = tmp_path / f"results.{ending}"
+        result = operator.run("results", "--export", str(path))
+        assert result.exit_code == 0
+        assert result.stderr == "Left out attributes this version does not know: labels.\n"
+        assert path.exists()
+
+
+def test_a_table_of_an_older_shape_is_refused(world: World, tmp_path: Path) -> None:
+    client, table = world.stack.client("dynamodb"), f"old-{uuid.uuid4().hex}"
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    outputs = world.stack.outputs | {"results_table_name": table}
+    old = Operator(Deployment(world.stack.environment, outputs))
+    path = tmp_path / "results.csv"
+    try:
+        for arguments in (("a.jpg",), ("--outcome", "no_face"), ("a.jpg", "--export", str(path))):
+            said = old.refused("results", *arguments)
+            assert said.startswith(f"The table {table} is of another version (")
+            assert said.endswith("see what differs with 'make plan ENV=local'.")
+    finally:
+        client.delete_table(TableName=table)
+    assert not path.exists()
