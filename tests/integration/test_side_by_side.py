@@ -1,0 +1,219 @@
+"""Two environments in one account and region: nothing of one touches the other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from localcloud.stack import Stack
+from operations.__main__ import main
+from tests.integration.operating import Operator
+from tests.integration.world import COFFEE, World
+from tools import deploy, environments, settings
+from tools.terraform import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from localcloud import LocalCloud
+    from localcloud.stack import Subscription
+
+# Begins with the other's name: what goes by prefixes would take one for the other.
+NAME = "local-two"
+# What a laptop wants otherwise than an account: few workers, and nothing kept.
+SETTINGS = {
+    "process_image": "{ reserved_concurrency = 2 }",
+    "protect_data": "false",
+    "send_notification": "{ reserved_concurrency = 2 }",
+}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """environments/ with `local`'s two files and those `make new-env` writes."""
+    made = ROOT / "build" / f"environments-{uuid.uuid4().hex}"
+    made.mkdir(parents=True)
+    try:
+        for path in environments.FOLDER.glob("local.*"):
+            shutil.copy(path, made)
+        variables, _ = settings.new(NAME, "000000000000", "us-east-1", made)
+        lines = variables.read_text("utf-8").splitlines()
+        kept = [line for line in lines if line.partition(" ")[0] not in SETTINGS]
+        changed = [f"{name} = {value}" for name, value in SETTINGS.items()]
+        variables.write_text("\n".join([*kept, *changed, ""]), "utf-8")
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def two(cloud: LocalCloud, stack: Stack, folder: Path) -> Iterator[tuple[World, World]]:
+    """`local`, and the new environment deployed beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environments, "FOLDER", folder)
+        second = Stack.deploy(cloud, NAME)
+        yield World(stack), World(second)
+    # A local cloud has one working directory for Terraform, and other tests expect it to be local's.
+    deploy.output(stack.environment)
+
+
+@pytest.fixture
+def subscriptions(two: tuple[World, World]) -> Iterator[list[Subscription]]:
+    made = [world.stack.subscribe() for world in two]
+    yield made
+    for one in made:
+        one.close()
+
+
+def operators(two: tuple[World, World]) -> list[Operator]:
+    return [Operator(world.deployment) for world in two]
+
+
+def everything(world: World) -> dict[str, Any]:
+    """What an environment holds that an upload changes."""
+    count = world.stack.client("dynamodb").scan(TableName=world.deployment.table, Select="COUNT")["Count"]
+    runs = [
+        world.states.list_executions(stateMachineArn=world.stack.outputs[name])["executions"]
+        for name in ("state_machine_arn", "backfill_state_machine_arn")
+    ]
+    queue = world.stack.client("sqs").get_queue_attributes(
+        QueueUrl=world.deployment.dead_letter_queue_url,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    objects = world.stack.client("s3").list_objects_v2(Bucket=world.stack.bucket)["KeyCount"]
+    return {"records": count, "runs": runs, "queue": queue, "objects": objects}
+
+
+def test_they_share_no_resource(two: tuple[World, World]) -> None:
+    first, second = (world.stack.outputs for world in two)
+    shared = {name for name in first if first[name] == second[name]}
+    assert shared == {"aws_region"}
+    assert not set(first["alarm_names"]) & set(second["alarm_names"])
+
+
+@pytest.mark.parametrize("mine", [0, 1], ids=["local", NAME])
+def test_an_upload_to_one_leaves_the_other_alone(
+    mine: int, two: tuple[World, World], subscriptions: list[Subscription]
+) -> None:
+    here, there = two[mine], two[1 - mine]
+    before = everything(there)
+    image = here.stack.upload(here.key(), here.photo(COFFEE))
+    record = here.record(image)
+    here.finished(record["ExecutionId"])
+    found: list[str] = []
+
+    def told() -> bool:
+        found.extend(one.image_id for one in subscriptions[mine].receive())
+        return image in found
+
+    here.eventually(told, "the notification")
+    assert found == [image]
+    assert record["Bucket"] == here.stack.bucket
+    assert record["ExecutionId"].startswith(
+        f"{here.deployment.state_machine_arn.replace(':stateMachine:', ':execution:')}:"
+    )
+    # Whatever there was to come has come with this one's notification.
+    assert everything(there) == before
+    assert list(subscriptions[1 - mine].receive()) == []
+
+
+def test_the_same_photo_in_both_is_analysed_in_both(two: tuple[World, World]) -> None:
+    key, photo = two[0].key(), two[0].photo(COFFEE)
+    images = [world.stack.upload(key, photo) for world in two]
+    records = [world.record(image) for world, image in zip(two, images, strict=True)]
+    assert [record["Bucket"] for record in records] == [world.stack.bucket for world in two]
+    assert records[0]["ExecutionId"] != records[1]["ExecutionId"]
+
+
+def grants(world: World) -> list[tuple[str, str, str]]:
+    """What an environment's roles do with its own resources: role, action, resource."""
+
+    def workflow(output: str) -> str:
+        machine = world.states.describe_state_machine(stateMachineArn=world.stack.outputs[output])
+        return str(machine["roleArn"])
+
+    client, name = world.stack.client("lambda"), world.stack.outputs["function_names"]["process_image"]
+    function = str(client.get_function_configuration(FunctionName=name)["Role"])
+    live = str(client.get_alias(FunctionName=name, Name="live")["AliasArn"])
+    bucket = f"arn:aws:s3:::{world.stack.bucket}"
+    table = f"arn:aws:dynamodb:{client.meta.region_name}:000000000000:table/{world.deployment.table}"
+    pipeline, backfill = workflow("state_machine_arn"), workflow("backfill_state_machine_arn")
+    return [
+        (function, "s3:GetObject", f"{bucket}/a.jpg"),
+        (function, "dynamodb:PutItem", table),
+        (pipeline, "lambda:InvokeFunction", live),
+        (pipeline, "sqs:SendMessage", world.stack.outputs["dead_letter_queue_arn"]),
+        (backfill, "s3:ListBucket", bucket),
+        (backfill, "states:StartExecution", world.deployment.state_machine_arn),
+    ]
+
+
+def test_the_roles_of_one_may_nothing_in_the_other(two: tuple[World, World]) -> None:
+    for here, there in zip(*map(grants, two), strict=True):
+        (role, action, own), (other_role, _, others) = here, there
+        assert two[0].may(role, action, own), action
+        assert two[1].may(other_role, action, others), action
+        assert not two[0].may(role, action, others), action
+        assert not two[1].may(other_role, action, own), action
+
+
+def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> None:
+    first, second = two
+    one, other = operators(two)
+    for world in two:
+        world.empty_queue()
+    before = one.json("status")
+    key = second.key()
+    image = second.stack.upload(key, second.photo(COFFEE))
+    second.finished(second.record(image)["ExecutionId"])
+    letter = second.park(json.dumps(second.created(f"{key}.parked@e1")), ERROR_CODE="NO_PERMISSIONS")
+    cloudwatch, alarm = second.stack.client("cloudwatch"), second.stack.outputs["alarm_names"][0]
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+    name = second.stack.outputs["function_names"]["process_image"]
+    try:
+        after, theirs = one.json("status"), other.json("status")
+    finally:
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="a test")
+
+    same = ("executions", "outcomes", "failures", "dead_letters", "alarms")
+    assert {part: after[part] for part in same} == {part: before[part] for part in same}
+    assert theirs["dead_letters"]["count"] == 1
+    assert [shown["name"] for shown in theirs["alarms"]] == [alarm]
+    assert theirs["outcomes"]["no_face"] >= 1
+
+    assert one.json("results", key) == []
+    assert [found["ImageID"] for found in other.json("results", key)] == [image]
+    assert key not in one.run("watch", "--json", "--seconds", "0.1").stdout
+    assert key in other.run("watch", "--json", "--seconds", "0.1").stdout
+    assert f"There is no '{key}' in {first.stack.bucket}" in one.refused("reprocess", key)
+    assert f"There is no photo under '{key}' in {first.stack.bucket}" in one.refused("backfill", key)
+    assert other.json("backfill", key)["photos"] == 1
+    assert one.json("redrive", "--confirm")["messages"] == 0
+    assert [parked["MessageId"] for parked in second.stack.dead_letters()] == [letter]
+    assert f"Nothing is stored about '{key}' in {first.stack.bucket}" in one.refused("erase", key)
+    assert name not in one.run("rollback", "process_image").stderr
+    assert name in other.run("rollback", "process_image").stderr
+    second.empty_queue()
+
+
+def test_each_is_found_by_its_name(
+    two: tuple[World, World], cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALCLOUD_DIRECTORY", str(cloud.directory))
+    key = two[1].key()
+    image = two[1].stack.upload(key, two[1].photo(COFFEE))
+    two[1].record(image)
+
+    def found(name: str) -> list[str]:
+        result = CliRunner().invoke(main, ["results", key, "--json", "--env", name])
+        assert result.exit_code == 0, result.stderr
+        return [one["ImageID"] for one in json.loads(result.stdout)]
+
+    assert found("local") == []
+    assert found(NAME) == [image]
