@@ -294,6 +294,8 @@ def test_interrupting_up_leaves_nothing(directory: Path, number: signal.Signals,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore interrupts, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with up:
         wait_until((directory / "state.json").exists)
