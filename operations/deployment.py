@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -76,7 +75,7 @@ def _has_state(environment: Environment) -> bool:
 def console(*, errors: bool = False) -> Console:
     """Where people read: colours only on a terminal."""
     made = Console(stderr=errors, highlight=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        # A program that reads lines wants them whole.
-        made.width = 200
+    if not made.is_terminal:
+        # A program that reads lines wants them whole, keys of 1,024 bytes and all.
+        made.width = 2000
     return made

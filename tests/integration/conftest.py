@@ -26,7 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[LocalCloud]:
+    if worker_id != "master":
+        # Workers share this folder; a second one here would apply a second stack from the same tree.
+        (tmp_path_factory.getbasetemp().parent / "integration").mkdir()
     with LocalCloud.start(tmp_path_factory.mktemp("localcloud")) as started:
         yield started
 

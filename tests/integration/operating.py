@@ -31,6 +31,9 @@ class Operator:
         """Run a verb and answer how it ended; a traceback is a failed test."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Deployment, "load", lambda _: self.deployment)
+            patch.setenv(
+                "COLUMNS", "80"
+            )  # as many shells do; lines that programs read are not wrapped for it
             result = CliRunner().invoke(main, list(arguments))
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -29,7 +29,6 @@ def run(stack: Stack, *arguments: str, **environment: str) -> subprocess.Complet
         env={
             **os.environ,
             "LOCALCLOUD_DIRECTORY": str(stack.cloud.directory),
-            "COLUMNS": "400",
             **environment,
         },
         capture_output=True,
