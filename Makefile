@@ -36,8 +36,8 @@ test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for som
 	@$(PY) -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: soak
-soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and account for every one
-	@$(PY) -m localcloud.soak $(if $(IMAGES),--images "$(IMAGES)") $(if $(DUPLICATES),--duplicates "$(DUPLICATES)") $(if $(FAULTS),--faults "$(FAULTS)") $(if $(JSON),--json)
+soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and account for every one (SEED=, JSON=1)
+	@$(PY) -m localcloud.soak $(if $(IMAGES),--images "$(IMAGES)") $(if $(DUPLICATES),--duplicates "$(DUPLICATES)") $(if $(FAULTS),--faults "$(FAULTS)") $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
 
 .PHONY: lint
 lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)

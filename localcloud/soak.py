@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 import uuid
-from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 
     from operations.audit import Stored
 
+    from .stack import Subscription
+
 BUILD = REPOSITORY / "build" / "soak"
-# No image, execution or message has moved for so long: nothing more will come. Longer than the longest retry.
+# Nothing runs and nothing has moved for so long: nothing more will come.
 PATIENCE_SECONDS = 60.0
+IN_FLIGHT = 12
 UPLOADERS = 4
 # One file in so many is none that can be analysed.
 BAD_FILES = 0.05
@@ -108,11 +111,19 @@ def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) 
 
 
 class Soak:
-    """Uploads images to a deployed pipeline and follows them until all is still."""
+    """Uploads images to a deployed pipeline and follows them until all is still.
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
+    `in_flight` images are on their way at a time, for the local cloud starts a worker process for each.
+    `patience` is how many seconds it waits, once nothing runs, for something to move.
+    """
+
+    def __init__(
+        self, stack: Stack, prefix: str, *, in_flight: int = IN_FLIGHT, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._stack = stack
         self._prefix = prefix
+        self._in_flight = in_flight
+        self._patience = patience
         self._deployment = Deployment(stack.environment, stack.outputs)
         warm(self._deployment, "dynamodb", "s3", "sqs", "stepfunctions")
         stack.client("s3")
@@ -120,36 +131,15 @@ class Soak:
         self._later: dict[str, Image] = {}
 
     def run(self, images: Sequence[Image], moved: Callable[[int, int], object] = lambda *_: None) -> Account:
-        """Upload the images and account for them; `moved` is given how many are uploaded and told."""
+        """Upload the images and account for them; `moved` is given how many are uploaded and settled."""
         subscription = self._stack.subscribe()
         for image in images:
             if image.fault is not None:
                 self._stack.control_rekognition("POST", "/_faults", {**image.fault, "key": image.key})
-        began = last = time.monotonic()
+        began = time.monotonic()
         try:
             with ThreadPoolExecutor(UPLOADERS) as pool:
-                uploads = [pool.submit(self._upload, image) for image in images]
-                repeated: list[Future[None]] = []
-                while True:
-                    news = [one.image_id for one in subscription.receive()]
-                    self.told.update(news)
-                    for image_id in self._later.keys() & set(news):
-                        again = self._later.pop(image_id)
-                        repeated.append(pool.submit(self._deliver_again, again, image_id))
-                    moved(sum(one.done() for one in uploads), len(self.told))
-                    if news:
-                        last = time.monotonic()
-                        continue
-                    if all(one.done() for one in (*uploads, *repeated)):
-                        if self._still(images):
-                            # Notifications sent between the last look and the end of the last execution.
-                            self.told.update(one.image_id for one in subscription.receive())
-                            break
-                        if time.monotonic() - last > PATIENCE_SECONDS:
-                            break
-                    time.sleep(0.2)
-                for one in (*uploads, *repeated):
-                    one.result()
+                self._send(images, subscription, pool, moved)
         finally:
             self._stack.control_rekognition("DELETE", "/_faults")
             subscription.close()
@@ -157,6 +147,44 @@ class Soak:
         account = self.account()
         account.seconds = round(seconds, 1)
         return account
+
+    def _send(
+        self,
+        images: Sequence[Image],
+        subscription: Subscription,
+        pool: ThreadPoolExecutor,
+        moved: Callable[[int, int], object],
+    ) -> None:
+        waiting = deque(images)
+        pending: set[Future[None]] = set()
+        parked: set[str] = set()
+        last = time.monotonic()
+        while True:
+            settled = len(self.told.keys() | parked)
+            while waiting and len(images) - len(waiting) - settled < self._in_flight:
+                pending.add(pool.submit(self._upload, waiting.popleft()))
+            news = [one.image_id for one in subscription.receive()]
+            self.told.update(news)
+            for image_id in self._later.keys() & self.told.keys():
+                pending.add(pool.submit(self._deliver_again, self._later.pop(image_id), image_id))
+            done, pending = wait(pending, timeout=0)
+            for one in done:
+                one.result()
+            moved(len(images) - len(waiting), settled)
+            if news or done:
+                last = time.monotonic()
+                continue
+            found = self.parked()
+            if found != parked:
+                parked, last = found, time.monotonic()
+                continue
+            complete = len(self.told.keys() | parked) >= len(images)
+            tired = time.monotonic() - last > self._patience
+            if (complete or tired) and not pending and not self._running():
+                # Notifications sent between the last look and the end of the last execution.
+                self.told.update(one.image_id for one in subscription.receive())
+                return
+            time.sleep(0.2)
 
     def account(self) -> Account:
         """Count what became of each upload in the bucket's listing."""
@@ -174,13 +202,9 @@ class Soak:
                 account.lost_keys.append(stored.key)
         return account
 
-    def parked_keys(self) -> set[str]:
-        """The keys of the soak's uploads in the dead-letter queue."""
-        return {
-            key
-            for key in (image_id.rpartition("@")[0] for image_id in parked_ids(self._deployment))
-            if key.startswith(self._prefix)
-        }
+    def parked(self) -> set[str]:
+        """The soak's uploads in the dead-letter queue, by image."""
+        return {one for one in parked_ids(self._deployment) if one.startswith(self._prefix)}
 
     def _uploads(self) -> Iterator[tuple[Stored, bool]]:
         page: list[Stored] = []
@@ -208,12 +232,12 @@ class Soak:
         again = event(self._stack.bucket, image.key, etag, len(image.body))
         start(self._deployment, f"again-{uuid.uuid4()}", json.dumps(again))
 
-    def _still(self, images: Sequence[Image]) -> bool:
-        """Whether nothing runs any more and every image has come out somewhere."""
-        running = self._deployment.client("stepfunctions").list_executions(
-            stateMachineArn=self._deployment.state_machine_arn, statusFilter="RUNNING", maxResults=1
-        )["executions"]
-        return not running and len(self.told) + len(self.parked_keys()) >= len(images)
+    def _running(self) -> bool:
+        return bool(
+            self._deployment.client("stepfunctions").list_executions(
+                stateMachineArn=self._deployment.state_machine_arn, statusFilter="RUNNING", maxResults=1
+            )["executions"]
+        )
 
 
 def table(account: Account, on_purpose: int) -> Table:
@@ -247,16 +271,25 @@ def table(account: Account, on_purpose: int) -> Table:
     show_default=True,
     help="Share of the images that Rekognition throttles, fails, delays or refuses for ever.",
 )
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 100),
+    default=IN_FLIGHT,
+    show_default=True,
+    help="Images on their way at a time.",
+)
 @click.option("--seed", type=int, default=None, help="Repeat an earlier soak's choices.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
-def main(images: int, duplicates: float, faults: float, seed: int | None, as_json: bool) -> None:
+def main(
+    images: int, duplicates: float, faults: float, in_flight: int, seed: int | None, as_json: bool
+) -> None:
     """Send many images through the pipeline on this computer and account for every one."""
     signal.signal(signal.SIGTERM, interrupt)
     console = Console(stderr=as_json)
     seed = random.randrange(1_000_000) if seed is None else seed
     drawn = list(draw(images, duplicates, faults, seed, "soak/"))
     try:
-        account = soak(drawn, console)
+        account = soak(drawn, in_flight, console)
     except (DeployError, LocalCloudError, TerraformError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -265,6 +298,7 @@ def main(images: int, duplicates: float, faults: float, seed: int | None, as_jso
     chosen = {"images": images, "duplicates": duplicates, "faults": faults, "seed": seed}
     report = json.dumps({**asdict(account), "asked": chosen}, indent=2, ensure_ascii=False)
     path = BUILD / "report.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report + "\n", encoding="utf-8")
     if as_json:
         click.echo(report)
@@ -279,11 +313,13 @@ def main(images: int, duplicates: float, faults: float, seed: int | None, as_jso
         )
     if account.lost or account.duplicated or account.uploaded != images:
         problem = f"{account.lost} of {images} uploads lost, {account.duplicated} told more than once"
-        raise click.ClickException(f"{problem}; the logs are in {BUILD.relative_to(REPOSITORY)}/localcloud.")
+        if account.uploaded != images:
+            problem = f"only {account.uploaded} of {images} images were uploaded"
+        raise click.ClickException(f"{problem}; the logs are in {BUILD}/localcloud, the report beside them.")
     remove(BUILD / "localcloud")
 
 
-def soak(images: Sequence[Image], console: Console) -> Account:
+def soak(images: Sequence[Image], in_flight: int, console: Console) -> Account:
     """Start a local cloud, apply, send the images through and account for them, and stop it.
 
     Raises DeployError, LocalCloudError or TerraformError, one sentence each.
@@ -294,13 +330,13 @@ def soak(images: Sequence[Image], console: Console) -> Account:
         stack = Stack.deploy(cloud, console=console)
         with bar(console) as progress:
             uploads = progress.add_task("Uploaded", total=len(images))
-            told = progress.add_task("Told", total=len(images))
+            settled = progress.add_task("Told or parked", total=len(images))
 
-            def moved(uploaded: int, notified: int) -> None:
+            def moved(uploaded: int, accounted: int) -> None:
                 progress.update(uploads, completed=uploaded)
-                progress.update(told, completed=notified)
+                progress.update(settled, completed=accounted)
 
-            return Soak(stack, "soak/").run(images, moved)
+            return Soak(stack, "soak/", in_flight=in_flight).run(images, moved)
 
 
 if __name__ == "__main__":
