@@ -158,6 +158,10 @@ erase: $(STAMP) ## Show everything stored about one photo (KEY=); CONFIRM=1 eras
 permissions: $(STAMP) ## Write the table of permissions in docs/security.md from a deployed environment
 	@$(PY) -m tools.permissions --env "$(ENV)"
 
+.PHONY: reliability
+reliability: $(STAMP) ## Write the table of faults in docs/reliability.md from the marks of the tests
+	@$(PY) -m tools.reliability
+
 .PHONY: lock
 lock: $(STAMP) ## Bring the locked development dependencies up to date
 	@$(PY) -m tools.lock

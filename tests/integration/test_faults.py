@@ -38,6 +38,7 @@ def picture(kind: str, size: tuple[int, int] = (120, 120)) -> bytes:
 # Duplicates and order
 
 
+@pytest.mark.proves("same-event")
 def test_the_same_event_delivered_again_later_changes_nothing(world: World, notifications: Told) -> None:
     key = world.key()
     image_id = world.stack.upload(key, world.photo())
@@ -51,6 +52,7 @@ def test_the_same_event_delivered_again_later_changes_nothing(world: World, noti
     assert world.calls(key) == 1
 
 
+@pytest.mark.proves("same-event")
 def test_the_same_event_delivered_several_times_at_once_is_told_once(
     world: World, notifications: Told
 ) -> None:
@@ -70,6 +72,7 @@ def test_the_same_event_delivered_several_times_at_once_is_told_once(
     assert world.letters(key) == []
 
 
+@pytest.mark.proves("overwritten")
 def test_a_photo_overwritten_before_it_is_processed_is_analysed_in_the_version_of_its_event(
     world: World, notifications: Told
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_photo_overwritten_before_it_is_processed_is_analysed_in_the_version_o
 # Photos that are none
 
 
+@pytest.mark.proves("empty")
 def test_an_empty_object_is_rejected_without_asking_rekognition(world: World, notifications: Told) -> None:
     key = world.key()
     image_id = world.stack.upload(key, b"")
@@ -114,6 +118,7 @@ def test_an_empty_object_is_rejected_without_asking_rekognition(world: World, no
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.proves("no-photo")
 def test_a_file_that_is_no_usable_photo_is_rejected_at_the_first_attempt(
     world: World, notifications: Told, name: str, body: bytes
 ) -> None:
@@ -126,6 +131,7 @@ def test_a_file_that_is_no_usable_photo_is_rejected_at_the_first_attempt(
     assert world.letters(key) == []
 
 
+@pytest.mark.proves("odd-key")
 def test_odd_keys_come_back_exactly(world: World, notifications: Told) -> None:
     folder = world.key("")
     names = [
@@ -154,6 +160,7 @@ def test_odd_keys_come_back_exactly(world: World, notifications: Told) -> None:
 # Services that refuse
 
 
+@pytest.mark.proves("throttled")
 def test_a_photo_rekognition_throttles_for_a_while_is_told_once(world: World, notifications: Told) -> None:
     key = world.key()
     world.rekognition(error="ThrottlingException", count=3, key=key)
@@ -165,6 +172,7 @@ def test_a_photo_rekognition_throttles_for_a_while_is_told_once(world: World, no
     assert len(world.executions(key)) == 1
 
 
+@pytest.mark.proves("throttled-for-ever")
 def test_a_photo_rekognition_throttles_for_ever_is_parked_with_its_event(
     world: World, notifications: Told
 ) -> None:
@@ -188,6 +196,7 @@ def test_a_photo_rekognition_throttles_for_ever_is_parked_with_its_event(
     world.empty_queue()
 
 
+@pytest.mark.proves("table-refuses")
 def test_a_record_dynamodb_refuses_after_the_analysis_is_written_by_a_retry(
     world: World, notifications: Told
 ) -> None:
@@ -204,6 +213,7 @@ def test_a_record_dynamodb_refuses_after_the_analysis_is_written_by_a_retry(
     assert world.letters(key) == []
 
 
+@pytest.mark.proves("killed")
 def test_a_function_that_dies_between_write_and_answer_is_retried_and_tells(
     world: World, notifications: Told
 ) -> None:
@@ -227,6 +237,7 @@ def test_a_function_that_dies_between_write_and_answer_is_retried_and_tells(
 # Permissions
 
 
+@pytest.mark.proves("start-refused")
 def test_the_rule_may_start_the_workflow_and_nothing_else(world: World) -> None:
     machine = world.stack.outputs["state_machine_arn"]
     rule = world.rule()
@@ -252,6 +263,7 @@ def test_the_queue_takes_events_from_the_rule(world: World) -> None:
     assert grant["Condition"] == {"ArnEquals": {"aws:SourceArn": world.rule()["Arn"]}}
 
 
+@pytest.mark.proves("invoke-refused")
 def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> None:
     machine = world.states.describe_state_machine(stateMachineArn=world.stack.outputs["state_machine_arn"])
     states: dict[str, Any] = json.loads(machine["definition"])["States"]
@@ -267,6 +279,7 @@ def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> 
 # Changes
 
 
+@pytest.mark.proves("updated")
 def test_photos_uploaded_while_the_stack_is_updated_are_processed(world: World, notifications: Told) -> None:
     images: list[str] = []
     with ThreadPoolExecutor(1) as pool:

@@ -30,6 +30,7 @@ def world(stack: Stack) -> Iterator[World]:
     world.empty_queue()
 
 
+@pytest.mark.proves("topic-refuses", "redrive-twice")
 def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
     world: World, notifications: Told
 ) -> None:
@@ -63,6 +64,7 @@ def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
     assert redrive.redrive(world.deployment).messages == 0
 
 
+@pytest.mark.proves("start-refused")
 def test_an_event_the_rule_could_not_deliver_is_processed(world: World, notifications: Told) -> None:
     key = world.key()
     with world.paused():
@@ -81,6 +83,7 @@ def test_an_event_the_rule_could_not_deliver_is_processed(world: World, notifica
     assert world.letters(key) == []
 
 
+@pytest.mark.proves("redrive-twice")
 def test_a_message_whose_execution_runs_already_is_only_deleted(world: World, notifications: Told) -> None:
     key = world.key()
     with world.paused():

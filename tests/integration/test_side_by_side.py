@@ -181,10 +181,12 @@ def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> 
     finally:
         cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="a test")
 
-    same = ("executions", "outcomes", "failures", "dead_letters", "alarms")
+    same = ("executions", "outcomes", "failures", "dead_letters")
     assert {part: after[part] for part in same} == {part: before[part] for part in same}
     assert theirs["dead_letters"]["count"] == 1
-    assert [shown["name"] for shown in theirs["alarms"]] == [alarm]
+    # MiniStack's alarms take every function's errors for their own: see docs/quirks.md.
+    assert alarm in {shown["name"] for shown in theirs["alarms"]} <= {*second.stack.outputs["alarm_names"]}
+    assert {shown["name"] for shown in after["alarms"]} <= {*first.stack.outputs["alarm_names"]}
     assert theirs["outcomes"]["no_face"] >= 1
 
     assert one.json("results", key) == []

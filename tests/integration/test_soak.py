@@ -38,6 +38,7 @@ def deaf(stack: Stack) -> Iterator[None]:
     events.enable_rule(Name=rule)
 
 
+@pytest.mark.proves("many-at-once")
 def test_every_upload_is_accounted_for_under_duplicates_and_faults(stack: Stack, prefix: str) -> None:
     images = list(draw(24, duplicates=0.5, faults=0.5, seed=1, prefix=prefix))
     hopeless = {image.key for image in images if image.hopeless}

@@ -202,6 +202,7 @@ def test_an_image_to_be_recorded_only_is_not_told(workflow: Workflow) -> None:
     assert workflow.entered(execution)[-1] == "RecordedOnly"
 
 
+@pytest.mark.proves("folder-marker")
 def test_a_folder_marker_is_not_processed(workflow: Workflow) -> None:
     marker = {"detail": {"bucket": {"name": "uploads"}, "object": {"key": "photos/", "etag": "e1"}}}
     execution = workflow.start("Told", marker)
@@ -211,6 +212,7 @@ def test_a_folder_marker_is_not_processed(workflow: Workflow) -> None:
 
 @pytest.mark.parametrize("error", ATTEMPTS)
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.proves("out-of-time", "invoke-refused")
 def test_an_error_is_tried_as_often_as_it_deserves_then_parked(
     workflow: Workflow, task: str, error: str
 ) -> None:
@@ -245,6 +247,7 @@ def test_the_chain_of_executions_grows_and_stays_out_of_the_body(workflow: Workf
     [{"detail": {}}, {"detail": "text"}, {"detail": {"object": {"key": 7}}}, {"detail": {"object": []}}],
     ids=json.dumps,
 )
+@pytest.mark.proves("no-event")
 def test_an_input_that_is_no_event_is_parked_too(workflow: Workflow, given: object) -> None:
     execution = workflow.start("ProcessImage-InvalidEventError", given)
     assert workflow.finished(execution)["status"] == "FAILED"

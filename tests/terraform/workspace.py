@@ -146,10 +146,10 @@ class Workspace:
         Every resource is overridden, so nothing is called; only the zips are really built.
         """
         terraform = self.terraform()
-        test = self.folder / "tests/generated/deployment.tftest.hcl"
+        test = self.folder / "tests/.generated/deployment.tftest.hcl"
         test.parent.mkdir(exist_ok=True)
         test.write_text(_DEPLOYMENT + "".join(_overrides(self.folder)), encoding="utf-8")
-        messages = list(terraform.stream("test", "-verbose", "-test-directory=tests/generated"))
+        messages = list(terraform.stream("test", "-verbose", "-test-directory=tests/.generated"))
         state = next(message["test_state"] for message in messages if message["type"] == "test_state")
         return list(_resources(state["root_module"]))
 

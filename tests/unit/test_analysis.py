@@ -38,6 +38,7 @@ def test_a_photo_without_faces_is_an_outcome(pipeline: Pipeline) -> None:
     assert ask(pipeline, pipeline.upload()) == Analysis("no_face")
 
 
+@pytest.mark.proves("overwritten")
 def test_the_version_of_the_event_is_analysed_though_it_was_overwritten(pipeline: Pipeline) -> None:
     event = pipeline.upload("a.jpg", b"old")
     pipeline.upload("a.jpg", b"new")
@@ -60,6 +61,7 @@ def test_an_event_without_a_version_has_the_current_one_analysed(pipeline: Pipel
     assert pipeline.rekognition.calls[0]["Image"] == {"S3Object": {"Bucket": BUCKET, "Name": "a.jpg"}}
 
 
+@pytest.mark.proves("empty")
 def test_an_empty_object_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
     assert ask(pipeline, pipeline.upload(body=b"")) == Analysis("rejected", reason="empty")
     assert pipeline.rekognition.calls == []
@@ -69,11 +71,13 @@ def test_the_limit_is_15_mb_as_rekognition_counts_them() -> None:
     assert MAX_IMAGE_BYTES == 15_728_640
 
 
+@pytest.mark.proves("fifteen-mb")
 def test_15_mb_exactly_are_analysed(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds({"Confidence": 99.0})
     assert ask(pipeline, event_for("a.jpg", size=15_728_640)).outcome == "face_detected"
 
 
+@pytest.mark.proves("fifteen-mb")
 def test_one_byte_more_than_15_mb_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
     assert ask(pipeline, event_for("a.jpg", size=15_728_641)) == Analysis("rejected", reason="too_large")
     assert pipeline.rekognition.calls == []
@@ -94,6 +98,7 @@ def test_an_event_that_does_not_say_the_size_is_analysed(pipeline: Pipeline) -> 
         ("InvalidParameterException", "too_small"),
     ],
 )
+@pytest.mark.proves("too-small")
 def test_a_photo_rekognition_cannot_read_is_rejected_with_the_reason(
     pipeline: Pipeline, code: str, reason: str
 ) -> None:
@@ -121,6 +126,7 @@ def test_any_other_refusal_passes_through_under_the_name_the_workflow_knows(
 
 
 @pytest.mark.parametrize("versioned", [True, False], ids=["with a version", "without a version"])
+@pytest.mark.proves("gone")
 def test_an_object_that_is_gone_is_rejected(pipeline: Pipeline, versioned: bool) -> None:
     event = pipeline.upload()
     version = event["detail"]["object"]["version-id"]
@@ -141,6 +147,7 @@ def test_an_object_behind_a_delete_marker_is_gone_where_the_event_names_no_versi
     assert ask(pipeline, event) == Analysis("rejected", reason="gone")
 
 
+@pytest.mark.proves("gone")
 def test_a_version_that_is_a_delete_marker_is_gone(pipeline: Pipeline) -> None:
     event = pipeline.upload()
     marker = pipeline.s3.delete_object(Bucket=BUCKET, Key="photos/anna.jpg")

@@ -119,6 +119,7 @@ def test_a_retention_of_0_days_keeps_records_for_ever(load: Callable[..., Module
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.proves("no-setting")
 def test_a_missing_setting_stops_process_image_at_the_start_naming_it(
     load: Callable[..., ModuleType], name: str
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_missing_setting_stops_process_image_at_the_start_naming_it(
     assert type(caught.value).__name__ == "ConfigurationError"
 
 
+@pytest.mark.proves("no-setting")
 def test_a_missing_topic_stops_send_notification_at_the_start_naming_it(
     load_handler: Callable[..., ModuleType],
 ) -> None:

@@ -93,6 +93,7 @@ def test_an_odd_key_reaches_a_machine_exactly(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", odd_keys(), ids=short)
+@pytest.mark.proves("odd-subject")
 def test_an_odd_key_makes_a_subject_sns_takes(key: str) -> None:
     subject = compose(summary(key=key)).subject
     assert subject.startswith("Face detected in image: ")

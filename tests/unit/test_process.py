@@ -90,6 +90,7 @@ def test_an_image_recorded_by_another_execution_is_a_duplicate_and_is_not_analys
     assert pipeline.record(created) == before
 
 
+@pytest.mark.proves("same-event")
 def test_of_two_executions_at_once_one_owns_the_image_and_the_other_is_a_duplicate(
     pipeline: Pipeline,
 ) -> None:
@@ -105,6 +106,7 @@ def test_of_two_executions_at_once_one_owns_the_image_and_the_other_is_a_duplica
     assert [item["ExecutionId"] for item in pipeline.records()] == [{"S": "quick"}]
 
 
+@pytest.mark.proves("older-event")
 def test_a_late_event_of_an_older_upload_keeps_a_record_of_its_own(pipeline: Pipeline) -> None:
     older, newer = pipeline.upload("a.jpg", b"old"), pipeline.upload("a.jpg", b"new")
     pipeline.rekognition.finds()
@@ -154,6 +156,7 @@ def test_a_write_whose_answer_was_lost_is_told_by_the_retry(pipeline: Pipeline) 
     assert len(pipeline.rekognition.calls) == 1
 
 
+@pytest.mark.proves("table-refuses")
 def test_a_table_that_refuses_after_the_analysis_leaves_no_record_and_the_retry_makes_one(
     pipeline: Pipeline,
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_redrive_of_an_image_never_recorded_analyses_it(pipeline: Pipeline) ->
     assert pipeline.record(created)["ExecutionId"] == {"S": "redrive"}
 
 
+@pytest.mark.proves("redrive-twice")
 def test_redriving_twice_is_a_duplicate_the_second_time(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds(FACE)
     created = pipeline.upload()
@@ -323,6 +327,7 @@ def test_a_malformed_event_asks_nobody_anything(pipeline: Pipeline) -> None:
         "object_created_odd_key",
     ],
 )
+@pytest.mark.proves("odd-event")
 def test_every_shape_of_event_becomes_a_record(pipeline: Pipeline, name: str) -> None:
     pipeline.rekognition.finds(FACE)
     created = event(name)
@@ -351,6 +356,7 @@ def test_an_odd_key_is_asked_recorded_and_told_exactly(pipeline: Pipeline, key: 
     assert pipeline.record(created)["Key"] == {"S": key}
 
 
+@pytest.mark.proves("many-faces")
 def test_100_faces_with_every_attribute_are_recorded_and_only_a_summary_travels(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds(*(full_face() for _ in range(100)))
     # Control characters grow most in JSON.

@@ -107,6 +107,7 @@ def of_shape(shape: Any) -> st.SearchStrategy[Any]:
 
 @given(key=keys, etag=etags)
 @with_a_past
+@pytest.mark.proves("odd-key")
 def test_every_key_makes_a_record_that_comes_back_exactly(pipeline: Pipeline, key: str, etag: str) -> None:
     created = event_for(key, etag=etag)
     upload = Upload.from_event(created)
@@ -127,6 +128,7 @@ def test_every_key_makes_a_summary_that_is_small_and_exact(pipeline: Pipeline, k
 
 
 @given(key=keys)
+@pytest.mark.proves("odd-subject")
 def test_every_key_makes_a_subject_sns_takes(key: str) -> None:
     for outcome in ("face_detected", "no_face"):
         subject = compose(summary(key=key, outcome=outcome)).subject
@@ -182,6 +184,7 @@ def test_a_shortened_text_fits_and_keeps_its_beginning_and_end(text: str, limit:
 
 
 @given(event=anything | nearly_events)
+@pytest.mark.proves("odd-event")
 def test_every_event_is_an_upload_or_invalid(event: Any) -> None:
     try:
         upload = Upload.from_event(event)
@@ -238,6 +241,7 @@ def test_rounding_changes_numbers_and_nothing_else(value: Any) -> None:
 
 @given(faces=answers(), key=keys)
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@pytest.mark.proves("many-faces")
 def test_every_answer_of_rekognition_fits_a_record(faces: list[dict[str, Any]], key: str) -> None:
     assume(faces)
     upload = Upload.from_event(event_for(key, **{"version-id": "v" * 1_024}))

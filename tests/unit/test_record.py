@@ -141,6 +141,7 @@ def test_face_details_hold_every_attribute_in_rekognitions_order() -> None:
 
 
 @pytest.mark.parametrize("kind", ["usual", "longest"])
+@pytest.mark.proves("many-faces")
 def test_100_faces_with_every_attribute_stay_under_400_kb(kind: Literal["usual", "longest"]) -> None:
     created = event_for(
         "\N{CAMERA}" * 256,

@@ -205,6 +205,7 @@ def test_an_interrupt_deletes_what_was_accepted_and_gives_the_rest_back(
     assert deployment.left() == ids - started
 
 
+@pytest.mark.proves("redrive-twice")
 def test_killed_before_the_delete_it_starts_nothing_twice(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_every_sample_is_listed_in_the_readme_and_small() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.proves("kinds-of-photo")
 def test_boxes_refer_to_the_upright_picture_whatever_its_exif_orientation(orientation: int) -> None:
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -133,11 +134,13 @@ def test_boxes_refer_to_the_upright_picture_whatever_its_exif_orientation(orient
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+@pytest.mark.proves("kinds-of-photo")
 def test_jpeg_is_analysed_in_every_colour_space(mode: str) -> None:
     assert len(find_faces(decode(encoded(portrait().convert(mode))))) == 1
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.proves("kinds-of-photo")
 def test_png_is_analysed_in_every_colour_space(mode: str) -> None:
     assert len(find_faces(decode(encoded(portrait().convert(mode), "PNG")))) == 1
 
@@ -220,6 +223,7 @@ def test_anything_but_a_whole_jpeg_or_png_is_an_invalid_format(data: bytes) -> N
 
 
 @pytest.mark.parametrize("size", [(79, 400), (400, 79)])
+@pytest.mark.proves("too-small")
 def test_under_80_pixels_a_side_is_an_invalid_parameter(size: tuple[int, int]) -> None:
     with pytest.raises(RekognitionError) as caught:
         decode(encoded(Image.new("RGB", size)))

@@ -32,6 +32,7 @@ override_resource {
   }
 }
 
+# proves: start-refused
 run "events_start_the_workflow_or_are_parked" {
   assert {
     condition     = aws_cloudwatch_event_target.workflow.rule == aws_cloudwatch_event_rule.uploads.name

@@ -10,6 +10,7 @@ variables {
   state_machine_arn = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline"
 }
 
+# proves: folder-marker
 run "rule_matches_uploads_to_the_bucket" {
   command = plan
 

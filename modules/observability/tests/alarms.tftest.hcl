@@ -32,6 +32,7 @@ variables {
   }
 }
 
+# proves: throttled-for-ever
 run "alarms_watch_every_way_to_lose_or_delay_a_photo" {
   command = plan
 
