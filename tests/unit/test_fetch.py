@@ -241,7 +241,9 @@ def test_another_linter_makes_way_for_the_pinned_one(machine: Machine, tool: str
     assert PINNED[tool][0] in subprocess.run([path], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("content", [b"<html>sign in</html>", archive("actionlint", "")[:-30]])
+@pytest.mark.parametrize(
+    "content", [b"<html>sign in</html>", archive("actionlint", "")[:-30]], ids=["a page", "cut off"]
+)
 def test_a_broken_archive_of_a_linter_is_not_kept(machine: Machine, content: bytes) -> None:
     machine.releases.publish("actionlint", content)
     assert "is not a tar.gz that holds actionlint" in refused(machine.fetch("actionlint"))
