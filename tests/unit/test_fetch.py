@@ -194,7 +194,9 @@ def test_a_download_the_list_of_checksums_does_not_name_is_refused(machine: Mach
     assert ARCHIVES["terraform"] not in machine.releases.asked
 
 
-@pytest.mark.parametrize("content", [b"<html>sign in</html>", archive("opentofu", "")])
+@pytest.mark.parametrize(
+    "content", [b"<html>sign in</html>", archive("opentofu", "")], ids=["a page", "another tool"]
+)
 def test_a_download_that_holds_no_tool_is_refused(machine: Machine, content: bytes) -> None:
     machine.releases.publish("terraform", content)
     assert "is not a zip that holds terraform" in refused(machine.fetch("terraform"))
