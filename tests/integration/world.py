@@ -9,7 +9,6 @@ import time
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.request import Request, urlopen
 
 from rich.console import Console
 
@@ -47,21 +46,15 @@ class World:
 
     def rekognition(self, **fault: Any) -> None:
         """Plan a fault of the Rekognition stand-in."""
-        self._control("POST", "/_faults", fault)
+        self.stack.control_rekognition("POST", "/_faults", fault)
 
     def heal_rekognition(self) -> None:
-        self._control("DELETE", "/_faults")
+        self.stack.control_rekognition("DELETE", "/_faults")
 
     def calls(self, key: str) -> int:
         """How often DetectFaces was asked for a key."""
-        found: int = self._control("GET", "/_calls")["by_key"].get(key, 0)
+        found: int = self.stack.control_rekognition("GET", "/_calls")["by_key"].get(key, 0)
         return found
-
-    def _control(self, method: str, path: str, content: object = None) -> Any:
-        data = None if content is None else json.dumps(content).encode()
-        request = Request(self.stack.cloud.rekognition_url + path, data=data, method=method)
-        with urlopen(request, timeout=10) as answer:
-            return json.load(answer)
 
     def role(self, function: str) -> str:
         configuration = self.stack.client("lambda").get_function_configuration(
