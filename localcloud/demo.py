@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from tools import terminal
 from tools.environments import DeployError
 from tools.terraform import TerraformError
 
@@ -32,6 +32,8 @@ from .stack import Stack, remove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
 
 SAMPLES = REPOSITORY / "samples"
 BUILD = REPOSITORY / "build" / "demo"
@@ -174,7 +176,7 @@ def table(results: Sequence[Result]) -> Table:
 def main(photos: Path, as_json: bool) -> None:
     """Send photos through the pipeline on this computer and show what became of each."""
     signal.signal(signal.SIGTERM, interrupt)
-    console = Console(stderr=as_json)
+    console = terminal.console(errors=as_json)
     try:
         results = demonstrate(photos, console)
     except (DemoError, DeployError, LocalCloudError, TerraformError) as error:

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from operations.audit import listing, parked_ids, recorded_ids
 from operations.deployment import Deployment
 from operations.executions import event
 from operations.workflow import start, warm
+from tools import terminal
 from tools.environments import DeployError
 from tools.terraform import TerraformError
 
@@ -30,6 +30,8 @@ from .stack import Stack, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
 
     from operations.audit import Stored
 
@@ -285,7 +287,7 @@ def main(
 ) -> None:
     """Send many images through the pipeline on this computer and account for every one."""
     signal.signal(signal.SIGTERM, interrupt)
-    console = Console(stderr=as_json)
+    console = terminal.console(errors=as_json)
     seed = random.randrange(1_000_000) if seed is None else seed
     drawn = list(draw(images, duplicates, faults, seed, "soak/"))
     try:

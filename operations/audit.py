@@ -256,7 +256,8 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    from operations.deployment import Deployment, console
+    from operations.deployment import Deployment
+    from tools.terminal import console
 
     deployment = Deployment.load(name)
     out = console()
@@ -299,7 +300,7 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
 def _print(account: Account, confirmed: bool) -> None:
     from rich.table import Table
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     grid = Table(title=f"Uploads of {account.environment}", title_justify="left")
     grid.add_column("What became of them")

@@ -256,7 +256,7 @@ def _partition(region: str) -> str:
 def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
     from rich.table import Table
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     total = sum(line.dollars for line in lines)
     table = Table(

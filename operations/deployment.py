@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
-from rich.console import Console
 
 from tools import deploy
 from tools.environments import DeployError, Environment
@@ -70,12 +69,3 @@ def _has_state(environment: Environment) -> bool:
             raise
         return False
     return True
-
-
-def console(*, errors: bool = False) -> Console:
-    """Where people read: colours only on a terminal."""
-    made = Console(stderr=errors, highlight=False)
-    if not made.is_terminal:
-        # A program that reads lines wants them whole, keys of 1,024 bytes and all.
-        made.width = 2000
-    return made

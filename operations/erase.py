@@ -167,8 +167,9 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
     """Show everything stored about the photo KEY and, with --confirm, erase it for good."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from operations.deployment import Deployment, console
+    from operations.deployment import Deployment
     from operations.errors import OperationError
+    from tools.terminal import console
 
     if not key:
         raise OperationError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
@@ -200,7 +201,7 @@ def _show(found: Found) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     table = Table("Where", "What", "When", title=f"{escape(found.key)} in {escape(found.bucket)}")
     for version in found.versions[:_ROWS]:

@@ -187,7 +187,8 @@ def command(name: str, confirm: bool, as_json: bool) -> None:
     """Show what is in the dead-letter queue and, with --confirm, start its work again."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from operations.deployment import Deployment, console
+    from operations.deployment import Deployment
+    from tools.terminal import console
 
     deployment = Deployment.load(name)
     with Progress(
@@ -214,7 +215,7 @@ def command(name: str, confirm: bool, as_json: bool) -> None:
 
 
 def _print(report: Report) -> None:
-    from operations.deployment import console
+    from tools.terminal import console
 
     out = console()
     if not report.messages and not report.later:

@@ -28,7 +28,8 @@ def command(key: str, env: str, quiet: bool, timeout: int, as_json: bool) -> Non
     from rich.markup import escape
 
     from operations import records
-    from operations.deployment import Deployment, console
+    from operations.deployment import Deployment
+    from tools.terminal import console
 
     deployment = Deployment.load(env)
     with console(errors=True).status(f"Analysing {escape(key)} again"):

@@ -147,8 +147,8 @@ def _export(
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from operations.deployment import console
     from operations.export import write
+    from tools.terminal import console
 
     whole = not (key or outcome or day)
     pages = records.everything(deployment) if whole else _newest(deployment, key, outcome, day)
@@ -194,7 +194,7 @@ def _show(found: Sequence[Record], *, more: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("Time (UTC)", "Outcome", "Faces", "Size", "Key"):

@@ -277,7 +277,7 @@ def show(found: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table as Grid
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     out = console()
     state = "[bold green]healthy[/]" if found["healthy"] else "[bold red]needs a look[/]"

@@ -186,7 +186,7 @@ def _print_lines(deployment: Deployment, seconds: float | None) -> None:
 def _show_live(deployment: Deployment, seconds: float | None) -> None:
     from rich.live import Live
 
-    from operations.deployment import console
+    from tools.terminal import console
 
     out = console()
     with Live(console=out, auto_refresh=False, transient=False) as live:

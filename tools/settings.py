@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import hcl2
-from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from tools import environments
 from tools.environments import DeployError, Environment
+from tools.terminal import console
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
@@ -236,8 +237,8 @@ def _diff_command(first: str, second: str, as_json: bool) -> None:
         header_style="bold",
     )
     for name, values in found.items():
-        table.add_row(name, *("not there" if value is None else str(value) for value in values))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+        table.add_row(name, *(Text("not there" if value is None else str(value)) for value in values))
+    console().print(table)
 
 
 def _rows(found: Mapping[str, tuple[Value | None, Value | None]]) -> list[dict[str, Any]]:
