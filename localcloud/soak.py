@@ -67,8 +67,11 @@ class Image:
 
     @property
     def hopeless(self) -> bool:
-        """Whether its fault lasts, so that its event belongs into the dead-letter queue."""
-        return self.fault is not None and self.fault["count"] < 0
+        """Whether its fault lasts, so that its event belongs into the dead-letter queue.
+
+        Rekognition is not asked about an empty file, and cannot refuse it.
+        """
+        return self.fault is not None and self.fault["count"] < 0 and bool(self.body)
 
 
 @dataclass

@@ -40,7 +40,9 @@ def deaf(stack: Stack) -> Iterator[None]:
 
 @pytest.mark.proves("many-at-once")
 def test_every_upload_is_accounted_for_under_duplicates_and_faults(stack: Stack, prefix: str) -> None:
-    images = list(draw(24, duplicates=0.5, faults=0.5, seed=1, prefix=prefix))
+    # With a fault for an empty file among them, which Rekognition never meets.
+    images = list(draw(24, duplicates=0.5, faults=0.5, seed=562, prefix=prefix))
+    assert any(image.fault and image.fault["count"] < 0 and not image.body for image in images)
     hopeless = {image.key for image in images if image.hopeless}
     again = [image for image in images if image.delivered_again and not image.hopeless]
     assert hopeless
