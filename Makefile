@@ -11,6 +11,19 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 
+# Keys, prefixes and file names reach the verbs as they are given, through the environment: whoever uploads chooses keys, and
+# make expands dollars, a shell quotes and backticks besides.
+define AS_GIVEN
+ifneq ($$(origin $(1)),undefined)
+override $(1) := $$(value $(1))
+export $(1)
+endif
+endef
+$(foreach name,EXPORT KEY PHOTOS PREFIX,$(eval $(call AS_GIVEN,$(name))))
+
+# Nothing but CONFIRM=1 is a confirmation.
+CONFIRMED = $(filter 1,$(CONFIRM))
+
 ##@ Everyday
 
 .PHONY: help
@@ -29,7 +42,7 @@ $(STAMP): requirements-dev.lock
 
 .PHONY: demo
 demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own)
-	@$(PY) -m localcloud.demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+	@$(PY) -m localcloud.demo $(if $(PHOTOS),--photos "$$PHOTOS")
 
 .PHONY: test
 test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
@@ -105,12 +118,6 @@ diff: $(STAMP) ## Show the settings that differ between two environments (FROM=s
 	@$(PY) -m tools.settings diff --from "$(FROM)" --to "$(TO)" $(if $(JSON),--json)
 
 ##@ Operating
-
-# Keys, prefixes and file names reach the verbs through the environment, where make puts what it is given: whoever
-# uploads chooses keys, and a shell would carry out what stands in quotes, dollars and backticks.
-
-# CONFIRM=0 is no confirmation.
-CONFIRMED = $(filter-out 0 no false,$(CONFIRM))
 
 .PHONY: status
 status: $(STAMP) ## Show the last hour at a glance (MINUTES=, JSON=1)

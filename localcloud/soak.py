@@ -45,6 +45,7 @@ UPLOADERS = 4
 # One file in so many is none that can be analysed.
 BAD_FILES = 0.05
 _BATCH = 100
+_PAUSE_SECONDS = 0.1
 
 # What Rekognition does to an image that a fault is meant for; the last one never gets better.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -143,7 +144,8 @@ class Soak:
                 self._stack.control_rekognition("POST", "/_faults", {**image.fault, "key": image.key})
         began = time.monotonic()
         try:
-            with ThreadPoolExecutor(UPLOADERS) as pool:
+            # One more looks at the queue.
+            with ThreadPoolExecutor(UPLOADERS + 1) as pool:
                 self._send(images, subscription, pool, moved)
         finally:
             self._stack.control_rekognition("DELETE", "/_faults")
@@ -163,6 +165,8 @@ class Soak:
         waiting = deque(images)
         pending: set[Future[None]] = set()
         parked: set[str] = set()
+        # A look at the queue takes a second or more, in which the next uploads need not wait.
+        looking = pool.submit(self.parked)
         last = time.monotonic()
         while True:
             settled = len(self.told.keys() | parked)
@@ -175,12 +179,12 @@ class Soak:
             done, pending = wait(pending, timeout=0)
             for one in done:
                 one.result()
+            found = parked
+            if looking.done():
+                found, looking = looking.result(), pool.submit(self.parked)
             moved(len(images) - len(waiting), settled)
-            if news or done:
-                last = time.monotonic()
-                continue
-            found = self.parked()
-            if found != parked:
+            time.sleep(_PAUSE_SECONDS)
+            if news or done or found != parked:
                 parked, last = found, time.monotonic()
                 continue
             complete = len(self.told.keys() | parked) >= len(images)
@@ -189,7 +193,6 @@ class Soak:
                 # Notifications sent between the last look and the end of the last execution.
                 self.told.update(one.image_id for one in subscription.receive())
                 return
-            time.sleep(0.2)
 
     def account(self) -> Account:
         """Count what became of each upload in the bucket's listing."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Uploaders choose keys, and keys may hold nearly anything.
-HOSTILE = "a b/ü'\"`touch PWNED`$(touch PWNED);touch PWNED|*?[x]\\ --json"
+HOSTILE = "a b/ü'\"`touch PWNED`$(touch PWNED)$(shell touch PWNED)$5$$;touch PWNED|*?[x]#\\ --json"
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -35,16 +35,18 @@ def echo(tmp_path: Path) -> Path:
     return path
 
 
-def arguments(echo: Path, verb: str, **given: str) -> list[str]:
-    """What `make VERB NAME=value ...` starts the verb with."""
+def arguments(echo: Path, verb: str, *, exported: bool = False, **given: str) -> list[str]:
+    """What `make VERB NAME=value ...` (or, `exported`, `NAME=value make VERB`) starts the verb with."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")
+    }
     result = subprocess.run(
         [
             *("make", "-s", verb, f"PY={echo}", f"STAMP={echo}"),
-            # Make's own way to write a dollar.
-            *(f"{name}={value.replace('$', '$$')}" for name, value in given.items()),
+            *(f"{name}={value}" for name, value in given.items() if not exported),
         ],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")},
+        env=environment | (given if exported else {}),
         capture_output=True,
         text=True,
         check=True,
@@ -73,7 +75,10 @@ def parsed(verb: str, given: list[str]) -> dict[str, object]:
         ("backfill", {"PREFIX": "", "DRY_RUN": "0"}, {"prefix": "", "confirm": True}),
         ("backfill", {"PREFIX": "a/", "DRY_RUN": "1"}, {"confirm": False}),
         ("backfill", {"PREFIX": "a/", "CONFIRM": "1", "NOTIFY": "1"}, {"confirm": True, "notify": True}),
-        ("backfill", {"PREFIX": "a/", "CONFIRM": "0"}, {"confirm": False}),
+        *(
+            ("backfill", {"PREFIX": "a/", "CONFIRM": refused}, {"confirm": False})
+            for refused in ("0", "n", "No", "False", "off", "10")
+        ),
         ("cost", {"IMAGES": "7", "PHOTO_MB": "0.5"}, {"images": 7, "photo_mb": 0.5}),
         (
             "rollback",
@@ -89,6 +94,11 @@ def test_a_verb_gets_what_make_was_given(
 ) -> None:
     values = parsed(verb, arguments(echo, verb, **given))
     assert {name: values[name] for name in expected} == expected
+    assert not (ROOT / "PWNED").exists()
+
+
+def test_a_verb_gets_what_the_environment_of_make_holds(echo: Path) -> None:
+    assert parsed("results", arguments(echo, "results", exported=True, KEY=HOSTILE))["key"] == HOSTILE
     assert not (ROOT / "PWNED").exists()
 
 
