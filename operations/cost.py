@@ -201,7 +201,7 @@ def measure(environment: Environment) -> tuple[dict[str, float], str]:
     stack = f"{settings.get('name', 'photo-analysis')}-{settings.get('environment', environment.name)}"
     try:
         account = environment.account()
-        region = str(settings.get("aws_region", environment.state_region))
+        region = environment.region
         wanted = {
             "process_image_seconds": ("AWS/Lambda", "Duration", "FunctionName", f"{stack}-process-image"),
             "send_notification_seconds": (

@@ -89,6 +89,15 @@ class Letter:
         stored = self.event()["detail"]["object"]
         return f"{stored['key']}@{stored['etag'].strip(chr(34))}"
 
+    def concerns(self, bucket: str, key: str) -> bool:
+        """Whether it is of this object, be the event complete or not; the queue is of one bucket."""
+        try:
+            detail = json.loads(self.body)["detail"]
+            named = detail["bucket"]["name"] if "bucket" in detail else bucket
+            return (named, detail["object"]["key"]) == (bucket, key)
+        except (ValueError, KeyError, TypeError):
+            return False
+
     def execution_input(self) -> str:
         """What to start the workflow with: the event, and the executions it takes over from if there are any.
 
@@ -126,6 +135,14 @@ class Queue:
             now = datetime.now(UTC).timestamp()
         return sum(int(count) for count in answer["Attributes"].values()), now
 
+    def held_elsewhere(self) -> int:
+        """About how many messages others have received and neither deleted nor given back."""
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        hidden = int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+        return max(0, hidden - len(self._held))
+
     def letters(self, *, hidden_seconds: int) -> Iterator[list[Letter]]:
         """Batches of messages, each message once, until none is left to see.
 
@@ -154,18 +171,18 @@ class Queue:
             # Afterwards, so that a deleted message need not be remembered.
             seen |= {one.message_id for one in new} & self._held.keys()
 
-    def delete(self, letters: Sequence[Letter]) -> int:
-        """Delete messages, ten at most; answer how many were."""
+    def delete(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Delete messages, ten at most; answer those that were."""
         if not letters:
-            return 0
+            return []
         answer = self._sqs.delete_message_batch(
             QueueUrl=self._url,
             Entries=[{"Id": str(i), "ReceiptHandle": one.receipt} for i, one in enumerate(letters)],
         )
-        done = [int(one["Id"]) for one in answer.get("Successful", [])]
-        for index in done:
-            self._held.pop(letters[index].message_id, None)
-        return len(done)
+        done = [letters[int(one["Id"])] for one in answer.get("Successful", [])]
+        for letter in done:
+            self._held.pop(letter.message_id, None)
+        return done
 
     def give_back(self) -> None:
         """Make every message that was received and not deleted visible again, as far as that can be done now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ import click
 from operations import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from operations.dead_letters import Letter
+    from operations.dead_letters import Queue
     from operations.deployment import Deployment
 
     # Called with what is done and how much there is.
@@ -37,19 +37,32 @@ class Version:
     delete_marker: bool
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A multipart upload that nobody completed, with the parts it has: `begun` in ISO 8601."""
+
+    upload_id: str
+    begun: str
+
+
 @dataclass
 class Found:
-    """What is stored about the photo `key`: nothing of photos whose keys only begin with it."""
+    """What is stored about the photo `key`: nothing of photos whose keys only begin with it.
+
+    `dead_letters_unseen` counts parked events that somebody else is reading: one may be the photo's.
+    """
 
     environment: str
     bucket: str
     key: str
     versions: list[Version] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[str] = field(default_factory=list)
+    dead_letters_unseen: int = 0
 
     def __len__(self) -> int:
-        return len(self.versions) + len(self.records) + len(self.dead_letters)
+        return len(self.versions) + len(self.unfinished) + len(self.records) + len(self.dead_letters)
 
     def as_json(self, *, erased: bool) -> dict[str, Any]:
         return {**asdict(self), "erased": erased}
@@ -59,7 +72,13 @@ def find(deployment: Deployment, key: str) -> Found:
     """Look through bucket, table and dead-letter queue; changes nothing."""
     from operations import records
 
-    found = Found(deployment.environment.name, deployment.bucket, key, _versions(deployment, key))
+    found = Found(
+        deployment.environment.name,
+        deployment.bucket,
+        key,
+        versions=_versions(deployment, key),
+        unfinished=_unfinished(deployment, key),
+    )
     # The index may be a second behind the table.
     for page in records.by_key(deployment, key):
         found.records += [
@@ -67,7 +86,10 @@ def find(deployment: Deployment, key: str) -> Found:
             for one in page
             if one.get("Bucket") == deployment.bucket
         ]
-    _look_at_letters(deployment, lambda letter: found.dead_letters.append(letter.message_id), key)
+    with _queue(deployment) as queue:
+        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
+            found.dead_letters += [one.message_id for one in batch if one.concerns(found.bucket, key)]
+        found.dead_letters_unseen = queue.held_elsewhere()
     return found
 
 
@@ -80,17 +102,22 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
     Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
     what a photo without versions is still found by.
 
-    Raises OperationError when S3 keeps a version.
+    Raises OperationError when S3 keeps a version, or a parked event is out of reach; then nothing but other
+    parked events is erased.
     """
     from operations.errors import OperationError
 
-    done = 0
-
-    def drop(letter: Letter) -> bool:
-        return letter.message_id in found.dead_letters
-
-    removed = _look_at_letters(deployment, drop, found.key, delete=True)
-    done += removed
+    left = set(found.dead_letters)
+    with _queue(deployment) as queue:
+        for letters in queue.letters(hidden_seconds=_HIDDEN_SECONDS) if left else ():
+            chosen = [one for one in letters if one.message_id in left]
+            left -= {one.message_id for one in queue.delete(chosen)}
+    if left:
+        raise OperationError(
+            f"{len(left)} parked events of the photo are being read by somebody else just now (a redrive?);"
+            " nothing more was erased, run it again in two minutes."
+        )
+    done = len(found.dead_letters)
     tell(done, len(found))
 
     s3 = deployment.client("s3")
@@ -109,6 +136,12 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
                 f" {errors[0].get('Message')}); allow s3:DeleteObjectVersion and run it again."
             )
         done += len(batch)
+        tell(done, len(found))
+
+    for unfinished in found.unfinished:
+        with contextlib.suppress(s3.exceptions.NoSuchUpload):
+            s3.abort_multipart_upload(Bucket=found.bucket, Key=found.key, UploadId=unfinished.upload_id)
+        done += 1
         tell(done, len(found))
 
     dynamodb = deployment.client("dynamodb")
@@ -131,31 +164,26 @@ def _versions(deployment: Deployment, key: str) -> list[Version]:
     return sorted(found, key=lambda one: one.modified)
 
 
-def _look_at_letters(
-    deployment: Deployment, look: Callable[[Letter], Any], key: str, *, delete: bool = False
-) -> int:
-    """Call `look` for each parked event of the photo; with `delete`, delete those it answers true for."""
-    from operations.dead_letters import NotAnEventError, Queue
+def _unfinished(deployment: Deployment, key: str) -> list[Unfinished]:
+    pages = deployment.client("s3").get_paginator("list_multipart_uploads")
+    return [
+        Unfinished(one["UploadId"], one["Initiated"].isoformat())
+        for page in pages.paginate(Bucket=deployment.bucket, Prefix=key)
+        for one in page.get("Uploads", [])
+        if one["Key"] == key
+    ]
+
+
+@contextlib.contextmanager
+def _queue(deployment: Deployment) -> Iterator[Queue]:
+    """The dead-letter queue; what was received from it is given back in the end."""
+    from operations.dead_letters import Queue
 
     queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    deleted = 0
     try:
-        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
-            chosen = []
-            for letter in batch:
-                try:
-                    detail = letter.event()["detail"]
-                except NotAnEventError:
-                    continue
-                if (detail["bucket"]["name"], detail["object"]["key"]) == (deployment.bucket, key) and look(
-                    letter
-                ):
-                    chosen.append(letter)
-            if delete:
-                deleted += queue.delete(chosen)
+        yield queue
     finally:
         queue.give_back()
-    return deleted
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -175,7 +203,12 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
         raise OperationError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
     found = find(deployment, key)
-    if not found:
+    if confirm and found.dead_letters_unseen:
+        raise OperationError(
+            f"{found.dead_letters_unseen} parked events are being read by somebody else just now (a redrive?)"
+            " and may be this photo's; nothing was erased, run it again in two minutes."
+        )
+    if not found and not found.dead_letters_unseen:
         raise OperationError(
             f"Nothing is stored about {key!r} in {deployment.bucket}; check the key: it is the whole path in"
             " the bucket, and capitals count."
@@ -207,13 +240,26 @@ def _show(found: Found) -> None:
     for version in found.versions[:_ROWS]:
         what = "delete marker" if version.delete_marker else options.size(version.size)
         table.add_row("photo", f"{what}, version {escape(version.version_id)}", version.modified)
+    for unfinished in found.unfinished[:_ROWS]:
+        table.add_row("photo", f"unfinished upload {escape(unfinished.upload_id)}", unfinished.begun)
     for record in found.records[:_ROWS]:
         what = f"{record['outcome']}, {record['face_count']} faces: {record['image_id']}"
         table.add_row("record", escape(what), str(record["timestamp"]))
     for message_id in found.dead_letters[:_ROWS]:
         table.add_row("dead letter", escape(message_id), "")
     console().print(table)
-    kinds = Counter(photo=len(found.versions), record=len(found.records), letter=len(found.dead_letters))
-    if max(kinds.values()) > _ROWS:
+    counts = {
+        "versions": len(found.versions),
+        "unfinished uploads": len(found.unfinished),
+        "records": len(found.records),
+        "dead letters": len(found.dead_letters),
+    }
+    if max(counts.values()) > _ROWS:
         console().print(f"Only the first {_ROWS} of a kind are shown; --json names them all.")
-    console().print(f"{kinds['photo']} versions, {kinds['record']} records, {kinds['letter']} dead letters.")
+    console().print(f"{', '.join(f'{count} {kind}' for kind, count in counts.items())}.")
+    if found.dead_letters_unseen:
+        console().print(
+            f"{found.dead_letters_unseen} parked events are being read by somebody else just now: one may be"
+            " this photo's.",
+            style="yellow",
+        )

@@ -131,7 +131,7 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
     """Destroy everything of the environment but its state bucket.
 
     Raises:
-        DeployError: its data is protected; it is not confirmed; or as `connect`.
+        DeployError: its data is protected, in its file or as deployed; it is not confirmed; or as `connect`.
         TerraformError: Terraform fails.
     """
     name = environment.name
@@ -148,6 +148,13 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
         )
     terraform = connect(environment, console)
     outputs = terraform.output()
+    table = outputs.get("results_table_name")
+    # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
+    if table and _is_protected(environment, table):
+        raise DeployError(
+            f"The data of ENV={name} is still protected: environments/{name}.tfvars says protect_data = false,"
+            f" but that is not applied; run 'make apply ENV={name}', then destroy."
+        )
     if environment.local and "uploads_bucket_name" in outputs:
         # MiniStack never ends a force_destroy when a key has characters that URLs escape.
         empty_bucket(s3(environment), outputs["uploads_bucket_name"])
@@ -159,6 +166,16 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
         console,
     )
     environment.plan_file.unlink(missing_ok=True)
+
+
+def _is_protected(environment: Environment, table: str) -> bool:
+    client = environment.client("dynamodb")
+    try:
+        described = client.describe_table(TableName=table)["Table"]
+    except client.exceptions.ResourceNotFoundException:
+        # Destroyed already, by a run that did not come to its end.
+        return False
+    return bool(described.get("DeletionProtectionEnabled"))
 
 
 def output(environment: Environment) -> dict[str, Any]:
@@ -210,7 +227,7 @@ def bootstrap(environment: Environment, console: Console) -> None:
 
 def s3(environment: Environment) -> S3Client:
     """Return an S3 client for the environment's account, in the region of its state bucket."""
-    client: S3Client = environment.client("s3")
+    client: S3Client = environment.client("s3", environment.state_region)
     return client
 
 

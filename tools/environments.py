@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "environments"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _BACKEND_KEYS = ("bucket", "key", "region")
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2})
@@ -73,6 +74,7 @@ class Environment:
                 f"{missing[0].relative_to(ROOT)} is missing; write it after the example of dev's."
             )
         loaded = cls(name, _read(variables), _read(backend), cloud)
+        _check_accounts(loaded)
         absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
         if absent:
             raise DeployError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
@@ -109,6 +111,11 @@ class Environment:
         return str(self.backend["region"])
 
     @property
+    def region(self) -> str:
+        """Where everything but the state is."""
+        return str(self.settings.get("aws_region") or self.state_region)
+
+    @property
     def account_ids(self) -> list[str]:
         """Accounts the environment may be applied to; empty allows any."""
         return [str(account) for account in self.settings.get("allowed_account_ids") or []]
@@ -135,7 +142,7 @@ class Environment:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """Credentials and region for the SDK.
+        """Credentials for the SDK.
 
         Raises:
             DeployError: as `variables`; or AWS_PROFILE names no profile.
@@ -147,15 +154,14 @@ class Environment:
             return boto3.Session(
                 aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
-                region_name=self.state_region,
             )
         try:
-            return boto3.Session(region_name=self.state_region)
+            return boto3.Session()
         except exceptions.ProfileNotFound as error:
             raise DeployError(f"{error}; correct AWS_PROFILE.") from error
 
-    def client(self, service: str) -> Any:
-        """Return an SDK client for the environment's account and region.
+    def client(self, service: str, region: str | None = None) -> Any:
+        """Return an SDK client for the environment's account and its region, or another one.
 
         Raises:
             DeployError: as `session`.
@@ -164,7 +170,7 @@ class Environment:
         if self.local:
             local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
         make: Any = self.session.client
-        return make(service, config=_CONFIG, **local)
+        return make(service, region_name=region or self.region, config=_CONFIG, **local)
 
     @property
     def endpoint(self) -> str | None:
@@ -220,6 +226,19 @@ def known() -> list[str]:
     """Return the names of the environments that have both files."""
     return sorted(
         path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
+    )
+
+
+def _check_accounts(environment: Environment) -> None:
+    """As variables.tf does, but before credentials are held against them."""
+    accounts = environment.settings.get("allowed_account_ids") or []
+    if isinstance(accounts, list) and all(
+        isinstance(account, str) and _ACCOUNT.fullmatch(account) for account in accounts
+    ):
+        return
+    raise DeployError(
+        f"{environment.variables_file.relative_to(ROOT)}: allowed_account_ids must be a list of AWS account ids"
+        f' of twelve digits, in quotes, like ["111122223333"], not {accounts}.'
     )
 
 

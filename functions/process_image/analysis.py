@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.exceptions import BotoCoreError
+
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
     from mypy_boto3_rekognition.literals import AttributeType
@@ -22,6 +24,10 @@ Reason = Literal["empty", "gone", "too_large", "too_small", "unsupported_format"
 # "Maximum image size stored as an Amazon S3 object is limited to 15 MB."
 # https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
+
+
+class ObjectStorageError(Exception):
+    """S3 gave no answer; the message names the SDK's error and no object."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ def analyse(
     Faces below `min_confidence` (percent) are left out. Rekognition reads the object with the caller's
     credentials, so this function's role needs `s3:GetObject` and `s3:GetObjectVersion`.
 
-    Raises whatever Rekognition and S3 raise, apart from the errors that mean the photo itself is unusable.
+    Raises ObjectStorageError, and whatever Rekognition and S3 raise apart from the errors that mean the photo
+    itself is unusable.
     """
     if upload.size == 0:
         return Analysis("rejected", reason="empty")
@@ -87,4 +94,7 @@ def _is_gone(upload: Upload, s3: S3Client) -> bool:
         if error.response["Error"]["Code"] in {"404", "405"}:
             return True
         raise
+    except BotoCoreError as error:
+        # The SDK's own words hold the URL, and with it the key, which can name a person.
+        raise ObjectStorageError(f"S3 did not answer HeadObject: {type(error).__name__}") from None
     return False

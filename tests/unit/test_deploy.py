@@ -209,6 +209,16 @@ def test_a_backend_without_a_bucket_is_refused(shell: Shell) -> None:
     assert "environments/dev.s3.tfbackend does not set bucket" in shell.refused("plan", "--env=dev")
 
 
+@pytest.mark.parametrize("accounts", ['["11112222333"]', "[111122223333]", '"111122223333"', '["prod"]'])
+def test_an_account_that_is_none_is_refused_before_credentials(shell: Shell, accounts: str) -> None:
+    shell.write("environments/dev.tfvars", f"allowed_account_ids = {accounts}\n")
+    sentence = shell.refused("plan", "--env=dev")
+    assert sentence.startswith(
+        "environments/dev.tfvars: allowed_account_ids must be a list of AWS account ids"
+    )
+    assert "twelve digits" in sentence
+
+
 @pytest.mark.parametrize("command", ["apply", "destroy"])
 def test_the_local_environment_needs_the_local_cloud(shell: Shell, command: str) -> None:
     sentence = shell.refused(command, "--env", "local")
@@ -290,10 +300,43 @@ def test_data_is_protected_unless_the_file_says_otherwise(shell: Shell) -> None:
     assert "protects its data" in shell.refused("destroy", "--env=dev", CONFIRM="1")
 
 
+def test_what_is_deployed_protected_is_not_begun_to_be_destroyed(ready: Shell, cloud: LocalCloud) -> None:
+    table = f"{bucket_of(ready)}-results"
+    dynamodb = boto3.client(
+        "dynamodb",
+        endpoint_url=cloud.endpoint_url,
+        verify=cloud.environment["AWS_CA_BUNDLE"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+    dynamodb.create_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": "ImageID", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "ImageID", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+    ready.write("outputs.tf", f'output "results_table_name" {{\n  value = "{table}"\n}}\n')
+    ready.done("apply", "--env=dev")
+    sentence = ready.refused("destroy", "--env=dev", CONFIRM="1")
+    assert sentence.endswith("that is not applied; run 'make apply ENV=dev', then destroy.")
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    assert "destroyed terraform_data.word" in ready.done("destroy", "--env=dev", CONFIRM="1")
+
+
 @pytest.mark.parametrize("confirm", ["", "yes"])
 def test_destroying_anything_else_needs_a_confirmation(account: Shell, confirm: str) -> None:
     sentence = account.refused("destroy", "--env=dev", CONFIRM=confirm)
     assert "make destroy ENV=dev CONFIRM=1" in sentence
+
+
+def test_the_state_may_be_in_another_region_than_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-1")
+    backend = {"bucket": "state", "key": "dev.tfstate", "region": "eu-central-1"}
+    environment = Environment("dev", {"aws_region": "eu-west-1"}, backend)
+    assert environment.client("dynamodb").meta.region_name == "eu-west-1"
+    assert deploy.s3(environment).meta.region_name == "eu-central-1"
 
 
 def test_a_missing_state_bucket_says_how_to_make_it(account: Shell) -> None:

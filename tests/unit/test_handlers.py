@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
@@ -249,6 +252,24 @@ def test_a_missing_photo_is_logged_nowhere_by_name_at_info(
         rekognition.add_client_error("detect_faces", "InvalidS3ObjectException")
         assert invoke(module, event("object_created_without_version_id"))["reason"] == "gone"
     assert "anna" not in logged(caplog)
+
+
+def test_an_s3_that_does_not_answer_is_an_error_without_the_key(
+    load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        config = Config(read_timeout=0.1, retries={"total_max_attempts": 1})
+        s3 = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", config=config)
+        monkeypatch.setattr(module, "S3", s3)
+        with Stubber(module.REKOGNITION) as rekognition:
+            rekognition.add_client_error("detect_faces", "InvalidS3ObjectException")
+            with pytest.raises(Exception, match=r"^S3 did not answer HeadObject: ReadTimeoutErr") as raised:
+                invoke(module, event("object_created_without_version_id"))
+    # What Lambda logs and hands to the workflow.
+    assert raised.value.__suppress_context__
+    assert "anna" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_the_sdk_tries_twice_and_leaves_the_waiting_to_the_workflow(load: Callable[..., ModuleType]) -> None:

@@ -35,25 +35,25 @@ def echo(tmp_path: Path) -> Path:
     return path
 
 
-def arguments(echo: Path, verb: str, *, exported: bool = False, **given: str) -> list[str]:
-    """What `make VERB NAME=value ...` (or, `exported`, `NAME=value make VERB`) starts the verb with."""
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")
-    }
+def started(echo: Path, verb: str, *given: str, **exported: str) -> list[str]:
+    """What `NAME=value make VERB NAME=value ...` starts the verb with."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     result = subprocess.run(
-        [
-            *("make", "-s", verb, f"PY={echo}", f"STAMP={echo}"),
-            *(f"{name}={value}" for name, value in given.items() if not exported),
-        ],
+        ["make", "-s", verb, f"PY={echo}", f"STAMP={echo}", *given],
         cwd=ROOT,
-        env=environment | (given if exported else {}),
+        env=clean | exported,
         capture_output=True,
         text=True,
         check=True,
     )
-    started: list[str] = json.loads(result.stdout)
-    assert started[:3] == ["-m", "operations", verb]
-    return started[3:]
+    command: list[str] = json.loads(result.stdout)
+    assert command[:3] == ["-m", "operations", verb]
+    return command[3:]
+
+
+def arguments(echo: Path, verb: str, **given: str) -> list[str]:
+    """What `make VERB NAME=value ...` starts the verb with."""
+    return started(echo, verb, *(f"{name}={value}" for name, value in given.items()))
 
 
 def parsed(verb: str, given: list[str]) -> dict[str, object]:
@@ -98,7 +98,7 @@ def test_a_verb_gets_what_make_was_given(
 
 
 def test_a_verb_gets_what_the_environment_of_make_holds(echo: Path) -> None:
-    assert parsed("results", arguments(echo, "results", exported=True, KEY=HOSTILE))["key"] == HOSTILE
+    assert parsed("results", started(echo, "results", KEY=HOSTILE))["key"] == HOSTILE
     assert not (ROOT / "PWNED").exists()
 
 
