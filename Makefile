@@ -65,7 +65,7 @@ fmt: $(STAMP) ## Format Python and Terraform
 .PHONY: clean
 clean: $(STAMP) ## Stop the local cloud and remove everything generated, .venv too
 	@$(PY) -m localcloud down
-	@rm -rf build .terraform bootstrap/.terraform bootstrap/local.tfstate* $(VENV) .venv-checkov \
+	@rm -rf build .terraform bootstrap/.terraform $(VENV) .venv-checkov \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

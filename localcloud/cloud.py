@@ -58,8 +58,10 @@ _RESERVED = frozenset(
         "DOCKER_HOST",
         "EDGE_PORT",
         "GATEWAY_PORT",
+        "IOT_MTLS_ENABLED",
         "LAMBDA_EXECUTOR",
         "S3_DATA_DIR",
+        "SFTP_ENABLED",
         "STATE_DIR",
         "TMPDIR",
         "USE_SSL",
@@ -191,7 +193,7 @@ class LocalCloud:
             for name, value in os.environ.items()
             if name not in _DROPPED and not name.startswith(("AWS_", "MINISTACK_", "LOCALSTACK_"))
         }
-        environment |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "LOG_LEVEL": "INFO"}
+        environment |= {"LOG_LEVEL": "INFO"}
         environment |= extra
         environment |= {
             **_client_environment(endpoint_url, rekognition_url, directory / _CA_BUNDLE),
@@ -202,6 +204,9 @@ class LocalCloud:
             # MiniStack removes containers it takes for its own from any Docker it can reach.
             "DOCKER_HOST": f"unix://{temporary / 'no-docker.sock'}",
             "GATEWAY_PORT": str(port),
+            # Either would listen on every address.
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
             "MINISTACK_SSL_CERT": str(certificate),
             "MINISTACK_SSL_KEY": str(key),

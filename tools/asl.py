@@ -1,4 +1,4 @@
-"""Check state machine definitions before they are rendered, as far as that can be done without AWS."""
+"""Check state machine definitions, rendered or not, as far as that can be done without AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jsonata import Jsonata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _PLACEHOLDER = re.compile(r"\$\{(?P<name>[a-z_]+)\}")
 _EXPRESSION = re.compile(r"\{%(?P<text>.*)%\}", re.DOTALL)
@@ -25,19 +25,24 @@ _RETRY = {
 _CATCH = {"Assign", "Comment", "ErrorEquals", "Next", "Output", "ResultPath"}
 
 
-def problems(path: Path) -> list[str]:
-    """Return what is wrong with the definition in `path`, a sentence each; an empty list means it is sound.
+def problems(definitions: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the definitions (texts by name), a sentence each; empty when all are sound.
 
-    It must be JSON before its ``${placeholders}`` are filled in, fit the schema cfn-lint has for state
-    machines, lead from its start to every state and from every state to an end, and hold JSONata that can be
-    parsed.
+    Each must be JSON, before its ``${placeholders}`` are filled in where it has some, fit the schema cfn-lint
+    has for state machines, lead from its start to every state and from every state to an end, and hold
+    JSONata that can be parsed.
     """
-    try:
-        definition = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        return [f"{path} is not JSON before rendering: {error}."]
-    found = [*_walk(definition, "the workflow"), *_expressions(definition, "")]
-    return [f"{path}: {problem}" for problem in [*found, *_schema(definition)]]
+    found: list[str] = []
+    parsed: dict[str, dict[str, Any]] = {}
+    for name, text in definitions.items():
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError as error:
+            found.append(f"{name} is not JSON: {error}.")
+            continue
+        own = [*_walk(parsed[name], "the workflow"), *_expressions(parsed[name], "")]
+        found += [f"{name}: {problem}" for problem in own]
+    return [*found, *_schema(parsed)]
 
 
 def _walk(machine: dict[str, Any], place: str) -> Iterator[str]:
@@ -93,20 +98,22 @@ def _expressions(value: object, place: str) -> Iterator[str]:
             yield f"{place} is not JSONata: {error}."
 
 
-def _schema(definition: dict[str, Any]) -> list[str]:
+def _schema(definitions: Mapping[str, dict[str, Any]]) -> list[str]:
     text = _PLACEHOLDER.sub(
-        lambda match: "aws" if match["name"] == "partition" else match["name"], json.dumps(definition)
+        lambda match: "aws" if match["name"] == "partition" else match["name"],
+        json.dumps(list(definitions.values())),
     )
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Resources": {
-            "Pipeline": {
+            f"Machine{index}": {
                 "Type": "AWS::StepFunctions::StateMachine",
                 "Properties": {
                     "RoleArn": "arn:aws:iam::123456789012:role/pipeline",
-                    "Definition": json.loads(text),
+                    "Definition": definition,
                 },
             }
+            for index, definition in enumerate(json.loads(text))
         },
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -119,8 +126,12 @@ def _schema(definition: dict[str, Any]) -> list[str]:
             check=False,
         )
     if result.returncode and not result.stdout.strip():
-        return [f"cfn-lint could not check it: {result.stderr.strip()}"]
-    return [
-        f"{'/'.join(map(str, match['Location']['Path'][4:]))}: {match['Message']} ({match['Rule']['Id']})"
-        for match in json.loads(result.stdout or "[]")
-    ]
+        return [f"cfn-lint could not check the state machines: {result.stderr.strip()}"]
+    names = dict(zip(template["Resources"], definitions, strict=True))
+    found = []
+    for match in json.loads(result.stdout or "[]"):
+        # Resources, the machine, Properties, Definition, and where in it.
+        machine, *where = match["Location"]["Path"][1:2] + match["Location"]["Path"][4:]
+        place = "/".join(map(str, where))
+        found.append(f"{names.get(machine, machine)}: {place}: {match['Message']} ({match['Rule']['Id']})")
+    return found

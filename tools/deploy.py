@@ -152,8 +152,8 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if table and _is_protected(environment, table):
         raise DeployError(
-            f"The data of ENV={name} is still protected: environments/{name}.tfvars says protect_data = false,"
-            f" but that is not applied; run 'make apply ENV={name}', then destroy."
+            f"The data of ENV={name} is still protected: its file says protect_data = false, but that is not"
+            f" applied; run 'make apply ENV={name}', then destroy."
         )
     if environment.local and "uploads_bucket_name" in outputs:
         # MiniStack never ends a force_destroy when a key has characters that URLs escape.

@@ -100,7 +100,8 @@ class Environment:
     @property
     def bootstrap_state(self) -> Path:
         """Terraform's state of the state bucket itself."""
-        return (self.cloud.directory if self.cloud else ROOT / "bootstrap") / f"{self.name}.tfstate"
+        folder = ROOT / ("build" if self.local else "bootstrap")
+        return (self.cloud.directory if self.cloud else folder) / f"{self.name}.tfstate"
 
     @property
     def state_bucket(self) -> str:
@@ -237,7 +238,7 @@ def _check_accounts(environment: Environment) -> None:
     ):
         return
     raise DeployError(
-        f"{environment.variables_file.relative_to(ROOT)}: allowed_account_ids must be a list of AWS account ids"
+        f"{environment.variables_file.relative_to(ROOT)}: allowed_account_ids must be a list of account ids"
         f' of twelve digits, in quotes, like ["111122223333"], not {accounts}.'
     )
 

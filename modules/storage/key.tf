@@ -24,10 +24,15 @@ data "aws_iam_policy_document" "key" {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = ["*"]
 
-    # Without a source condition: CloudWatch and EventBridge send none when they use a key.
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
     }
   }
 
@@ -36,6 +41,8 @@ data "aws_iam_policy_document" "key" {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = ["*"]
 
+    # Without a source condition: EventBridge sends none when it uses a key.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     principals {
       type        = "Service"
       identifiers = ["events.amazonaws.com"]

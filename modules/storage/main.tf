@@ -112,6 +112,45 @@ data "aws_iam_policy_document" "uploads" {
       values   = ["false"]
     }
   }
+
+  # The bucket's own encryption is only a default: an upload may ask for another, and then neither this key's policy
+  # nor its deletion says anything about that photo.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+  dynamic "statement" {
+    for_each = {
+      DenyOtherEncryption = [{ test = "StringNotEqualsIfExists", variable = "", value = "aws:kms" }]
+      DenyOtherKey        = [{ test = "StringNotEqualsIfExists", variable = "-aws-kms-key-id", value = local.key_arn }]
+      # S3 takes its own key, aws/s3, for who names none.
+      DenyKeyOfS3 = [
+        { test = "StringEquals", variable = "", value = "aws:kms" },
+        { test = "Null", variable = "-aws-kms-key-id", value = "true" },
+      ]
+      # Rekognition could not read it.
+      DenyKeyOfUploader = [{ test = "Null", variable = "-customer-algorithm", value = "false" }]
+    }
+
+    content {
+      sid       = statement.key
+      effect    = "Deny"
+      actions   = ["s3:PutObject"]
+      resources = ["${aws_s3_bucket.uploads.arn}/*"]
+
+      principals {
+        type        = "*"
+        identifiers = ["*"]
+      }
+
+      dynamic "condition" {
+        for_each = statement.value
+
+        content {
+          test     = condition.value.test
+          variable = "s3:x-amz-server-side-encryption${condition.value.variable}"
+          values   = [condition.value.value]
+        }
+      }
+    }
+  }
 }
 
 resource "aws_s3_bucket_policy" "uploads" {

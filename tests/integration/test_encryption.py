@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]
     EvalContext,
     evaluate_resource_policy,
@@ -99,6 +100,7 @@ def missing(deployed: Deployed) -> list[str]:
             deployed, deployed.key_arn, ["kms:PutKeyPolicy"]
         ),
         *_tls_only(deployed),
+        *_uploads_to_key(deployed),
     ]
 
 
@@ -106,8 +108,7 @@ def _alarm_to_key(deployed: Deployed) -> Iterator[str]:
     alarm = Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": deployed.account})
     for topic in {topic for topics in deployed.alarms.values() for topic in topics}:
         yield from alarm.may_not(deployed, topic, ["sns:Publish"])
-    # CloudWatch need not say for whom it uses a key.
-    yield from replace(alarm, keys={}).may_not(deployed, deployed.key_arn, WRITES_MESSAGES)
+    yield from alarm.may_not(deployed, deployed.key_arn, WRITES_MESSAGES)
 
 
 def _rule_to_key(deployed: Deployed) -> Iterator[str]:
@@ -138,6 +139,24 @@ def _tls_only(deployed: Deployed) -> Iterator[str]:
                 yield f"{resource} can be reached over plain HTTP"
             if function.decision(policy, resource, TLS_ONLY[service]) == "Deny":
                 yield f"{resource} cannot be reached over TLS"
+
+
+def _uploads_to_key(deployed: Deployed) -> Iterator[str]:
+    [bucket] = [arn for arn in deployed.policies if arn.startswith("arn:aws:s3:::")]
+    sse, key = "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    strange = deployed.key_arn[:-1] + ("0" if deployed.key_arn[-1] != "0" else "1")
+    for headers, fine in (
+        ({}, True),
+        ({sse: "aws:kms", key: deployed.key_arn}, True),
+        ({sse: "AES256"}, False),
+        ({sse: "aws:kms"}, False),
+        ({sse: "aws:kms", key: strange}, False),
+        ({"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"}, False),
+    ):
+        asking = Asking(caller=f"arn:aws:sts::{deployed.account}:assumed-role/any/session", keys=headers)
+        refused = asking.decision(deployed.policies[bucket], f"{bucket}/photo.jpg", "s3:PutObject") == "Deny"
+        if refused is fine:
+            yield f"an upload with {headers} is {'refused' if refused else 'stored under another key'}"
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +231,13 @@ def test_no_link_is_missing(stack: Stack, deployed: Deployed) -> None:
     assert missing(deployed) == []
 
 
+def test_an_upload_that_asks_for_another_encryption_is_refused(stack: Stack) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stack.client("s3").put_object(
+            Bucket=stack.bucket, Key="encryption/", Body=b"", ServerSideEncryption="AES256"
+        )
+
+
 def test_the_key_rotates(stack: Stack, deployed: Deployed) -> None:
     assert stack.client("kms").get_key_rotation_status(KeyId=deployed.key_arn)["KeyRotationEnabled"] is True
 
@@ -260,6 +286,7 @@ def test_the_conditions_keep_strangers_out(deployed: Deployed) -> None:
     }
     for asking, resource, action in (
         (Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), alerts, "sns:Publish"),
+        (Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), key, "kms:Decrypt"),
         (Asking(events, keys=another_rule), queue, "sqs:SendMessage"),
         (Asking(logs, keys=another_group), key, "kms:Decrypt"),
         (Asking(caller=f"arn:aws:iam::{stranger}:role/any"), key, "kms:Decrypt"),

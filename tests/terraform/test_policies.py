@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.terraform.workspace import ACCOUNT, Resource
-from tools import package
+from tools import asl, package
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
@@ -102,9 +102,15 @@ RESULTS = "module.notification.aws_sns_topic.results"
 
 
 @pytest.fixture(scope="module")
-def deployment(workspace: Workspace) -> Deployment:
+def deployments(workspace: Workspace) -> dict[str, Deployment]:
+    """What is deployed, by workflow type."""
     assert not (workspace.folder / "build").exists()
-    return Deployment(workspace.deployment())
+    return {name: Deployment(resources) for name, resources in workspace.deployments().items()}
+
+
+@pytest.fixture(scope="module")
+def deployment(deployments: dict[str, Deployment]) -> Deployment:
+    return deployments["STANDARD"]
 
 
 def _list(value: str | list[str]) -> list[str]:
@@ -310,6 +316,40 @@ def test_cut_link_shows(
     path: Any, address: str, attribute: str, action: str | None, deployment: Deployment
 ) -> None:
     assert list(path(_without(deployment, address, attribute, action)))
+
+
+def test_the_state_machines_are_sound_as_they_are_deployed(deployments: dict[str, Deployment]) -> None:
+    definitions = {
+        f"{kind}: {resource.address}": resource.values["definition"]
+        for kind, deployment in deployments.items()
+        for resource in deployment.all("aws_sfn_state_machine")
+    }
+    assert len(definitions) == 4
+    assert not [name for name, text in definitions.items() if "${" in text]
+    assert asl.problems(definitions) == []
+
+
+def test_a_backfill_of_an_express_workflow_may_call_it_and_nothing_else_is_new(
+    deployments: dict[str, Deployment],
+) -> None:
+    standard, express = (
+        {
+            (action, arn)
+            for _, statement in deployments[kind].identity_statements(BACKFILL)
+            for action in _list(statement["Action"])
+            for arn in _list(statement["Resource"])
+        }
+        for kind in ("STANDARD", "EXPRESS")
+    )
+    backfill, pipeline = (
+        deployments["EXPRESS"].one(f"module.orchestration.aws_sfn_state_machine.{name}")
+        for name in ("backfill", "pipeline")
+    )
+    [task] = re.findall(r'"Resource": "[^"]*:aws-sdk:sfn:(\w+)"', backfill["definition"])
+    assert (task, pipeline["arn"] in backfill["definition"]) == ("startSyncExecution", True)
+    # Without this very grant the task is refused.
+    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{pipeline['name']}"
+    assert express - standard == {("states:StartSyncExecution", arn)}
 
 
 def test_only_forced_actions_are_granted_on_everything(deployment: Deployment) -> None:

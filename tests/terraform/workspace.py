@@ -71,14 +71,24 @@ override_data {{
   values = {{ account_id = "{ACCOUNT}" }}
 }}
 
-run "deployment" {{
+variables {{
+  aws_region            = "{REGION}"
+  environment           = "test"
+  face_attributes       = ["DEFAULT", "SMILE"]
+  face_min_confidence   = 80
+  log_object_keys       = true
+  record_retention_days = 30
+}}
+
+run "STANDARD" {{
   variables {{
-    aws_region            = "{REGION}"
-    environment           = "test"
-    face_attributes       = ["DEFAULT", "SMILE"]
-    face_min_confidence   = 80
-    log_object_keys       = true
-    record_retention_days = 30
+    workflow_type = "STANDARD"
+  }}
+}}
+
+run "EXPRESS" {{
+  variables {{
+    workflow_type = "EXPRESS"
   }}
 }}
 """
@@ -140,8 +150,8 @@ class Workspace:
         """Run ``terraform validate`` in `folder`; return its report, or "" when all is well."""
         return _run(self.terraform(folder), "validate", "-no-color")
 
-    def deployment(self) -> list[Resource]:
-        """Return what an apply makes, with the policies as the real provider renders them.
+    def deployments(self) -> dict[str, list[Resource]]:
+        """Return what an apply makes by workflow type, with policies as the real provider renders them.
 
         Every resource is overridden, so nothing is called; only the zips are really built.
         """
@@ -149,9 +159,11 @@ class Workspace:
         test = self.folder / "tests/.generated/deployment.tftest.hcl"
         test.parent.mkdir(exist_ok=True)
         test.write_text(_DEPLOYMENT + "".join(_overrides(self.folder)), encoding="utf-8")
-        messages = list(terraform.stream("test", "-verbose", "-test-directory=tests/.generated"))
-        state = next(message["test_state"] for message in messages if message["type"] == "test_state")
-        return list(_resources(state["root_module"]))
+        return {
+            message["@testrun"]: list(_resources(message["test_state"]["root_module"]))
+            for message in terraform.stream("test", "-verbose", "-test-directory=tests/.generated")
+            if message["type"] == "test_state"
+        }
 
 
 def _run(terraform: Terraform, *arguments: str) -> str:

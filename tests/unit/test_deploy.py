@@ -213,9 +213,7 @@ def test_a_backend_without_a_bucket_is_refused(shell: Shell) -> None:
 def test_an_account_that_is_none_is_refused_before_credentials(shell: Shell, accounts: str) -> None:
     shell.write("environments/dev.tfvars", f"allowed_account_ids = {accounts}\n")
     sentence = shell.refused("plan", "--env=dev")
-    assert sentence.startswith(
-        "environments/dev.tfvars: allowed_account_ids must be a list of AWS account ids"
-    )
+    assert sentence.startswith("environments/dev.tfvars: allowed_account_ids must be a list of account ids")
     assert "twelve digits" in sentence
 
 
@@ -320,7 +318,7 @@ def test_what_is_deployed_protected_is_not_begun_to_be_destroyed(ready: Shell, c
     ready.write("outputs.tf", f'output "results_table_name" {{\n  value = "{table}"\n}}\n')
     ready.done("apply", "--env=dev")
     sentence = ready.refused("destroy", "--env=dev", CONFIRM="1")
-    assert sentence.endswith("that is not applied; run 'make apply ENV=dev', then destroy.")
+    assert sentence.endswith("but that is not applied; run 'make apply ENV=dev', then destroy.")
     dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
     assert "destroyed terraform_data.word" in ready.done("destroy", "--env=dev", CONFIRM="1")
 

@@ -420,7 +420,13 @@ def test_extra_environment_reaches_the_functions(directory: Path) -> None:
         assert call(make_function(running, source)) == ["here", None]
 
 
-@pytest.mark.parametrize("name", ["BIND_HOST", "AUTH", "AWS_SECRET_ACCESS_KEY", "TMPDIR", RUN_VARIABLE])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BIND_HOST", "IOT_MTLS_ENABLED", "SFTP_ENABLED"),
+        *("AUTH", "AWS_SECRET_ACCESS_KEY", "TMPDIR", RUN_VARIABLE),
+    ],
+)
 def test_what_keeps_it_local_cannot_be_changed(directory: Path, name: str) -> None:
     with pytest.raises(LocalCloudError, match=f"^{name} is set by the local cloud itself; leave it out.$"):
         LocalCloud.start(directory, extra_environment={name: "0.0.0.0"})

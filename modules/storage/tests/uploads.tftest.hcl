@@ -67,12 +67,12 @@ run "uploads_are_private_encrypted_versioned_and_announced" {
   }
 }
 
-run "plain_http_is_denied" {
+run "plain_http_and_other_keys_are_denied" {
   command = plan
 
   assert {
-    condition     = [for statement in data.aws_iam_policy_document.uploads.statement : statement.sid if statement.effect == "Deny"] == ["DenyPlainHttp"]
-    error_message = "The bucket policy must deny something: plain HTTP."
+    condition     = [for statement in data.aws_iam_policy_document.uploads.statement : statement.sid if statement.effect == "Deny"] == ["DenyPlainHttp", "DenyKeyOfS3", "DenyKeyOfUploader", "DenyOtherEncryption", "DenyOtherKey"]
+    error_message = "The bucket policy must deny plain HTTP and every key but the stack's."
   }
 
   assert {
