@@ -118,12 +118,18 @@ data "aws_iam_policy_document" "uploads" {
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
   dynamic "statement" {
     for_each = {
-      DenyOtherEncryption = [{ test = "StringNotEqualsIfExists", variable = "", value = "aws:kms" }]
-      DenyOtherKey        = [{ test = "StringNotEqualsIfExists", variable = "-aws-kms-key-id", value = local.key_arn }]
+      DenyOtherEncryption = [
+        { test = "Null", variable = "", value = "false" },
+        { test = "StringNotEquals", variable = "", value = "aws:kms" },
+      ]
+      DenyOtherKey = [
+        { test = "Null", variable = "-aws-kms-key-id", value = "false" },
+        { test = "StringNotEquals", variable = "-aws-kms-key-id", value = local.key_arn },
+      ]
       # S3 takes its own key, aws/s3, for who names none.
       DenyKeyOfS3 = [
-        { test = "StringEquals", variable = "", value = "aws:kms" },
         { test = "Null", variable = "-aws-kms-key-id", value = "true" },
+        { test = "StringEquals", variable = "", value = "aws:kms" },
       ]
       # Rekognition could not read it.
       DenyKeyOfUploader = [{ test = "Null", variable = "-customer-algorithm", value = "false" }]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]
@@ -18,6 +20,7 @@ from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]
     evaluate_resource_policy,
 )
 
+from localcloud.cloud import REGION
 from tools import permissions
 from tools.permissions import listed
 
@@ -232,10 +235,26 @@ def test_no_link_is_missing(stack: Stack, deployed: Deployed) -> None:
 
 
 def test_an_upload_that_asks_for_another_encryption_is_refused(stack: Stack) -> None:
-    with pytest.raises(ClientError, match="AccessDenied"):
-        stack.client("s3").put_object(
-            Bucket=stack.bucket, Key="encryption/", Body=b"", ServerSideEncryption="AES256"
-        )
+    # The local cloud holds a bucket's policy against everybody but the account's root.
+    iam, name = stack.client("iam"), f"uploader-{uuid.uuid4().hex}"
+    iam.create_user(UserName=name)
+    keys = iam.create_access_key(UserName=name)["AccessKey"]
+    may = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{stack.bucket}/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    iam.put_user_policy(UserName=name, PolicyName="upload", PolicyDocument=policy)
+    uploader: Any = boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], region_name=REGION).client(
+        "s3", endpoint_url=stack.cloud.endpoint_url, verify=str(stack.cloud.ca_bundle)
+    )
+    # The rule leaves folder markers out.
+    where = {"Bucket": stack.bucket, "Key": "encryption/", "Body": b""}
+    try:
+        assert uploader.put_object(**where)["ServerSideEncryption"] == "aws:kms"
+        with pytest.raises(ClientError, match="AccessDenied"):
+            uploader.put_object(**where, ServerSideEncryption="AES256")
+    finally:
+        iam.delete_user_policy(UserName=name, PolicyName="upload")
+        iam.delete_access_key(UserName=name, AccessKeyId=keys["AccessKeyId"])
+        iam.delete_user(UserName=name)
 
 
 def test_the_key_rotates(stack: Stack, deployed: Deployed) -> None:
