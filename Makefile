@@ -46,7 +46,7 @@ demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for 
 
 .PHONY: test
 test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
-	@$(PY) -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadgroup $(ARGS)
 
 .PHONY: soak
 soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and account for every one (SEED=, JSON=1)

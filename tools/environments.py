@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "environments"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
-_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
+ACCOUNT = re.compile(r"[0-9]{12}")
 _BACKEND_KEYS = ("bucket", "key", "region")
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2})
@@ -202,7 +202,7 @@ class Environment:
         Raises:
             DeployError: as `variables`.
         """
-        data = self.cloud.directory / "terraform" / folder.name if self.cloud else None
+        data = self.cloud.directory / "terraform" / self.name / folder.name if self.cloud else None
         return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
 
 
@@ -234,7 +234,7 @@ def _check_accounts(environment: Environment) -> None:
     """As variables.tf does, but before credentials are held against them."""
     accounts = environment.settings.get("allowed_account_ids") or []
     if isinstance(accounts, list) and all(
-        isinstance(account, str) and _ACCOUNT.fullmatch(account) for account in accounts
+        isinstance(account, str) and ACCOUNT.fullmatch(account) for account in accounts
     ):
         return
     raise DeployError(

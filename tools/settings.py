@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tools import environments
-from tools.environments import DeployError, Environment
+from tools.environments import ACCOUNT, DeployError, Environment
 from tools.terminal import console
 from tools.terraform import ROOT
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # As validated in variables.tf.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
-_ACCOUNT = re.compile(r"[0-9]{12}")
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*optional\(\w+(?:\([^()]*\))?\s*(?:,\s*([^()]*?))?\s*\)")
 
@@ -109,7 +108,7 @@ def new(name: str, account: str, region: str, folder: Path | None = None) -> tup
             f"'{name}' cannot be an environment's name; take 2 to 16 lower-case letters, digits and hyphens,"
             " beginning with a letter, as in NAME=qa."
         )
-    if not _ACCOUNT.fullmatch(account):
+    if not ACCOUNT.fullmatch(account):
         raise DeployError(f"'{account}' is no AWS account; give twelve digits, as in ACCOUNT=111122223333.")
     if not _REGION.fullmatch(region):
         raise DeployError(f"'{region}' is no AWS region; give its code, as in REGION=us-east-1.")

@@ -1,4 +1,4 @@
-"""One local cloud with the whole pipeline on it, applied once by Terraform, for every test in this folder."""
+"""A local cloud with the whole pipeline on it, applied once by Terraform, for each group of tests here."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from localcloud.stack import Notification, Subscription
 
 
+# What applies more than once, or moves zips away: on a local cloud of its own, where nothing else minds.
+DEPLOYING = {"test_deployment.py", "test_side_by_side.py"}
+
+
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration" in item.path.parts:
             item.add_marker(pytest.mark.integration)
-            # Side by side with the other tests, but on one worker: the stack is applied once.
-            item.add_marker(pytest.mark.xdist_group("integration"))
+            # Side by side with the other tests, but a group on one worker: its stack is applied once.
+            group = "deploying" if item.path.name in DEPLOYING else "integration"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[LocalCloud]:
-    if worker_id != "master":
-        # Workers share this folder; a second one here would apply a second stack from the same tree.
-        (tmp_path_factory.getbasetemp().parent / "integration").mkdir()
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     with LocalCloud.start(tmp_path_factory.mktemp("localcloud")) as started:
         yield started
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from localcloud.stack import Stack
 from operations.__main__ import main
 from tests.integration.operating import Operator
 from tests.integration.world import COFFEE, World
-from tools import deploy, environments, settings
+from tools import environments, settings
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
@@ -53,14 +54,13 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def two(cloud: LocalCloud, stack: Stack, folder: Path) -> Iterator[tuple[World, World]]:
-    """`local`, and the new environment deployed beside it."""
-    with pytest.MonkeyPatch.context() as patch:
+def two(cloud: LocalCloud, folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[World, World]]:
+    """`local`, and the new environment beside it, deployed at the same time."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(environments, "FOLDER", folder)
-        second = Stack.deploy(cloud, NAME)
-        yield World(stack), World(second)
-    # A local cloud has one working directory for Terraform, and other tests expect it to be local's.
-    deploy.output(stack.environment)
+        second = pool.submit(Stack.deploy, cloud, NAME)
+        first: Stack = request.getfixturevalue("stack")
+        yield World(first), World(second.result())
 
 
 @pytest.fixture
