@@ -14,7 +14,7 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "From what on each alarm goes off; counts are of five minutes; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "From what on each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
   default     = {}
   nullable    = false
 }

@@ -9,6 +9,8 @@ locals {
     statistic  = "Sum"
   }
 
+  dead_letter_periods = ceil(var.alarms.dead_letter_age_minutes / 5)
+
   workflow = { StateMachineArn = var.state_machine_arn }
 
   function_alarms = merge([
@@ -47,14 +49,18 @@ locals {
   # By name, which is <name>-<key>. `section` is the heading in docs/operations.md.
   alarms = {
     for key, alarm in merge(local.function_alarms, local.topic_alarms, {
+      # Not ApproximateAgeOfOldestMessage, which leaves out what was received three times, by looking alone:
+      # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+      # Not its Minimum: looking hides all events for up to a minute or so, which must not start the count again.
       dead-letters-old = {
         dimensions = { QueueName = var.dead_letter_queue_name }
-        meaning    = "A parked event has waited for ${var.alarms.dead_letter_age_minutes} minutes or more. After 14 days it is gone."
-        metric     = "ApproximateAgeOfOldestMessage"
+        meaning    = "For ${local.dead_letter_periods * 5} minutes events have been waiting in the dead-letter queue. After 14 days they are gone."
+        metric     = "ApproximateNumberOfMessagesVisible"
         namespace  = "AWS/SQS"
+        periods    = local.dead_letter_periods
         section    = "dead-letters-old"
         statistic  = "Maximum"
-        threshold  = var.alarms.dead_letter_age_minutes * 60
+        threshold  = var.alarms.dead_letter_age_minutes > 0 ? 1 : 0
       }
       dead-letters-waiting = {
         dimensions = { QueueName = var.dead_letter_queue_name }

@@ -20,7 +20,7 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "From what on each alarm goes off; counts are of five minutes; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "From what on each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
   default     = {}
   nullable    = false
 
@@ -35,8 +35,13 @@ variable "alarms" {
   }
 
   validation {
-    # An alarm looks back over a week at most:
+    # An alarm looks back over a day at most, over a week with periods of an hour:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    condition     = var.alarms.dead_letter_age_minutes <= 1440
+    error_message = "alarms.dead_letter_age_minutes must be 1440, a day, at most."
+  }
+
+  validation {
     condition     = var.alarms.no_images_hours <= 168
     error_message = "alarms.no_images_hours must be 168, a week, at most."
   }

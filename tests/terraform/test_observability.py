@@ -169,13 +169,20 @@ def test_documented_metrics_name_their_page() -> None:
 
 
 def test_alarms_use_the_statistic_that_fits_the_metric(plan: Plan) -> None:
-    """Counts are added up; ages and depths of queues are gauges, times have percentiles."""
-    gauges = {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}
+    """Counts are added up; the depth of a queue is a gauge, times have percentiles."""
+    gauges = {"ApproximateNumberOfMessagesVisible"}
     names = {alarm["alarm_name"] for alarm in plan.alarms}
     for metric in (metric for metric in plan.metrics() if metric.asker in names):
         unit = DOCUMENTED[metric.namespace, metric.name]["unit"]
         expected = "Maximum" if metric.name in gauges else "p95" if unit == "Milliseconds" else "Sum"
         assert metric.statistic == expected, metric
+
+
+def test_alarms_look_back_no_further_than_cloudwatch_does(plan: Plan) -> None:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    for alarm in plan.alarms:
+        most = 604_800 if alarm["period"] >= 3600 else 86_400
+        assert alarm["period"] * alarm["evaluation_periods"] <= most, alarm["alarm_name"]
 
 
 def test_every_metric_made_from_logs_is_shown(plan: Plan) -> None:

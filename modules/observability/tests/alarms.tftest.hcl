@@ -101,14 +101,8 @@ run "thresholds_are_in_the_metrics_units" {
 
   variables {
     alarms = {
-      dead_letter_age_minutes = 2
-      latency_p95_seconds     = 1.5
+      latency_p95_seconds = 1.5
     }
-  }
-
-  assert {
-    condition     = aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].threshold == 120
-    error_message = "SQS reports ages in seconds."
   }
 
   assert {
@@ -124,6 +118,35 @@ run "thresholds_are_in_the_metrics_units" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarms["executions-failed"].threshold == 1
     error_message = "Thresholds that are not given must keep their defaults."
+  }
+}
+
+# SQS leaves events that were received three times out of the oldest one's age, and hides them while they are looked at.
+run "looking_at_parked_events_does_not_end_their_alarm" {
+  command = plan
+
+  variables {
+    alarms = { dead_letter_age_minutes = 42 }
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].metric_name == "ApproximateNumberOfMessagesVisible" && aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].threshold == 1
+    error_message = "A single waiting event, however often received, must keep the alarm on."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].statistic == "Maximum"
+    error_message = "An event hidden for a minute is still there."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].datapoints_to_alarm == aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].evaluation_periods && aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].evaluation_periods * aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].period == 45 * 60
+    error_message = "It must wait for all the minutes, rounded up to whole periods."
+  }
+
+  assert {
+    condition     = startswith(aws_cloudwatch_metric_alarm.alarms["dead-letters-old"].alarm_description, "For 45 minutes ")
+    error_message = "It must say how long it has waited."
   }
 }
 

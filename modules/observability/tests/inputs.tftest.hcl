@@ -50,6 +50,24 @@ run "reject_more_than_a_week_of_silence" {
   expect_failures = [var.alarms]
 }
 
+run "accepts_events_parked_for_a_day" {
+  command = plan
+
+  variables {
+    alarms = { dead_letter_age_minutes = 1440 }
+  }
+}
+
+run "reject_events_parked_for_more_than_a_day" {
+  command = plan
+
+  variables {
+    alarms = { dead_letter_age_minutes = 1441 }
+  }
+
+  expect_failures = [var.alarms]
+}
+
 run "reject_negative_thresholds" {
   command = plan
 
