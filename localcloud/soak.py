@@ -29,7 +29,7 @@ from .demo import SAMPLES, bar, interrupt
 from .stack import Stack, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -81,7 +81,8 @@ class Account:
 
     `recorded`, `notified` and `parked` are uploads with a record, at least one notification, a message in the
     dead-letter queue. `lost` are those neither parked nor both recorded and notified; `duplicated` counts
-    notifications beyond the first of an upload. `seconds` run from the first upload until all was still.
+    notifications beyond the first of an upload; `misplaced` are parked with no reason, or parked and told all
+    the same. `seconds` run from the first upload until all was still.
     """
 
     uploaded: int = 0
@@ -90,8 +91,10 @@ class Account:
     parked: int = 0
     lost: int = 0
     duplicated: int = 0
+    misplaced: int = 0
     seconds: float = 0.0
     lost_keys: list[str] = field(default_factory=list)
+    misplaced_keys: list[str] = field(default_factory=list)
 
 
 def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) -> Iterator[Image]:
@@ -151,7 +154,7 @@ class Soak:
             self._stack.control_rekognition("DELETE", "/_faults")
             subscription.close()
         seconds = time.monotonic() - began
-        account = self.account()
+        account = self.account({image.key for image in images if image.hopeless})
         account.seconds = round(seconds, 1)
         return account
 
@@ -194,8 +197,8 @@ class Soak:
                 self.told.update(one.image_id for one in subscription.receive())
                 return
 
-    def account(self) -> Account:
-        """Count what became of each upload in the bucket's listing."""
+    def account(self, hopeless: Collection[str] = ()) -> Account:
+        """Count what became of each upload in the bucket's listing; `hopeless` keys alone may be parked."""
         account = Account()
         parked = parked_ids(self._deployment)
         for stored, recorded in self._uploads():
@@ -204,6 +207,9 @@ class Soak:
             account.recorded += recorded
             account.notified += told > 0
             account.parked += stored.image_id in parked
+            if stored.image_id in parked and (told or stored.key not in hopeless):
+                account.misplaced += 1
+                account.misplaced_keys.append(stored.key)
             account.duplicated += max(0, told - 1)
             if stored.image_id not in parked and not (recorded and told):
                 account.lost += 1
@@ -258,6 +264,7 @@ def table(account: Account, on_purpose: int) -> Table:
     grid.add_row("notified", f"{account.notified:,}")
     grid.add_row("in the dead-letter queue", f"{account.parked:,}")
     grid.add_row("  refused for ever on purpose", f"{on_purpose:,}")
+    grid.add_row("  with no reason", f"{account.misplaced:,}", style="red" if account.misplaced else "green")
     grid.add_row("lost", f"{account.lost:,}", style="red" if account.lost else "green")
     grid.add_row("notified twice", f"{account.duplicated:,}", style="red" if account.duplicated else "green")
     return grid
@@ -319,10 +326,14 @@ def main(
             f"{account.seconds:.0f} s, {rate:.1f} images a second; {again:,} events delivered twice"
             f" (seed {seed}). Report: {path.relative_to(REPOSITORY)}"
         )
-    if account.lost or account.duplicated or account.uploaded != images:
-        problem = f"{account.lost} of {images} uploads lost, {account.duplicated} told more than once"
-        if account.uploaded != images:
-            problem = f"only {account.uploaded} of {images} images were uploaded"
+    problems = {
+        f"{account.lost:,} of {images:,} uploads lost": account.lost,
+        f"{account.duplicated:,} told more than once": account.duplicated,
+        f"{account.misplaced:,} in the dead-letter queue with no reason": account.misplaced,
+        f"only {account.uploaded:,} of {images:,} images uploaded": account.uploaded != images,
+    }
+    if found := [problem for problem, wrong in problems.items() if wrong]:
+        problem = ", ".join(found)
         raise click.ClickException(f"{problem}; the logs are in {BUILD}/localcloud, the report beside them.")
     remove(BUILD / "localcloud")
 

@@ -53,6 +53,7 @@ def test_every_upload_is_accounted_for_under_duplicates_and_faults(stack: Stack,
     account = run.run(images)
 
     assert (account.uploaded, account.lost, account.duplicated) == (len(images), 0, 0)
+    assert (account.parked, account.misplaced) == (len(hopeless), 0)
     assert {image_id.rpartition("@")[0] for image_id in run.parked()} == hopeless
     assert account.notified == len(images) - len(hopeless)
     executions = stack.client("stepfunctions").list_executions(
@@ -76,12 +77,27 @@ def test_a_second_notification_of_an_upload_is_counted(stack: Stack, prefix: str
     assert run.account().duplicated == 1
 
 
+def test_an_upload_parked_with_no_reason_or_told_all_the_same_is_counted(stack: Stack, prefix: str) -> None:
+    run = Soak(stack, prefix, patience=2)
+    [image] = draw(1, duplicates=0, faults=0, seed=1, prefix=prefix)
+    stack.control_rekognition(
+        "POST", "/_faults", {"error": "AccessDeniedException", "count": -1, "key": prefix}
+    )
+    account = run.run([image])
+    assert (account.parked, account.lost, account.misplaced) == (1, 0, 1)
+    assert account.misplaced_keys == [image.key]
+    assert run.account({image.key}).misplaced == 0
+    run.told.update(run.parked())
+    assert run.account({image.key}).misplaced == 1
+
+
 @pytest.mark.parametrize(
     ("account", "said"),
     [
-        (Account(uploaded=3, lost=1, seconds=1), "1 of 3 uploads lost, 0 told more than once"),
-        (Account(uploaded=3, duplicated=2, seconds=1), "0 of 3 uploads lost, 2 told more than once"),
-        (Account(uploaded=2, seconds=1), "only 2 of 3 images were uploaded"),
+        (Account(uploaded=3, lost=1, seconds=1), "1 of 3 uploads lost; the logs"),
+        (Account(uploaded=3, duplicated=2, seconds=1), "2 told more than once; the logs"),
+        (Account(uploaded=3, parked=3, misplaced=3, seconds=1), "3 in the dead-letter queue with no reason"),
+        (Account(uploaded=2, lost=1, seconds=1), "1 of 3 uploads lost, only 2 of 3 images uploaded"),
     ],
 )
 def test_what_is_not_in_order_ends_in_an_error(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.terraform.workspace import ACCOUNT, Resource
+from tests.unit.test_retries import longest_waits
 from tools import asl, package
 from tools.terraform import ROOT
 
@@ -327,6 +328,18 @@ def test_the_state_machines_are_sound_as_they_are_deployed(deployments: dict[str
     assert len(definitions) == 4
     assert not [name for name, text in definitions.items() if "${" in text]
     assert asl.problems(definitions) == []
+
+
+def test_an_express_execution_waits_less_than_its_five_minutes(deployments: dict[str, Deployment]) -> None:
+    workflow = deployments["EXPRESS"].one("module.orchestration.aws_sfn_state_machine.pipeline")
+    tasks = {
+        name: max(sum(longest_waits(retrier)) for retrier in state["Retry"])
+        for name, state in json.loads(workflow["definition"])["States"].items()
+        if "Retry" in state
+    }
+    assert set(tasks) == {"ProcessImage", "SendNotification", "Park"}
+    # Each task meets one kind of trouble, at its worst; what is left is for the calls themselves.
+    assert sum(tasks.values()) <= 240
 
 
 def test_a_backfill_of_an_express_workflow_may_call_it_and_nothing_else_is_new(

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from jsonata import Jsonata
 
 from process_image import record
 from process_image.analysis import Analysis
@@ -20,6 +21,7 @@ from process_image.upload import InvalidEventError, Upload
 from send_notification.message import MAX_SMS_UNITS, compose, shortened
 from tests.unit.pipeline import NOW, TABLE, dynamodb_size, event_for, face_shape, odd_keys
 from tests.unit.test_message import sms_units, summary
+from tests.unit.test_retries import STATES
 
 if TYPE_CHECKING:
     from tests.unit.pipeline import Pipeline
@@ -125,6 +127,22 @@ def test_every_key_makes_a_summary_that_is_small_and_exact(pipeline: Pipeline, k
     result = pipeline.process(event_for(key, size=0))
     assert result["key"] == key
     assert len(json.dumps(result)) < 16_384
+
+
+@given(key=keys | keys.map(lambda key: f"{key[:500]}\ufffe\\ufffe\uffff"))
+@pytest.mark.proves("odd-key")
+def test_every_key_can_be_parked_exactly(key: str) -> None:
+    event = {**event_for(key), "redriven_from": ["first"]}
+    body = Jsonata(STATES["Park"]["Arguments"]["MessageBody"][2:-2])
+    # The library's own escapes whatever is not ASCII, AWS's what JSON forbids.
+    body.register_lambda("string", lambda value: json.dumps(value, ensure_ascii=False))
+    frame = body.create_frame()
+    frame.bind("states", {"context": {"Execution": {"Input": event}}})
+    parked = body.evaluate(None, frame)
+    # "A message can include only XML, JSON, and unformatted text":
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+    assert re.fullmatch(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+", parked)
+    assert json.loads(parked) == event_for(key)
 
 
 @given(key=keys)
