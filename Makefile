@@ -148,8 +148,8 @@ rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a ver
 	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRMED),--confirm) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
 
 .PHONY: redrive
-redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (JSON=1 for programs)
-	@$(PY) -m operations redrive --env "$(ENV)" $(if $(CONFIRMED),--confirm) $(if $(JSON),--json)
+redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (DISCARD=id deletes one message, JSON=1)
+	@$(PY) -m operations redrive --env "$(ENV)" $(if $(DISCARD),--discard "$(DISCARD)") $(if $(CONFIRMED),--confirm) $(if $(JSON),--json)
 
 .PHONY: audit
 audit: $(STAMP) ## Account for every upload (PREFIX=); CONFIRM=1 starts what is unaccounted for

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from operations.audit import listing, parked_ids, recorded_ids
+from operations.audit import listing, parked_images, recorded_ids
 from operations.deployment import Deployment
 from operations.executions import event
 from operations.workflow import start, warm
@@ -200,7 +200,7 @@ class Soak:
     def account(self, hopeless: Collection[str] = ()) -> Account:
         """Count what became of each upload in the bucket's listing; `hopeless` keys alone may be parked."""
         account = Account()
-        parked = parked_ids(self._deployment)
+        parked = parked_images(self._deployment).ids
         for stored, recorded in self._uploads():
             told = self.told[stored.image_id]
             account.uploaded += 1
@@ -218,7 +218,7 @@ class Soak:
 
     def parked(self) -> set[str]:
         """The soak's uploads in the dead-letter queue, by image."""
-        return {one for one in parked_ids(self._deployment) if one.startswith(self._prefix)}
+        return {one for one in parked_images(self._deployment).ids if one.startswith(self._prefix)}
 
     def _uploads(self) -> Iterator[tuple[Stored, bool]]:
         page: list[Stored] = []

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from operations.deployment import Deployment
+    from operations.workflow import Started
 
 # The most keys of one BatchGetItem.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
@@ -56,7 +57,9 @@ class Account:
 
     `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded too short a time ago to
     tell; `expired` is older than records are kept; `not_watched` has a key that starts no workflow;
-    `unaccounted` is none of these. `started` counts the executions begun for those.
+    `unaccounted` is none of these. `started` counts the executions begun for those, `already_started` those
+    an earlier audit began and that still run. `parked_unseen` counts parked events somebody else is reading,
+    whose uploads show as something else.
     """
 
     environment: str
@@ -70,6 +73,7 @@ class Account:
     unaccounted: int = 0
     started: int = 0
     already_started: int = 0
+    parked_unseen: int = 0
     images: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -138,8 +142,15 @@ def recorded_ids(deployment: Deployment, image_ids: Iterable[str]) -> set[str]:
     return found
 
 
-def parked_ids(deployment: Deployment) -> set[str]:
-    """ImageIDs of the events in the dead-letter queue, which stays as it is.
+class Parked(NamedTuple):
+    """ImageIDs of the events in the dead-letter queue, and how many messages others hold just now."""
+
+    ids: set[str]
+    unseen: int
+
+
+def parked_images(deployment: Deployment) -> Parked:
+    """What is in the dead-letter queue, which stays as it is.
 
     Raises OperationError when it holds more than can be looked at.
     """
@@ -160,9 +171,10 @@ def parked_ids(deployment: Deployment) -> set[str]:
                     found.add(letter.image_id())
                 except NotAnEventError:
                     continue
+        unseen = queue.held_elsewhere()
     finally:
         queue.give_back()
-    return found
+    return Parked(found, unseen)
 
 
 def _silent(_progress: object) -> None:
@@ -183,15 +195,21 @@ def audit(
     Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
     bucket's size. `report` is given each unaccounted upload, `tell` the counts so far.
 
-    Raises OperationError when nothing begins with `prefix`, and what AWS raises.
+    Raises OperationError when nothing begins with `prefix`, or when it is confirmed while others hold parked
+    events, and what AWS raises.
     """
-    from operations.workflow import start, warm
+    from operations.workflow import warm
 
     account = Account(deployment.environment.name, prefix)
     now = datetime.now(UTC)
     expectation = Expectation.of(deployment, grace_seconds, now)
     warm(deployment, "dynamodb", "s3", "stepfunctions")
-    parked = parked_ids(deployment)
+    parked, account.parked_unseen = parked_images(deployment)
+    if confirmed and account.parked_unseen:
+        raise OperationError(
+            f"{account.parked_unseen:,} parked events are being read by somebody else just now (a redrive?)"
+            " and would be started twice; run it again in two minutes."
+        )
     uploads = listing(deployment, prefix)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while group := list(itertools.islice(uploads, 8 * _BATCH)):
@@ -213,14 +231,7 @@ def audit(
                     {"key": stored.key, "etag": stored.etag, "version_id": stored.version_id}
                 )
             if confirmed:
-                outcomes = list(
-                    pool.map(
-                        lambda stored: start(
-                            deployment, execution_name(stored, now), json.dumps(stored.event())
-                        ),
-                        missing,
-                    )
-                )
+                outcomes = list(pool.map(lambda stored: _start(deployment, stored, now), missing))
                 account.started += outcomes.count("started")
                 account.already_started += outcomes.count("already")
             tell(account)
@@ -230,6 +241,21 @@ def audit(
             " begin with '/'."
         )
     return account
+
+
+def _start(deployment: Deployment, stored: Stored, now: datetime) -> Started:
+    """Start the workflow for an upload, unless what an earlier audit of the day started for it still runs."""
+    from operations.workflow import is_running, start
+
+    name, text = execution_name(stored, now), json.dumps(stored.event())
+    for number in itertools.count(1):
+        # A name that was used is refused for 90 days, also when nothing came of it.
+        numbered = name if number == 1 else f"{name}-{number}"
+        if start(deployment, numbered, text) == "started":
+            return "started"
+        if is_running(deployment, numbered):
+            return "already"
+    raise AssertionError("unreachable")
 
 
 def execution_name(stored: Stored, now: datetime) -> str:
@@ -319,7 +345,13 @@ def _print(account: Account, confirmed: bool) -> None:
     out = console()
     out.print(grid)
     if confirmed and account.unaccounted:
-        again = f", {account.already_started:,} were started earlier today" if account.already_started else ""
+        again = f", {account.already_started:,} are on their way already" if account.already_started else ""
         out.print(f"{account.started:,} started{again}.")
+    elif account.parked_unseen:
+        out.print(
+            f"{account.parked_unseen:,} parked events are being read by somebody else just now: their uploads"
+            " may show as unaccounted for; look again in two minutes.",
+            style="yellow",
+        )
     elif account.unaccounted:
         out.print("Nothing was changed; with CONFIRM=1 the unaccounted ones are started.")

@@ -37,7 +37,8 @@ class Group:
 class Report:
     """What became of the queue's messages; those not started are still in it.
 
-    `left` names messages that cannot be started and why; `later` counts those parked after the start.
+    `left` names messages that cannot be started and why; `later` counts those parked after the start,
+    `unseen` those somebody else holds: another run, or one that was killed.
     """
 
     environment: str
@@ -46,6 +47,7 @@ class Report:
     started: int = 0
     already_started: int = 0
     later: int = 0
+    unseen: int = 0
     cut_short: bool = False
     groups: dict[str, Group] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def survey(deployment: Deployment, tell: Callable[[int, int], object] = _silent)
             if report.messages >= MOST_SHOWN:
                 report.cut_short = True
                 break
+        report.unseen = queue.held_elsewhere()
     finally:
         queue.give_back()
     return report
@@ -170,9 +173,36 @@ def redrive(deployment: Deployment, tell: Callable[[int, int], object] = _silent
                 for future in futures:
                     future.result()
                 tell(report.messages, total)
+            report.unseen = queue.held_elsewhere()
         finally:
             queue.give_back()
     return report
+
+
+def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
+    """Find one message and, when confirmed, delete it for good.
+
+    Raises OperationError when it is not there, or somebody else holds it.
+    """
+    from operations.dead_letters import Queue
+    from operations.errors import OperationError
+
+    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
+    try:
+        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
+            for letter in batch:
+                if letter.message_id == message_id:
+                    if confirmed:
+                        queue.delete([letter])
+                    return letter
+        name, unseen = deployment.environment.name, queue.held_elsewhere()
+    finally:
+        queue.give_back()
+    held = f" ({unseen:,} are being read by somebody else; try again in two minutes)" if unseen else ""
+    raise OperationError(
+        f"There is no message {message_id} in the dead-letter queue of ENV={name}{held};"
+        f" 'make redrive ENV={name}' names those that cannot be started."
+    )
 
 
 def _succeeded(future: Future[Any]) -> bool:
@@ -182,8 +212,9 @@ def _succeeded(future: Future[Any]) -> bool:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--env", "name", envvar="ENV", default="local", show_default=True, help="Environment.")
 @click.option("--confirm", is_flag=True, help="Start the work again; without it nothing changes.")
+@click.option("--discard", "message_id", metavar="ID", help="Delete this one message instead, for good.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
-def command(name: str, confirm: bool, as_json: bool) -> None:
+def command(name: str, confirm: bool, message_id: str | None, as_json: bool) -> None:
     """Show what is in the dead-letter queue and, with --confirm, start its work again."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -191,6 +222,19 @@ def command(name: str, confirm: bool, as_json: bool) -> None:
     from tools.terminal import console
 
     deployment = Deployment.load(name)
+    if message_id:
+        letter = discard(deployment, message_id, confirmed=confirm)
+        if as_json:
+            click.echo(
+                json.dumps({"message_id": letter.message_id, "body": letter.body, "discarded": confirm})
+            )
+            return
+        # Whole, so that what is deleted is written down somewhere.
+        click.echo(json.dumps(letter.body))
+        click.echo(
+            "It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good."
+        )
+        return
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -210,7 +254,7 @@ def command(name: str, confirm: bool, as_json: bool) -> None:
         click.echo(json.dumps(report.as_json()))
     else:
         _print(report)
-    if report.left and confirm:
+    if report.unseen or (report.left and confirm):
         sys.exit(1)
 
 
@@ -218,7 +262,7 @@ def _print(report: Report) -> None:
     from tools.terminal import console
 
     out = console()
-    if not report.messages and not report.later:
+    if not (report.messages or report.later or report.unseen):
         out.print(f"The dead-letter queue of {report.environment} is empty.")
         return
     if report.groups:
@@ -234,5 +278,11 @@ def _print(report: Report) -> None:
         out.print(f"{report.later:,} parked since this began: look at the error before another run.")
     for message_id, reason in list(report.left.items())[:_NAMED]:
         click.echo(f"Message {message_id} is left in the queue: {reason}.", err=True)
+    if report.unseen:
+        click.echo(
+            f"{report.unseen:,} messages are being read by another run, or were by one that was killed: they"
+            " come back by themselves within minutes; run it again then.",
+            err=True,
+        )
     if len(report.left) > _NAMED:
         click.echo(f"{len(report.left) - _NAMED:,} more cannot be started; --json names them all.", err=True)

@@ -41,6 +41,13 @@ def start(deployment: Deployment, name: str, text: str) -> Started:
     return "started"
 
 
+def is_running(deployment: Deployment, name: str) -> bool:
+    """Whether the execution called `name` has not ended yet."""
+    execution = f"{deployment.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    described = deployment.client("stepfunctions").describe_execution(executionArn=execution)
+    return bool(described["status"] == "RUNNING")
+
+
 def _is_busy(error: BaseException) -> bool:
     return isinstance(error, ClientError) and error.response["Error"].get("Code") in _BUSY
 

@@ -55,16 +55,21 @@ def test_each_upload_counts_once(
     assert expectation(**settings).verdict(upload, recorded, parked) == verdict
 
 
+class ExecutionAlreadyExistsError(Exception):
+    """The error the SDK has for a name that was used."""
+
+
 @dataclass
 class Deployment:
     """A bucket and a table in moto, an empty queue, and a workflow that only accepts."""
 
     pipeline: Pipeline
     started: dict[str, Any] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
     bucket: str = BUCKET
     table: str = TABLE
     dead_letter_queue_url: str = "queue"
-    state_machine_arn: str = "arn"
+    state_machine_arn: str = "arn:stateMachine:pipeline"
     environment: Any = field(default_factory=lambda: SimpleNamespace(name="dev", settings={}))
 
     def client(self, service: str) -> Any:
@@ -75,15 +80,21 @@ class Deployment:
             "stepfunctions": self,
         }[service]
 
-    exceptions = SimpleNamespace(ExecutionAlreadyExists=ZeroDivisionError)
+    exceptions = SimpleNamespace(ExecutionAlreadyExists=ExecutionAlreadyExistsError)
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: A002, ARG002, N803
+        if name in self.started:
+            raise ExecutionAlreadyExistsError
         self.started[name] = json.loads(input)
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
+        name = executionArn.removeprefix("arn:execution:pipeline:")
+        return {"status": "ABORTED" if name in self.ended else "RUNNING"}
 
 
 @pytest.fixture
 def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    monkeypatch.setattr(audit, "parked_ids", lambda _: set())
+    monkeypatch.setattr(audit, "parked_images", lambda _: audit.Parked(set(), 0))
     return Deployment(pipeline)
 
 
@@ -141,3 +152,30 @@ def test_an_image_has_the_same_execution_name_all_day() -> None:
     }
     assert len(names) == 4
     assert all(len(name) <= 80 for name in names)
+
+
+def test_what_an_earlier_audit_started_is_started_again_only_when_it_has_ended(
+    deployment: Deployment,
+) -> None:
+    deployment.pipeline.upload("photos/anna.jpg", b"abc")
+    first = run(deployment, confirmed=True)
+    running = run(deployment, confirmed=True)
+    deployment.ended |= deployment.started.keys()
+    again = run(deployment, confirmed=True)
+    counts = [(account.started, account.already_started) for account in (first, running, again)]
+    assert counts == [(1, 0), (0, 1), (1, 0)]
+    name, second = deployment.started
+    assert second == f"{name}-2"
+    assert deployment.started[name] == deployment.started[second]
+
+
+def test_nothing_is_started_while_parked_events_are_out_of_sight(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.pipeline.upload("photos/anna.jpg", b"abc")
+    monkeypatch.setattr(audit, "parked_images", lambda _: audit.Parked(set(), 3))
+    account = run(deployment)
+    assert (account.unaccounted, account.parked_unseen) == (1, 3)
+    with pytest.raises(OperationError, match=r"^3 parked events are being read by somebody else just now"):
+        run(deployment, confirmed=True)
+    assert deployment.started == {}

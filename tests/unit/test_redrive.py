@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from operations import redrive, workflow
 from operations.dead_letters import Letter, NotAnEventError, Queue
+from operations.errors import OperationError
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def test_killed_before_the_delete_it_starts_nothing_twice(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = {deployment.park() for _ in range(5)}
-    monkeypatch.setattr(Queue, "delete", lambda *_: 0)
+    monkeypatch.setattr(Queue, "delete", lambda *_: [])
     run(deployment)
     monkeypatch.undo()
     monkeypatch.setattr("operations.dead_letters._WAIT_SECONDS", 0)
@@ -282,3 +283,37 @@ def test_any_json_is_an_event_or_is_said_not_to_be(content: object) -> None:
     assert isinstance(content, dict)
     assert given_input == {**content, "redriven_from": ["a"]}
     assert letter.image_id().startswith(content["detail"]["object"]["key"])
+
+
+def test_messages_somebody_else_holds_are_counted(deployment: Deployment) -> None:
+    ids = {deployment.park() for _ in range(3)}
+    # A run that was killed while it looked at them.
+    held = deployment.sqs.receive_message(QueueUrl=deployment.dead_letter_queue_url, MaxNumberOfMessages=2)
+    mine = deployment.park()
+    assert (survey(deployment).messages, survey(deployment).unseen) == (2, 2)
+    report = run(deployment)
+    assert (report.started, report.unseen) == (2, 2)
+    assert f"redrive-{mine}" in deployment.states.accepted
+    for one in held["Messages"]:
+        deployment.sqs.change_message_visibility(
+            QueueUrl=deployment.dead_letter_queue_url, ReceiptHandle=one["ReceiptHandle"], VisibilityTimeout=0
+        )
+    report = run(deployment)
+    assert (report.started, report.unseen) == (2, 0)
+    assert {name.removeprefix("redrive-") for name in deployment.states.accepted} == ids | {mine}
+
+
+def test_one_message_is_discarded_only_when_confirmed(deployment: Deployment) -> None:
+    stray, event = deployment.park("hello"), deployment.park()
+    assert discard(deployment, stray, confirmed=False).body == "hello"
+    assert deployment.states.accepted == {}
+    assert discard(deployment, stray, confirmed=True).body == "hello"
+    with pytest.raises(
+        OperationError, match=f"^There is no message {stray} in the dead-letter queue of ENV=dev;"
+    ):
+        discard(deployment, stray, confirmed=True)
+    assert deployment.left() == {event}
+
+
+def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
+    return redrive.discard(deployment, message_id, confirmed=confirmed)  # type: ignore[arg-type]
