@@ -4,44 +4,124 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
+import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
-from botocore import exceptions
-from rich.console import Console
 
-from tools.environments import DeployError, Environment
+from tools.environments import DeployError, Environment, is_sdk_error
 from tools.terraform import ROOT, Terraform, TerraformError
 
+# The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
+    from rich.console import Console
+
+    Days = Callable[[Mapping[str, Any]], float]
 
 BOOTSTRAP = ROOT / "bootstrap"
-
-# Destroying one of these destroys what people put there.
-DATA_TYPES = frozenset({"aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"})
 
 _SYMBOLS = {"create": "+", "delete": "-", "read": "<=", "replace": "-/+", "update": "~"}
 _VERBS = {"create": "created", "delete": "destroyed", "update": "changed"}
 
 
+def _expires(block: str, days: str) -> Days:
+    """Days after which a bucket's lifecycle rules delete something: the soonest of those that are on."""
+    return lambda values: min(
+        (
+            one.get(days) or math.inf
+            for rule in values.get("rule") or ()
+            if rule.get("status") == "Enabled"
+            for one in rule.get(block) or ()
+        ),
+        default=math.inf,
+    )
+
+
+def _switched_on(block: str, name: str, on: object) -> Days:
+    return lambda values: math.inf if any(one.get(name) == on for one in values.get(block) or ()) else 0
+
+
+# What goes with a resource that is destroyed or replaced.
+_DESTROYED = {
+    "aws_cloudwatch_log_group": "destroys the logs in it",
+    "aws_dynamodb_table": "destroys the records in it",
+    "aws_kms_key": "destroys what is encrypted with it",
+    "aws_s3_bucket": "destroys the photos in it",
+    "aws_sqs_queue": "destroys the events in it",
+}
+
+# How many days a resource keeps something, by its values, and what goes when they become fewer.
+_KEPT: dict[str, tuple[tuple[Days, str], ...]] = {
+    "aws_cloudwatch_log_group": (
+        (lambda values: values.get("retention_in_days") or math.inf, "deletes logs older than {:g} days"),
+    ),
+    "aws_dynamodb_table": (
+        (_switched_on("point_in_time_recovery", "enabled", True), "ends its point-in-time recovery"),
+    ),
+    "aws_s3_bucket_lifecycle_configuration": (
+        (_expires("expiration", "days"), "deletes photos older than {:g} days"),
+        (
+            _expires("noncurrent_version_expiration", "noncurrent_days"),
+            "deletes photos replaced or deleted more than {:g} days ago",
+        ),
+    ),
+    "aws_s3_bucket_versioning": (
+        (_switched_on("versioning_configuration", "status", "Enabled"), "keeps no replaced photos any more"),
+    ),
+    "aws_sqs_queue": (
+        (
+            lambda values: (values.get("message_retention_seconds") or math.inf) / 86_400,
+            "deletes events older than {:g} days",
+        ),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Change:
-    """What a plan does to one resource: ``create``, ``update``, ``replace`` or ``delete``."""
+    """What a plan does to one resource: ``create``, ``update``, ``replace`` or ``delete``.
+
+    Attributes:
+        before: its values as they are, none for one to be created.
+        after: its values as they will be, without those only an apply tells.
+    """
 
     address: str
     type: str
     action: str
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> str:
+        """What data goes, such as "deletes logs older than 7 days"; empty when none does."""
+        if self.action in ("delete", "replace") and self.type in _DESTROYED:
+            return _DESTROYED[self.type]
+        # What is new holds nothing, but rules can be new to a bucket that is there; then its name is known.
+        if self.action == "create" and "bucket" not in self.after:
+            return ""
+        return ", ".join(
+            phrase.format(days(self.after))
+            for days, phrase in _KEPT.get(self.type, ())
+            if days(self.after) < days(self.before)
+        )
 
     @property
     def loses_data(self) -> bool:
-        return self.type in DATA_TYPES and self.action in ("delete", "replace")
+        return bool(self.losses)
+
+    def as_json(self) -> dict[str, str]:
+        told = {"address": self.address, "action": self.action}
+        return told | {"losses": self.losses} if self.loses_data else told
 
 
 @dataclass(frozen=True)
@@ -57,7 +137,7 @@ class Summary:
         """Return counts by action, every change, and the addresses whose data is lost."""
         return {
             **{action: self.count(action) for action in ("create", "update", "replace", "delete")},
-            "changes": [{"address": change.address, "action": change.action} for change in self.changes],
+            "changes": [change.as_json() for change in self.changes],
             "loses_data": [change.address for change in self.changes if change.loses_data],
         }
 
@@ -192,7 +272,7 @@ def output(environment: Environment) -> dict[str, Any]:
         with contextlib.suppress(TerraformError):
             values = terraform.output()
     if not values:
-        values = connect(environment, Console(stderr=True)).output()
+        values = connect(environment, _console(errors=True)).output()
     if not values:
         raise DeployError(
             f"Nothing is deployed in ENV={environment.name}; deploy it with"
@@ -233,6 +313,8 @@ def s3(environment: Environment) -> S3Client:
 
 def empty_bucket(client: S3Client, bucket: str) -> None:
     """Delete every version of every object in `bucket`; a bucket that is gone is empty."""
+    from botocore import exceptions
+
     try:
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
             versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
@@ -269,6 +351,8 @@ def _make_bucket(environment: Environment, console: Console) -> None:
 
 
 def _bucket_exists(client: S3Client, environment: Environment, account: str) -> bool:
+    from botocore import exceptions
+
     bucket = environment.state_bucket
     try:
         client.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
@@ -299,6 +383,8 @@ def _bucket_exists(client: S3Client, environment: Environment, account: str) -> 
 
 def _lacking(client: S3Client, bucket: str) -> list[str]:
     """Return which protections the state bucket goes without."""
+    from botocore import exceptions
+
     lacking = []
     if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         lacking.append("versioning")
@@ -343,7 +429,12 @@ def _plan(environment: Environment, terraform: Terraform, console: Console) -> S
         environment.plan_file.unlink(missing_ok=True)
         raise
     shown = json.loads(terraform.run("show", "-json", str(environment.plan_file)))
-    return Summary(tuple(_changes(shown.get("resource_changes", []))))
+    return summarise(shown.get("resource_changes", []))
+
+
+def summarise(resources: Iterable[dict[str, Any]]) -> Summary:
+    """Return what the `resource_changes` of a plan that Terraform shows as JSON come to."""
+    return Summary(tuple(_changes(resources)))
 
 
 def _changes(resources: Iterable[dict[str, Any]]) -> Iterator[Change]:
@@ -352,7 +443,8 @@ def _changes(resources: Iterable[dict[str, Any]]) -> Iterator[Change]:
         if resource["mode"] != "managed" or actions == ["no-op"]:
             continue
         action = "replace" if len(actions) == 2 else actions[0]
-        yield Change(resource["address"], resource["type"], action)
+        before, after = resource["change"]["before"], resource["change"]["after"]
+        yield Change(resource["address"], resource["type"], action, before or {}, after or {})
 
 
 def _apply_plan(environment: Environment, terraform: Terraform, console: Console) -> None:
@@ -404,7 +496,7 @@ def _run(messages: Iterator[dict[str, Any]], title: str, console: Console) -> No
 def show(environment: Environment, summary: Summary, console: Console) -> None:
     """Print a plan's summary; what destroys data stands out."""
     for change in summary.changes:
-        warning = "  destroys the data in it" if change.loses_data else ""
+        warning = f"  {change.losses}" if change.loses_data else ""
         style = "bold red" if change.loses_data else None
         symbol = _SYMBOLS.get(change.action, change.action)
         console.print(f"{symbol:>4} {change.address}{warning}", style=style, highlight=False, markup=False)
@@ -418,10 +510,16 @@ def show(environment: Environment, summary: Summary, console: Console) -> None:
     )
     console.print(
         f"{counts}. Apply with 'make apply ENV={environment.name}'; every detail:"
-        f" TF_DATA_DIR=.terraform/{environment.name} terraform show build/{environment.name}.tfplan",
+        f" TF_DATA_DIR={_short(environment.terraform().data_dir)} terraform show"
+        f" {_short(environment.plan_file)}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _short(path: Path) -> str:
+    """Return `path` as a shell in the repository takes it."""
+    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 def explain(environment: str, error: TerraformError) -> str:
@@ -450,7 +548,9 @@ class _Commands(click.Group):
         except TerraformError as error:
             name = str(ctx.obj or "")
             click.echo(explain(name, error), err=True)
-        except (DeployError, exceptions.BotoCoreError, exceptions.ClientError) as error:
+        except Exception as error:
+            if not (isinstance(error, DeployError) or is_sdk_error(error)):
+                raise
             click.echo(str(error), err=True)
         except KeyboardInterrupt:
             click.echo("Interrupted; 'make plan' shows what is left to do.", err=True)
@@ -472,9 +572,10 @@ def _load(name: str) -> Environment:
     return Environment.load(name)
 
 
-def _consoles(as_json: bool = False) -> Console:
-    # Progress must not get between a program and its JSON.
-    return Console(stderr=as_json, soft_wrap=True)
+def _console(*, errors: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=errors, soft_wrap=True)
 
 
 @main.command("plan")
@@ -483,7 +584,8 @@ def _consoles(as_json: bool = False) -> Console:
 def _plan_command(name: str, as_json: bool) -> None:
     """Save a plan to build/<env>.tfplan and print what it does."""
     environment = _load(name)
-    console = _consoles(as_json)
+    # Progress must not get between a program and its JSON.
+    console = _console(errors=as_json)
     summary = plan(environment, console)
     if as_json:
         click.echo(json.dumps(summary.as_json(), indent=2))
@@ -494,15 +596,22 @@ def _plan_command(name: str, as_json: bool) -> None:
 @main.command("apply")
 @_environment
 def _apply_command(name: str) -> None:
-    """Apply the saved plan, or make one and apply it."""
-    apply(_load(name), _consoles())
+    """Apply the saved plan, or make one and apply it, and print where to upload."""
+    environment = _load(name)
+    apply(environment, _console())
+    values = output(environment)
+    if "uploads_bucket_name" in values:
+        click.echo(f"Upload photos to s3://{values['uploads_bucket_name']}/")
+    # The local cloud has no console to show it in.
+    if "dashboard_url" in values and not environment.local:
+        click.echo(f"Dashboard: {values['dashboard_url']}")
 
 
 @main.command("destroy")
 @_environment
 def _destroy_command(name: str) -> None:
     """Destroy an environment; asks for CONFIRM=1 in the process environment unless it is the local one."""
-    destroy(_load(name), _consoles(), confirmed=os.environ.get("CONFIRM") == "1")
+    destroy(_load(name), _console(), confirmed=os.environ.get("CONFIRM") == "1")
 
 
 @main.command("output")
@@ -521,7 +630,7 @@ def _output_command(name: str, as_json: bool) -> None:
 @_environment
 def _bootstrap_command(name: str) -> None:
     """Make the bucket the environment's state lives in, once per account."""
-    bootstrap(_load(name), _consoles())
+    bootstrap(_load(name), _console())
 
 
 def _print_values(values: Sequence[tuple[str, Any]]) -> None:

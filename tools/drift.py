@@ -10,15 +10,16 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from botocore import exceptions
-from rich.console import Console
 
 from tools import deploy
-from tools.environments import DeployError, Environment
+from tools.environments import DeployError, Environment, is_sdk_error
 from tools.terraform import TerraformError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DRIFTED = 2
 _SHOWN = 5
@@ -97,12 +98,16 @@ def sentence(name: str, drift: Drift) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(name: str, as_json: bool) -> None:
     """Say whether an environment differs from the code; exit code 2 if it does."""
+    from rich.console import Console
+
     try:
         drift = check(Environment.load(name), Console(stderr=True, soft_wrap=True))
     except TerraformError as error:
         click.echo(deploy.explain(name, error), err=True)
         sys.exit(1)
-    except (DeployError, exceptions.BotoCoreError, exceptions.ClientError) as error:
+    except Exception as error:
+        if not (isinstance(error, DeployError) or is_sdk_error(error)):
+            raise
         click.echo(str(error), err=True)
         sys.exit(1)
     if as_json:

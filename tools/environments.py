@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hcl2
-from botocore import exceptions
-from botocore.config import Config
-
 from tools.terraform import LOCAL, ROOT, Terraform
 
+# The SDK and the parser are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,8 +25,6 @@ FOLDER = ROOT / "environments"
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 ACCOUNT = re.compile(r"[0-9]{12}")
 _BACKEND_KEYS = ("bucket", "key", "region")
-_READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
-_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2})
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
 
@@ -148,8 +144,8 @@ class Environment:
         Raises:
             DeployError: as `variables`; or AWS_PROFILE names no profile.
         """
-        # Half a second that a mistake in a file need not wait for.
         import boto3
+        from botocore import exceptions
 
         if self.local:
             return boto3.Session(
@@ -167,11 +163,16 @@ class Environment:
         Raises:
             DeployError: as `session`.
         """
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2}
+        )
         local: dict[str, Any] = {}
         if self.local:
             local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
         make: Any = self.session.client
-        return make(service, region_name=region or self.region, config=_CONFIG, **local)
+        return make(service, region_name=region or self.region, config=config, **local)
 
     @property
     def endpoint(self) -> str | None:
@@ -184,6 +185,8 @@ class Environment:
         Raises:
             DeployError: there are no usable credentials, or they lead to another account.
         """
+        from botocore import exceptions
+
         try:
             account = str(self.client("sts").get_caller_identity()["Account"])
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
@@ -223,6 +226,12 @@ def _named_cloud() -> LocalCloud | None:
     return cloud
 
 
+def is_sdk_error(error: Exception) -> bool:
+    """Whether the SDK raised it; one that is not loaded raised nothing."""
+    exceptions = sys.modules.get("botocore.exceptions")
+    return exceptions is not None and isinstance(error, (exceptions.BotoCoreError, exceptions.ClientError))
+
+
 def known() -> list[str]:
     """Return the names of the environments that have both files."""
     return sorted(
@@ -243,9 +252,18 @@ def _check_accounts(environment: Environment) -> None:
     )
 
 
+def parsed(text: str) -> dict[str, Any]:
+    """Return what a file in HCL says, texts without their quotes."""
+    import hcl2
+
+    reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
+    content: dict[str, Any] = hcl2.loads(text, serialization_options=reading)
+    return content
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = hcl2.loads(path.read_text("utf-8"), serialization_options=_READING)
+        return parsed(path.read_text("utf-8"))
     # The parser's own errors have no common base in what it exports.
     except Exception as error:
         line = getattr(error, "line", None)
@@ -255,11 +273,12 @@ def _read(path: Path) -> dict[str, Any]:
             else path.relative_to(ROOT)
         )
         raise DeployError(f"{place} is not valid; write one 'name = value' a line.") from error
-    return content
 
 
 def _credentials_problem(name: str, error: Exception) -> str:
     """Say in one sentence why the caller is unknown to AWS."""
+    from botocore import exceptions
+
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return f"There are no AWS credentials for ENV={name}; sign in ('aws sso login') or set AWS_PROFILE."
     if isinstance(error, exceptions.ClientError):

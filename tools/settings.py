@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-import hcl2
-from rich.table import Column, Table
-from rich.text import Text
 
 from tools import environments
-from tools.environments import ACCOUNT, DeployError, Environment
-from tools.terminal import console
+from tools.environments import ACCOUNT, DeployError, Environment, parsed
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
 # As validated in variables.tf.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
-_READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 _ATTRIBUTE = re.compile(r"(\w+)\s*=\s*optional\(\w+(?:\([^()]*\))?\s*(?:,\s*([^()]*?))?\s*\)")
 
 # DetectFaces calls a second an account may make by default; elsewhere five:
@@ -156,7 +151,7 @@ def _plain(value: Value | None) -> tuple[Any, ...]:
 def _defaults(text: str) -> dict[str, Any]:
     """Return every variable's default; those of objects with the defaults of their attributes."""
     defaults: dict[str, Any] = {}
-    for block in hcl2.loads(text, serialization_options=_READING)["variable"]:
+    for block in parsed(text)["variable"]:
         ((quoted, variable),) = ((key, value) for key, value in block.items() if isinstance(value, dict))
         name, kind = quoted.strip('"'), str(variable["type"])
         default = variable.get("default")
@@ -221,6 +216,12 @@ def _new_command(name: str, account: str, region: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def _diff_command(first: str, second: str, as_json: bool) -> None:
     """Show the settings that differ between two environments, defaults included."""
+    # Here, as `--help` would wait for it.
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from tools.terminal import console
+
     found = differences(Environment.load(first), Environment.load(second))
     if as_json:
         click.echo(json.dumps({"from": first, "to": second, "differences": _rows(found)}, indent=2))

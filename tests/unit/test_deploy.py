@@ -10,6 +10,7 @@ import http.server
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -393,6 +394,7 @@ def test_apply_applies_what_was_planned_and_a_second_plan_is_empty(ready: Shell)
     text = ready.done("plan", "--env=dev")
     assert "+ terraform_data.word" in text
     assert "2 to create. Apply with 'make apply ENV=dev'" in text
+    assert text.endswith("TF_DATA_DIR=.terraform/dev terraform show build/dev.tfplan\n")
     assert (ready.repository / "build/dev.tfplan").is_file()
 
     # What is written after the plan does not slip in.
@@ -416,6 +418,20 @@ def test_apply_applies_what_was_planned_and_a_second_plan_is_empty(ready: Shell)
 
 
 @pytest.mark.terraform
+def test_apply_says_where_to_upload_and_to_look(ready: Shell) -> None:
+    assert "Upload" not in ready.done("apply", "--env=dev")
+    ready.write(
+        "outputs.tf",
+        'output "uploads_bucket_name" {\n  value = "photos-dev"\n}\n'
+        'output "dashboard_url" {\n  value = "https://console.example.com/dev"\n}\n',
+    )
+    assert ready.done("apply", "--env=dev").splitlines()[-2:] == [
+        "Upload photos to s3://photos-dev/",
+        "Dashboard: https://console.example.com/dev",
+    ]
+
+
+@pytest.mark.terraform
 def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
     ready.done("apply", "--env=dev")
     ready.change("environments/dev.tfvars", "protect_data", 'word = "second"\nprotect_data')
@@ -430,20 +446,123 @@ def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
     assert "~ terraform_data.word\n" in text
 
 
-@pytest.mark.parametrize("kind", ["aws_s3_bucket", "aws_dynamodb_table", "aws_kms_key", "aws_sqs_queue"])
+@pytest.mark.parametrize(
+    "kind",
+    ["aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"],
+)
 @pytest.mark.parametrize("action", ["replace", "delete"])
 def test_a_plan_that_loses_data_stands_out(kind: str, action: str) -> None:
     loss = deploy.Change(f"module.storage.{kind}.photos", kind, action)
-    kept = deploy.Change(f"module.storage.{kind}.other", kind, "update")
+    same = {"point_in_time_recovery": [{"enabled": True}]}
+    kept = deploy.Change(f"module.storage.{kind}.other", kind, "update", same, same)
     role = deploy.Change("aws_iam_role.function", "aws_iam_role", action)
     summary = deploy.Summary((loss, kept, role))
     assert summary.as_json()["loses_data"] == [loss.address]
 
     shown = io.StringIO()
     deploy.show(Environment.load("dev"), summary, Console(file=shown, force_terminal=True, width=200))
-    [marked] = [line for line in shown.getvalue().splitlines() if "destroys the data in it" in line]
+    [marked] = [line for line in shown.getvalue().splitlines() if "\x1b[1;31m" in line]
     assert loss.address in marked
-    assert "\x1b[1;31m" in marked
+    assert "  destroys " in marked
+
+
+def lifecycle(*, photos: int | None = None, replaced: int = 30, status: str = "Enabled") -> dict[str, Any]:
+    """A bucket's rules as the AWS provider plans them, the ones of modules/storage."""
+    marker = {"date": None, "days": 0, "expired_object_delete_marker": True}
+    noncurrent = {"newer_noncurrent_versions": None, "noncurrent_days": replaced}
+    rules = [
+        {"status": "Enabled", "expiration": [marker], "noncurrent_version_expiration": [noncurrent]},
+        {"status": "Enabled", "abort_incomplete_multipart_upload": [{"days_after_initiation": 7}]},
+    ]
+    if photos:
+        rules.append({"status": status, "expiration": [{"days": photos}]})
+    return {"bucket": "photos", "rule": rules}
+
+
+def versioning(status: str) -> dict[str, Any]:
+    return {"bucket": "photos", "versioning_configuration": [{"status": status}]}
+
+
+def table(*, recovery: bool) -> dict[str, Any]:
+    return {"point_in_time_recovery": [{"enabled": recovery}]}
+
+
+RULES, VERSIONING = "aws_s3_bucket_lifecycle_configuration", "aws_s3_bucket_versioning"
+LOGS, TABLE, QUEUE = "aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_sqs_queue"
+FORTNIGHT = {"message_retention_seconds": 1_209_600}
+
+
+def summary_of(
+    kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None, *actions: str
+) -> dict[str, Any]:
+    change = {"actions": list(actions or ("update",)), "before": before, "after": after}
+    resource = {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
+    return deploy.summarise([resource]).as_json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "losses"),
+    [
+        (RULES, lifecycle(), lifecycle(photos=1), "deletes photos older than 1 days"),
+        (RULES, lifecycle(photos=30), lifecycle(photos=7), "deletes photos older than 7 days"),
+        (
+            RULES,
+            lifecycle(photos=7, status="Disabled"),
+            lifecycle(photos=7),
+            "deletes photos older than 7 days",
+        ),
+        (
+            RULES,
+            lifecycle(),
+            lifecycle(replaced=1),
+            "deletes photos replaced or deleted more than 1 days ago",
+        ),
+        (
+            RULES,
+            lifecycle(photos=30),
+            lifecycle(photos=1, replaced=1),
+            "deletes photos older than 1 days, deletes photos replaced or deleted more than 1 days ago",
+        ),
+        (VERSIONING, versioning("Enabled"), versioning("Suspended"), "keeps no replaced photos any more"),
+        (LOGS, {"retention_in_days": 90}, {"retention_in_days": 7}, "deletes logs older than 7 days"),
+        # 0 is for ever.
+        (LOGS, {"retention_in_days": 0}, {"retention_in_days": 7}, "deletes logs older than 7 days"),
+        (TABLE, table(recovery=True), table(recovery=False), "ends its point-in-time recovery"),
+        (TABLE, table(recovery=True), {"point_in_time_recovery": []}, "ends its point-in-time recovery"),
+        (QUEUE, FORTNIGHT, {"message_retention_seconds": 86_400}, "deletes events older than 1 days"),
+    ],
+)
+def test_settings_that_lose_data_are_told_and_setting_them_back_is_not(
+    kind: str, before: dict[str, Any], after: dict[str, Any], losses: str
+) -> None:
+    summary = summary_of(kind, before, after)
+    assert summary["loses_data"] == [f"{kind}.it"]
+    assert summary["changes"] == [{"address": f"{kind}.it", "action": "update", "losses": losses}]
+    assert summary_of(kind, after, before)["loses_data"] == []
+    assert summary_of(kind, before, before)["loses_data"] == []
+
+
+def test_versioning_that_is_taken_away_loses_replaced_photos() -> None:
+    summary = summary_of(VERSIONING, versioning("Enabled"), None, "delete")
+    assert summary["changes"][0]["losses"] == "keeps no replaced photos any more"
+
+
+def test_rules_lose_photos_of_a_bucket_that_is_there_only() -> None:
+    assert summary_of(RULES, None, lifecycle(photos=30), "create")["loses_data"] == [f"{RULES}.it"]
+    # Of a bucket to be created only the apply tells the name.
+    new = {"rule": lifecycle(photos=30)["rule"]}
+    assert summary_of(RULES, None, new, "create")["loses_data"] == []
+    assert summary_of(RULES, lifecycle(photos=30), None, "delete")["loses_data"] == []
+
+
+def test_what_is_created_loses_nothing() -> None:
+    for kind, after in (
+        (LOGS, {"retention_in_days": 7}),
+        (QUEUE, {"message_retention_seconds": 60}),
+        (TABLE, table(recovery=False)),
+        (VERSIONING, versioning("Enabled")),
+    ):
+        assert summary_of(kind, None, after, "create")["loses_data"] == []
 
 
 @pytest.mark.terraform
@@ -503,8 +622,33 @@ def test_destroy_removes_what_was_applied_but_the_state_bucket(ready: Shell, s3:
 def test_the_local_environment_is_destroyed_unasked(shell: Shell, cloud: LocalCloud, s3: S3Client) -> None:
     local = replace(shell, variables={**NOWHERE, "LOCALCLOUD_DIRECTORY": str(cloud.directory)})
     s3.create_bucket(Bucket="photo-analysis-local-tfstate-000000000000")
+    [data, plan] = re.findall(
+        r"TF_DATA_DIR=(\S+) terraform show (\S+)$", local.done("plan", "--env=local"), re.MULTILINE
+    )[0]
+    assert (Path(data) / "terraform.tfstate").is_file()
+    assert Path(plan).is_file()
     local.done("apply", "--env=local")
     assert "destroyed terraform_data.word" in local.done("destroy", "--env=local")
+
+
+@pytest.mark.parametrize(
+    "command", ["deploy plan", "deploy apply", "deploy", "drift", "settings diff", "settings new", "settings"]
+)
+def test_help_loads_neither_the_sdk_nor_parsers_nor_tables(command: str) -> None:
+    module, *arguments = command.split()
+    code = (
+        f"import sys; from tools.{module} import main; main(sys.argv[1:], standalone_mode=False);"
+        "print(*sorted({'boto3', 'botocore', 'hcl2', 'lark', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.startswith("Usage:")
+    assert result.stderr.strip() == ""
 
 
 def test_a_bucket_is_emptied_whatever_the_keys(s3: S3Client) -> None:
