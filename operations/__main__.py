@@ -5,11 +5,18 @@ Verbs are imported when they are called, so that `--help` needs neither the SDK 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
+
+# What says that the output, not a file, cannot be written: a full disk, a quota, a broken device.
+_OUTPUT_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
 
 # Each verb is a module of this package with a click command named `command`.
 VERBS: dict[str, str] = {
@@ -24,6 +31,10 @@ VERBS: dict[str, str] = {
     "status": "The last hour at a glance",
     "watch": "Follow images through the pipeline, live",
 }
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; what a verb does at Ctrl-C, it does now too."""
 
 
 class Verbs(click.Group):
@@ -45,16 +56,20 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted; run it again to go on.", err=True)
-            sys.exit(130)
+        except KeyboardInterrupt as interrupt:
+            ended, code = ("Terminated", 143) if isinstance(interrupt, Terminated) else ("Interrupted", 130)
+            click.echo(f"{ended}; run it again to go on.", err=True)
+            sys.exit(code)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             # click's own, --help among them: looking into them would import the SDK.
             raise
         except Exception as error:
             if (message := _for_people(error)) is None:
                 raise
-            raise click.ClickException(message) from None
+            from tools.terminal import visible
+
+            # AWS repeats keys in what it says, and uploaders choose them.
+            raise click.ClickException(visible(message, keep="\n")) from None
 
 
 def _for_people(error: Exception) -> str | None:
@@ -82,5 +97,31 @@ def main() -> None:
     """Operate a deployed environment; every verb answers --help."""
 
 
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def run() -> None:
+    """Run `main` as a program: on any terminal, ended in order, telling when its output cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        try:
+            main(prog_name="python -m operations")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILS or error.filename is not None:
+            raise
+        # What is still buffered would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who closed a pipe knows.
+        if error.errno != errno.EPIPE:
+            click.echo(f"Error: The output cannot be written ({error.strerror}).", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    main(prog_name="python -m operations")
+    run()
