@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +17,8 @@ from tools.permissions import listed
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
@@ -26,6 +28,7 @@ SETUP = (ROOT / "docs" / "ci.md").read_text("utf-8")
 PERMISSIONS = {
     ("apply.yml", "apply"): {"contents": "read", "id-token": "write"},
     ("apply.yml", "plan"): {"contents": "read", "id-token": "write"},
+    ("ci.yml", "checks"): {},
     ("ci.yml", "comment"): {"pull-requests": "write"},
     ("ci.yml", "dev"): {"contents": "read", "id-token": "write"},
     ("ci.yml", "lint"): {"contents": "read"},
@@ -125,7 +128,7 @@ def test_a_pull_request_only_plans_and_a_forks_not_even_that() -> None:
     assert "github.event.pull_request.head.repo.full_name == github.repository" in ci["plan"]["if"]
     for name in ("dev", "staging", "prod"):
         assert "github.ref == 'refs/heads/main'" in ci[name]["if"]
-        assert {"lint", "test"} <= set(ci[name]["needs"])
+        assert "checks" in listed(ci[name]["needs"])
     assert "pull_request_target" not in (FOLDER / "ci.yml").read_text("utf-8")
     # What may write comments runs nothing of the pull request.
     assert not [step for step in ci["comment"]["steps"] if "checkout" in step.get("uses", "")]
@@ -137,6 +140,105 @@ def test_prod_comes_last_and_what_is_applied_is_an_environment() -> None:
     assert applied == {"dev": "dev", "staging": "staging", "prod": "prod"}
     assert set(applied) <= set(environments.known()) - {"local"}
     assert set(ci["prod"]["needs"]) >= {"dev", "staging"}
+
+
+# What ci.yml's conditions are made of, as Python.
+EXPRESSIONS: dict[str, Callable[[re.Match[str], Mapping[str, str]], str]] = {
+    r"needs\.(\w+)\.result": lambda match, results: repr(results[match[1]]),
+    r"contains\(fromJSON\(vars\.DEPLOY_ENVIRONMENTS \|\| '\[\]'\), '(\w+)'\)": (
+        lambda match, results: str(results[match[1]] != "skipped")
+    ),
+    r"github\.ref": lambda _match, _results: "'refs/heads/main'",
+    r"cancelled\(\)": lambda _match, _results: "False",
+    r"&&": lambda _match, _results: "and",
+    r"\|\|": lambda _match, _results: "or",
+    r"!(?!=)": lambda _match, _results: "not ",
+}
+
+
+def runs(name: str, **results: str) -> bool:
+    """Whether a job of ci.yml runs on main after others with these results, in a run nobody cancelled.
+
+    Environments that are skipped are those not set up.
+    """
+    job = workflow("ci.yml")["jobs"][name]
+    condition = " ".join(job["if"].split())
+    # Without a word on others' results it waits for their success:
+    # https://docs.github.com/en/actions/reference/workflows-and-actions/expressions#status-check-functions
+    if not re.search(r"\b(always|cancelled|failure|success)\(\)", condition):
+        condition = " && ".join(
+            [*(f"needs.{one}.result == 'success'" for one in listed(job["needs"])), condition]
+        )
+    for pattern, value in EXPRESSIONS.items():
+        condition = re.sub(pattern, lambda match, value=value: value(match, results), condition)  # type: ignore[misc]
+    return bool(eval(condition, {"__builtins__": {}}))
+
+
+def test_nothing_is_applied_after_checks_that_did_not_succeed() -> None:
+    others = {"dev": "success", "staging": "success", "prod": "success"}
+    for name in others:
+        assert runs(name, checks="success", **others)
+        assert not any(runs(name, checks=result, **others) for result in ("failure", "cancelled", "skipped"))
+
+
+@pytest.mark.parametrize(("before", "name"), [("dev", "staging"), ("dev", "prod"), ("staging", "prod")])
+def test_nothing_is_applied_after_an_environment_that_failed_or_gave_way(before: str, name: str) -> None:
+    results = {"checks": "success", "dev": "success", "staging": "success", "prod": "success"}
+    assert not runs(name, **results | {before: "failure"})
+    # A newer run takes the place of an apply that waits.
+    assert not runs(name, **results | {before: "cancelled"})
+    # It is not set up.
+    assert runs(name, **results | {before: "skipped"})
+    assert not runs(name, **results | {name: "skipped"})
+
+
+def script(job: dict[str, Any], name: str) -> str:
+    [step] = [step for step in job["steps"] if step.get("name") == name]
+    text: str = step["run"]
+    return text
+
+
+def bash(text: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a step's script as GitHub does."""
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text],
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_check_to_require_exists_and_passes_only_when_all_others_did() -> None:
+    [required] = re.findall(r"the check `(\w+)`", SETUP)
+    ci = workflow("ci.yml")["jobs"]
+    gate = ci[required]
+    # The jobs of a matrix are checks with other names, and a check that is skipped counts as passed.
+    assert "strategy" not in gate
+    assert gate["if"] == "always()"
+    assert gate["needs"] == ["lint", "test"]
+    text = script(gate, "Fail unless all succeeded")
+    assert bash(text, RESULTS="success success").returncode == 0
+    for other in ("failure", "cancelled", "skipped"):
+        assert bash(text, RESULTS=f"success {other}").returncode
+        assert bash(text, RESULTS=f"{other} success").returncode
+
+
+@pytest.mark.parametrize(("head", "applied"), [("aaa", True), ("bbb", False)])
+def test_a_run_that_was_overtaken_puts_no_older_code_back(head: str, applied: bool, tmp_path: Path) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text(f"#!/bin/sh\necho {head}\n", "utf-8")
+    gh.chmod(0o755)
+    apply = workflow("apply.yml")["jobs"]["apply"]
+    assert apply["steps"][0]["name"] == "Stop where this would put older code back"
+    result = bash(
+        apply["steps"][0]["run"],
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+        GITHUB_REPOSITORY="example/photos",
+        GITHUB_SHA="aaa",
+    )
+    assert (result.returncode == 0) == applied
+    assert ("::error::This run is of aaa, but main is at bbb by now" in result.stdout) != applied
 
 
 def test_every_supported_python_is_tested() -> None:
