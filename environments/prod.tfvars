@@ -28,6 +28,16 @@ workflow_type = "STANDARD"
 process_image     = { reserved_concurrency = 50, memory_size = 512, timeout = 30 }
 send_notification = { reserved_concurrency = 20 }
 
+# People wait for these photos, and they arrive around the clock. docs/operations.md says what to do about each alarm.
+alarms = {
+  dead_letter_age_minutes = 30
+  latency_p95_seconds     = 20
+  no_images_hours         = 6
+}
+
+# Where whoever an alarm wakes reads what to do: docs/operations.md in your repository. Each alarm links to its section.
+runbook_url = "https://git.example.com/photos/blob/main/docs/operations.md"
+
 # Email takes ten messages a second in an account: people get what needs a person, machines get everything.
 subscriptions = {
   everything = { protocol = "sqs", endpoint = "arn:aws:sqs:us-east-1:123456789012:photo-results" }

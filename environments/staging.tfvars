@@ -22,6 +22,14 @@ workflow_type       = "STANDARD"
 process_image     = { reserved_concurrency = 25 }
 send_notification = { reserved_concurrency = 10 }
 
+# No slower than prod. Nobody may upload here for days, so silence is no alarm: no_images_hours stays 0.
+alarms = {
+  latency_p95_seconds = 20
+}
+
+# As in prod.
+runbook_url = "https://git.example.com/photos/blob/main/docs/operations.md"
+
 subscriptions = {
   testers = { protocol = "email", endpoint = "photo-testers@example.com" }
 }

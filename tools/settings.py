@@ -61,6 +61,9 @@ send_notification = {{ reserved_concurrency = {quota} }}
 #   no_images_hours     = 24
 # }}
 
+# Where your team reads docs/operations.md; each alarm links to its section.
+# runbook_url = "https://git.example.com/photos/blob/main/docs/operations.md"
+
 # Who is told about photos, and who about alarms. SNS asks each address to confirm first.
 # subscriptions = {{
 #   support = {{ protocol = "email", endpoint = "you@example.com", outcomes = ["rejected"] }}

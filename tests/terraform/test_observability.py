@@ -240,6 +240,24 @@ def test_every_section_of_the_runbook_says_what_to_do() -> None:
         assert not missing, f"{section.splitlines()[0]}: {missing}"
 
 
+def test_the_runbook_says_how_long_an_event_waits_for_a_turn() -> None:
+    workflow = json.loads((ROOT / "modules/orchestration/pipeline.asl.json").read_text("utf-8"))
+    [turn] = [
+        retrier
+        for retrier in workflow["States"]["ProcessImage"]["Retry"]
+        if "Lambda.TooManyRequestsException" in retrier["ErrorEquals"]
+    ]
+    most = sum(
+        min(turn["IntervalSeconds"] * turn["BackoffRate"] ** attempt, turn["MaxDelaySeconds"])
+        for attempt in range(turn["MaxAttempts"])
+    )
+    # Full jitter waits half of that on average.
+    assert (
+        f"waits and tries again {turn['MaxAttempts']} times, over {most / 120:.0f} minutes on average"
+        f" and {most / 60:.0f} at most"
+    ) in RUNBOOK.read_text("utf-8")
+
+
 def test_alarms_default_alike_in_the_root_and_in_the_module() -> None:
     def block(path: str) -> str:
         text = (ROOT / path).read_text("utf-8")

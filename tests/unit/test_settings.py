@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -95,6 +96,24 @@ def test_new_environment_sets_declared_variables_only(tmp_path: Path) -> None:
         if isinstance(value, dict)
     }
     assert set(_read(variables)) <= declared
+
+
+def test_what_a_new_environment_shows_in_comments_can_be_uncommented(tmp_path: Path) -> None:
+    variables, _ = settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
+    text = re.sub(r"^# (?=\w+ += |  |\})", "", variables.read_text("utf-8"), flags=re.MULTILINE)
+    variables.write_text(text, "utf-8")
+    given = settings.differences(_environment("qa", {}), _environment("qa", _read(variables)))
+    assert {"runbook_url", "alarms.no_images_hours", "subscriptions.support"} <= set(given)
+    assert all(
+        default or name.split(".")[0].endswith("subscriptions") for name, (default, _) in given.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["staging", "prod"])
+def test_alarms_of_shared_environments_are_tuned_and_lead_to_a_page(name: str) -> None:
+    given = Environment.load(name).settings
+    assert given["runbook_url"].startswith("https://")
+    assert given["alarms"]
 
 
 @pytest.mark.parametrize("name", ["", "a", "A", "QA", "1qa", "qa-", "q_a", "../qa", "a" * 17, "qa\n"])
