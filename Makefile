@@ -144,8 +144,8 @@ cost: $(STAMP) ## Estimate a month's bill from the environment's settings (IMAGE
 	@$(PY) -m operations cost --env "$(ENV)" $(if $(IMAGES),--images "$(IMAGES)") $(if $(PHOTO_MB),--photo-mb "$(PHOTO_MB)") $(if $(JSON),--json)
 
 .PHONY: rollback
-rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version (TO=); CONFIRM=1 does it
-	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(CONFIRMED),--confirm) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
+rollback: $(STAMP) ## Put FUNCTION=process_image or send_notification back a version, or TO= one (DRY_RUN=1 only shows it)
+	@$(PY) -m operations rollback --env "$(ENV)" $(if $(TO),--to "$(TO)") $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(JSON),--json) $(if $(FUNCTION),-- "$(FUNCTION)")
 
 .PHONY: redrive
 redrive: $(STAMP) ## Show the dead-letter queue; CONFIRM=1 starts its work again (DISCARD=id deletes one message, JSON=1)

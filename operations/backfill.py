@@ -27,6 +27,8 @@ MAX_PHOTOS = 100_000
 BATCH = 100
 
 _POLL_SECONDS = 1.0
+# How long a run that was stopped may take to end.
+_STOP_SECONDS = 30.0
 # How often a log, which shows no progress bar, is told.
 _TOLD_SECONDS = 10.0
 # An execution's own time beside the function's: starting it, its steps, and hearing of its end.
@@ -45,19 +47,24 @@ class Survey:
 
 
 @click.command
-@click.argument("prefix")
+@click.argument("prefix", required=False)
 @options.environment
 @click.option("--notify", is_flag=True, help="Notify the subscribers as for a new upload.")
 @click.option("--confirm", is_flag=True, help="Do it; without, only show count, cost and duration.")
 @options.as_json
-def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
+def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
 
-    Nobody is notified unless asked for. Ctrl-C stops it; run it again to go on, what is recorded is skipped
-    before it is paid for. How many at once: backfill_concurrency in the environment's tfvars.
+    Nobody is notified unless asked for. Ctrl-C stops it, and what is on its way then still ends; run it again
+    to go on, what is recorded is skipped before Rekognition is paid for. How many at once:
+    backfill_concurrency in the environment's tfvars.
     """
     from operations.deployment import Deployment
 
+    if prefix is None:
+        raise OperationError(
+            f"Say which photos: make backfill ENV={env} PREFIX=archive/ (PREFIX= for the whole bucket)."
+        )
     deployment = Deployment.load(env)
     running = _running(deployment, prefix) if confirm else None
     survey = _survey_with_progress(deployment, prefix, quiet=as_json)
@@ -66,33 +73,39 @@ def command(prefix: str, env: str, notify: bool, confirm: bool, as_json: bool) -
             f"There is no photo under '{prefix}' in {deployment.bucket}; prefixes are exact, as in"
             " '2025/03/'."
         )
+    # With nothing new, each photo would cost an execution to find out that it is recorded.
+    started = confirm and bool(survey.new or running)
     dollars, seconds = forecast(deployment, survey, notify=notify)
     result: dict[str, Any] = {
         **asdict(survey),
         "notify": notify,
         "estimated_dollars": round(dollars, 2),
         "estimated_seconds": round(seconds),
-        "started": confirm,
+        "started": started,
     }
     if not as_json:
         _show(survey, dollars, seconds, notify=notify)
-    if confirm:
+    if started:
         _refuse_too_many(survey)
         if running and not as_json:
             click.echo("It is running already; following it.")
         execution = running or start(deployment, prefix, notify=notify)
         result |= _follow_with_progress(deployment, execution, survey, quiet=as_json)
+    _conclude(result, env, deployment.bucket, confirmed=confirm, as_json=as_json)
+
+
+def _conclude(result: dict[str, Any], env: str, bucket: str, *, confirmed: bool, as_json: bool) -> None:
     if as_json:
         options.print_json(result)
-    elif not confirm:
+    elif not confirmed:
         click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
     if result.get("failed"):
         raise OperationError(
             f"Photos that failed: {result['failed']:,}; 'make status ENV={env}' says why, and once that is"
             f" mended 'make redrive ENV={env}' starts those in the dead-letter queue again."
         )
-    if confirm and not as_json:
-        where = f"under '{prefix}'" if prefix else f"in {deployment.bucket}"
+    if confirmed and not as_json:
+        where = f"under '{result['prefix']}'" if result["prefix"] else f"in {bucket}"
         click.echo(f"Done: every photo {where} has a record.")
 
 
@@ -185,16 +198,19 @@ def _refuse_too_many(survey: Survey) -> None:
 
 
 def _running(deployment: Deployment, prefix: str) -> str | None:
-    """The execution that works on `prefix` now.
+    """The execution that works on `prefix` now, be it one that was stopped and has not ended.
 
     Raises OperationError when another prefix is being worked on.
     """
-    client = deployment.client("stepfunctions")
-    found = client.list_executions(
-        stateMachineArn=_state_machine(deployment), statusFilter="RUNNING", maxResults=10
+    client, machine = deployment.client("stepfunctions"), _state_machine(deployment)
+    running, stopped = (
+        client.list_executions(stateMachineArn=machine, statusFilter=status, maxResults=most)["executions"]
+        for status, most in (("RUNNING", 10), ("ABORTED", 1))
     )
-    for execution in found["executions"]:
+    for execution in (*running, *stopped):
         arn = str(execution["executionArn"])
+        if execution in stopped and not _map_runs(client, arn):
+            continue
         working_on = json.loads(client.describe_execution(executionArn=arn)["input"]).get("prefix")
         if working_on == prefix:
             return arn
@@ -214,6 +230,12 @@ def start(deployment: Deployment, prefix: str, *, notify: bool) -> str:
     return str(answer["executionArn"])
 
 
+def _map_runs(client: Any, execution: str) -> bool:
+    """Whether the execution's map run has begun and not ended."""
+    runs = client.list_map_runs(executionArn=execution)["mapRuns"]
+    return bool(runs) and client.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["status"] == "RUNNING"
+
+
 def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
     """Yield `total`, `succeeded`, `failed`, `running` and `pending` until the execution is done.
 
@@ -221,13 +243,15 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
     """
     client = deployment.client("stepfunctions")
     run: str | None = None
+    going_on = False
     while True:
         described = client.describe_execution(executionArn=execution)
         if run is None:
             runs = client.list_map_runs(executionArn=execution)["mapRuns"]
             run = runs[0]["mapRunArn"] if runs else None
         if run:
-            counts = client.describe_map_run(mapRunArn=run)["itemCounts"]
+            mapped = client.describe_map_run(mapRunArn=run)
+            counts, going_on = mapped["itemCounts"], mapped["status"] == "RUNNING"
             yield {
                 "total": counts["total"],
                 "succeeded": counts["succeeded"],
@@ -237,7 +261,7 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
             }
         if described["status"] == "SUCCEEDED":
             return
-        if described["status"] != "RUNNING":
+        if described["status"] != "RUNNING" and not going_on:
             error, cause = (described.get(name) or "nothing said" for name in ("error", "cause"))
             raise OperationError(
                 f"The backfill ended {described['status']} ({error}: {cause}); run it again to go on."
@@ -288,18 +312,22 @@ def _follow_with_progress(
                     description=f"Backfilling ({last['running']:,} at once{failed})",
                 )
     except KeyboardInterrupt:
-        _stop(deployment, execution)
+        click.echo("Stopping; what is on its way still ends.", err=True)
+        ended = _stop(deployment, execution)
         done = last["succeeded"] + last["failed"]
         click.echo(
-            f"Stopped after {done:,} of {last['total']:,} photos; run it again to go on, recorded ones are"
-            " skipped.",
+            f"Stopped after {done:,} of {last['total']:,} photos, or a few more; run it again to go on,"
+            " recorded ones are skipped."
+            if ended
+            else f"Told to stop, it still goes on after {_STOP_SECONDS:.0f} s; run it again to follow it.",
             err=True,
         )
         sys.exit(130)
     return {"execution": execution, **last}
 
 
-def _stop(deployment: Deployment, execution: str) -> None:
+def _stop(deployment: Deployment, execution: str) -> bool:
+    """Stop the execution; answer whether its map run has ended, which takes a moment."""
     client = deployment.client("stepfunctions")
     try:
         client.stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C in 'backfill'")
@@ -307,6 +335,12 @@ def _stop(deployment: Deployment, execution: str) -> None:
         # It ended by itself just then.
         if error.response["Error"].get("Code") != "ValidationException":
             raise
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _map_runs(client, execution):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _show(survey: Survey, dollars: float, seconds: float, *, notify: bool) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from operations.deployment import Deployment
 
 ALIAS = "live"
+FUNCTIONS = ("process_image", "send_notification")
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,27 @@ class Step:
 
 
 @click.command
-@click.argument("function", type=click.Choice(("process_image", "send_notification")))
+@click.argument("function", type=click.Choice(FUNCTIONS), required=False)
 @options.environment
 @click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
-@click.option("--confirm", is_flag=True, help="Do it; without, only show it.")
+@click.option("--dry-run", is_flag=True, help="Only show it.")
 @options.as_json
-def command(function: str, env: str, version: int | None, confirm: bool, as_json: bool) -> None:
-    """Point the alias `live` of FUNCTION to the version published before the one it is on.
+def command(function: str | None, env: str, version: int | None, dry_run: bool, as_json: bool) -> None:
+    """Point the alias `live` of FUNCTION to the version published before the one it is on, at once.
 
-    Executions that run now pick it up with their next invocation. The next `make apply` moves the alias
-    forward again unless functions/ is what it was: revert the change there as well.
+    --to brings it back, so nothing asks for a confirmation. Executions that run now pick it up with their
+    next invocation. The next `make apply` moves the alias forward again unless functions/ is what it was:
+    revert the change there as well.
     """
     from operations.deployment import Deployment
 
+    if function is None:
+        raise OperationError(
+            f"Say which function: make rollback ENV={env} FUNCTION={FUNCTIONS[0]} (or {FUNCTIONS[1]})."
+        )
     deployment = Deployment.load(env)
     step = prepare(deployment, function, version)
-    if confirm:
+    if not dry_run:
         carry_out(deployment, step)
     if as_json:
         options.print_json(
@@ -52,19 +58,20 @@ def command(function: str, env: str, version: int | None, confirm: bool, as_json
                 "from": step.current,
                 "to": step.target,
                 "versions": {str(number): made for number, made in step.versions.items()},
-                "done": confirm,
+                "done": not dry_run,
             }
         )
         return
-    _show(step, done=confirm)
-    if confirm:
+    _show(step, done=not dry_run)
+    if dry_run:
+        click.echo("Nothing is changed; without --dry-run (make: DRY_RUN=1) it goes there.")
+    else:
+        click.echo(f"Back again: make rollback ENV={env} FUNCTION={function} TO={step.current}")
         if step.target != max(step.versions):
             click.echo(
                 f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
                 f" functions/{function} before that."
             )
-    else:
-        click.echo("Nothing is changed yet; do it with --confirm (make: CONFIRM=1).")
 
 
 def prepare(deployment: Deployment, function: str, version: int | None) -> Step:

@@ -184,7 +184,7 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         "states:DescribeExecution": _nested("What became of the executions it started is not known"),
         "states:StartExecution": _nested("Neither its own parts nor the workflow is started"),
         "states:StartSyncExecution": _nested("The workflow is not started"),
-        "states:StopExecution": _nested("Stopping it leaves the executions it started running"),
+        "states:StopExecution": _nested("Stopping it leaves its own parts running"),
     },
     "rule": {
         "states:StartExecution": Proof(

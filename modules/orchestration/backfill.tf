@@ -113,9 +113,11 @@ data "aws_iam_policy_document" "backfill" {
   dynamic "statement" {
     for_each = var.workflow_type == "STANDARD" ? [1] : []
 
+    # Without states:StopExecution, which would let a backfill that is stopped stop an execution between its record and its
+    # notification: what is on its way ends by itself.
     content {
       sid       = "FollowPipeline"
-      actions   = ["states:DescribeExecution", "states:StopExecution"]
+      actions   = ["states:DescribeExecution"]
       resources = ["${local.states_arn}:execution:${local.pipeline_name}:*"]
     }
   }

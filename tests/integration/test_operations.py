@@ -329,7 +329,7 @@ def second_version(world: World) -> Iterator[str]:
     client.delete_function(FunctionName=name, Qualifier=version)
 
 
-def test_rollback_moves_the_alias_when_it_is_confirmed(
+def test_rollback_moves_the_alias_at_once_and_back(
     world: World, operator: Operator, second_version: str
 ) -> None:
     client, name = world.stack.client("lambda"), world.stack.outputs["function_names"]["process_image"]
@@ -337,21 +337,22 @@ def test_rollback_moves_the_alias_when_it_is_confirmed(
     def live() -> str:
         return str(client.get_alias(FunctionName=name, Name="live")["FunctionVersion"])
 
-    report = operator.json("rollback", "process_image")
+    report = operator.json("rollback", "process_image", "--dry-run")
     assert (report["from"], report["done"]) == (int(second_version), False)
     before = str(report["to"])
     assert int(before) < int(second_version)
-    seen = operator.run("rollback", "process_image")
-    assert "Nothing is changed yet" in seen.stdout
+    seen = operator.run("rollback", "process_image", "--dry-run")
+    assert "Nothing is changed" in seen.stdout
     assert live() == second_version
 
-    done = operator.run("rollback", "process_image", "--confirm")
+    done = operator.run("rollback", "process_image")
     assert live() == before
     assert "'live' is here now" in done.stdout
     assert "moves it forward again" in done.stdout
+    assert f"FUNCTION=process_image TO={second_version}" in done.stdout
     image = world.stack.upload(world.key(), world.photo())
     assert world.record(image)["Outcome"] == "face_detected", "the version before does the work"
 
-    there = operator.json("rollback", "process_image", "--to", second_version, "--confirm")
+    there = operator.json("rollback", "process_image", "--to", second_version)
     assert (there["to"], there["done"]) == (int(second_version), True)
     assert live() == second_version

@@ -103,8 +103,10 @@ def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
     assert {world.record(image)["Outcome"] for image in new} == {"no_face"}
     assert most_at_once(world, folder) == CONCURRENCY
 
+    already = len(runs(world))
     again = operator.run("backfill", folder, "--confirm")
     assert (again.exit_code, again.stderr) == (0, "")
+    assert len(runs(world)) == already, "with nothing new nothing is started"
     assert again.stdout.splitlines()[-1] == f"Done: every photo under '{folder}' has a record."
     assert [world.calls(key(image)) for image in images] == [1] * 6
     assert told(subscription, images) == []
@@ -140,7 +142,7 @@ def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(world: World, oper
         try:
             world.eventually(lambda: world.stack.record(images[0]), "the first record")
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=30)
         finally:
             process.kill()
     assert process.returncode == 130
@@ -148,11 +150,39 @@ def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(world: World, oper
     assert "Traceback" not in errors
     stopped = runs(world)[0]
     assert (stopped["status"], len(runs(world))) == ("ABORTED", already + 1)
+    # What is said to be stopped starts nothing more: the local cloud's map, which goes on, is waited for.
+    recorded = [world.stack.record(image) for image in images]
+    time.sleep(1.5)
+    assert [world.stack.record(image) for image in images] == recorded
 
     world.heal_rekognition()
+    late = world.stack.upload(f"{folder}late.jpg", world.photo(COFFEE))
+    world.finished(world.record(late)["ExecutionId"])
     operator.json("backfill", folder, "--confirm")
     assert all(world.stack.record(image) for image in images)
     assert world.calls(key(images[0])) == 1
+
+
+def test_a_backfill_that_was_stopped_and_goes_on_is_followed_not_doubled(
+    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, images = seed(world, 8)
+    other, _ = seed(world, 1)
+    world.rekognition(delay_seconds=0.7, count=-1)
+    execution = backfill.start(world.deployment, folder, notify=False)
+    world.eventually(lambda: world.stack.record(images[0]), "the first record")
+    monkeypatch.setattr(backfill, "_STOP_SECONDS", 0.0)
+    assert backfill._stop(world.deployment, execution) is False
+    already = len(runs(world))
+    assert (
+        f"A backfill of '{folder}' is running already" in operator.run("backfill", other, "--confirm").stderr
+    )
+    followed = operator.run("backfill", folder, "--confirm")
+    assert "It is running already; following it." in followed.stdout
+    assert "ended ABORTED" in followed.stderr
+    assert len(runs(world)) == already
+    assert most_at_once(world, folder) == CONCURRENCY
+    assert [world.calls(key(image)) for image in images] == [1] * 8
 
 
 def test_a_backfill_that_runs_is_followed_and_another_one_waits(world: World, operator: Operator) -> None:

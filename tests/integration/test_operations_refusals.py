@@ -29,7 +29,7 @@ CALLS = (
     ("reprocess", "a.jpg"),
     ("backfill", "a/"),
     ("backfill", "a/", "--confirm"),
-    ("rollback", "process_image", "--confirm"),
+    ("rollback", "process_image"),
     ("redrive", "--confirm"),
     ("audit", "--confirm"),
 )

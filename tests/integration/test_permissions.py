@@ -238,6 +238,8 @@ def _state_calls(stack: Stack, machine: str, states: dict[str, Any]) -> Iterator
             )
             yield "s3:ListBucket", f"arn:aws:s3:::{state['ItemReader']['Parameters']['Bucket']}"
             yield from _executing(machine)
+            # Its own parts are stopped with it; what they started ends by itself.
+            yield "states:StopExecution", _execution(machine)
             yield from _state_calls(stack, machine, state["ItemProcessor"]["States"])
         elif integration == "lambda:invoke":
             yield "lambda:InvokeFunction", state["Arguments"]["FunctionName"]
@@ -258,10 +260,12 @@ def _state_calls(stack: Stack, machine: str, states: dict[str, Any]) -> Iterator
 
 
 def _executing(machine: str) -> Iterator[tuple[str, str]]:
-    execution = f"{machine.replace(':stateMachine:', ':execution:')}:{uuid.uuid4()}"
     yield "states:StartExecution", machine
-    yield "states:DescribeExecution", execution
-    yield "states:StopExecution", execution
+    yield "states:DescribeExecution", _execution(machine)
+
+
+def _execution(machine: str) -> str:
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{uuid.uuid4()}"
 
 
 def _encrypting(key_arn: str) -> Iterator[tuple[str, str]]:

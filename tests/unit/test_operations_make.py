@@ -82,10 +82,10 @@ def parsed(verb: str, given: list[str]) -> dict[str, object]:
         ("cost", {"IMAGES": "7", "PHOTO_MB": "0.5"}, {"images": 7, "photo_mb": 0.5}),
         (
             "rollback",
-            {"FUNCTION": "process_image", "TO": "3", "CONFIRM": "1"},
-            {"function": "process_image", "version": 3, "confirm": True},
+            {"FUNCTION": "process_image", "TO": "3"},
+            {"function": "process_image", "version": 3, "dry_run": False},
         ),
-        ("rollback", {"FUNCTION": "process_image", "CONFIRM": "0"}, {"confirm": False}),
+        ("rollback", {"FUNCTION": "process_image", "DRY_RUN": "1"}, {"dry_run": True}),
         ("audit", {"PREFIX": HOSTILE}, {"prefix": HOSTILE}),
     ],
 )

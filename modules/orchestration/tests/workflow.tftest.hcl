@@ -154,9 +154,9 @@ run "backfill_of_standard_workflow_starts_and_follows_it" {
 
   assert {
     condition = toset(flatten([for statement in data.aws_iam_policy_document.backfill.statement : statement.actions if contains(["RunPipeline", "FollowPipeline", "HearOfPipelinesEnd"], statement.sid)])) == toset([
-      "states:StartExecution", "states:DescribeExecution", "states:StopExecution", "events:DescribeRule", "events:PutRule", "events:PutTargets",
+      "states:StartExecution", "states:DescribeExecution", "events:DescribeRule", "events:PutRule", "events:PutTargets",
     ])
-    error_message = "Waiting for a STANDARD execution takes starting, following, stopping and the rule that tells of its end."
+    error_message = "Waiting for a STANDARD execution takes starting, following and the rule that tells of its end."
   }
 }
 
