@@ -198,6 +198,12 @@ variable "tags" {
   description = "Tags of every resource besides Application, Environment and ManagedBy."
   default     = {}
   nullable    = false
+
+  validation {
+    # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+    condition     = !anytrue([for name in keys(var.tags) : startswith(lower(name), "aws:") || contains(["Application", "Environment", "ManagedBy"], name)])
+    error_message = "tags must not begin with \"aws:\", which AWS keeps for itself, nor be Application, Environment or ManagedBy, which are set already."
+  }
 }
 
 variable "upload_prefix" {

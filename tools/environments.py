@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from tools.terraform import LOCAL, ROOT, Terraform
 
 # The SDK and the parser are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import boto3
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "environments"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+_VARIABLE = re.compile(
+    r'^variable "(?P<name>\w+)" \{\n  type\s*= (?P<type>.*?)\n  \w', re.MULTILINE | re.DOTALL
+)
+_ATTRIBUTE = re.compile(r"^ +(\w+)\s*=", re.MULTILINE)
 ACCOUNT = re.compile(r"[0-9]{12}")
 _BACKEND_KEYS = ("bucket", "key", "region")
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
@@ -70,6 +75,7 @@ class Environment:
                 f"{missing[0].relative_to(ROOT)} is missing; write it after the example of dev's."
             )
         loaded = cls(name, _read(variables), _read(backend), cloud)
+        _check_names(loaded)
         _check_accounts(loaded)
         absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
         if absent:
@@ -237,6 +243,35 @@ def known() -> list[str]:
     return sorted(
         path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
     )
+
+
+def _check_names(environment: Environment) -> None:
+    """Terraform only warns of a setting it does not know, and drops an unknown attribute without a word."""
+    declared = ROOT / "variables.tf"
+    types = {
+        match["name"]: match["type"]
+        for match in _VARIABLE.finditer(declared.read_text("utf-8") if declared.is_file() else "")
+    }
+    for name, value in environment.settings.items() if types else ():
+        if name not in types:
+            raise DeployError(_unknown(environment, name, types))
+        attributes = set(_ATTRIBUTE.findall(types[name]))
+        # An object, or a map of objects by names of the team's choice.
+        objects = (
+            {f"{name}.{key}": one for key, one in value.items()}
+            if "map(object" in types[name]
+            else {name: value}
+        )
+        for place, one in objects.items() if attributes else ():
+            for key in one if isinstance(one, dict) else ():
+                if key not in attributes:
+                    raise DeployError(_unknown(environment, key, attributes, f" in {place}"))
+
+
+def _unknown(environment: Environment, name: str, known: Iterable[str], place: str = "") -> str:
+    alike = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(sorted(known))}."
+    return f"{environment.variables_file.relative_to(ROOT)}: there is no setting {name}{place}; {hint}"
 
 
 def _check_accounts(environment: Environment) -> None:

@@ -15,12 +15,18 @@ variable "alert_subscriptions" {
 
   validation {
     condition     = alltrue([for subscription in values(var.alert_subscriptions) : contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])
-    error_message = "alert_subscriptions: protocol must be one of email, email-json, https, sms, sqs (plain http would send alarms unencrypted)."
+    error_message = "alert_subscriptions: the protocol of ${join(", ", [for name, subscription in var.alert_subscriptions : name if !contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])} must be one of email, email-json, https, sms, sqs (plain http would send alarms unencrypted)."
   }
 
   validation {
     condition     = alltrue([for subscription in values(var.alert_subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
-    error_message = "alert_subscriptions: an endpoint does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+    error_message = "alert_subscriptions: the endpoint of ${join(", ", [for name, subscription in var.alert_subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+  }
+
+  validation {
+    # SNS keeps one subscription for a protocol and an endpoint, and refuses a second one with another filter.
+    condition     = length(distinct([for subscription in values(var.alert_subscriptions) : "${subscription.protocol} ${subscription.endpoint}"])) == length(var.alert_subscriptions)
+    error_message = "alert_subscriptions: no two may have the same protocol and endpoint; leave one out."
   }
 }
 
@@ -48,16 +54,22 @@ variable "subscriptions" {
 
   validation {
     condition     = alltrue([for subscription in values(var.subscriptions) : contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])
-    error_message = "subscriptions: protocol must be one of email, email-json, https, sms, sqs (plain http would send results unencrypted)."
+    error_message = "subscriptions: the protocol of ${join(", ", [for name, subscription in var.subscriptions : name if !contains(["email", "email-json", "https", "sms", "sqs"], subscription.protocol)])} must be one of email, email-json, https, sms, sqs (plain http would send results unencrypted)."
   }
 
   validation {
     condition     = alltrue([for subscription in values(var.subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
-    error_message = "subscriptions: an endpoint does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+    error_message = "subscriptions: the endpoint of ${join(", ", [for name, subscription in var.subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+  }
+
+  validation {
+    # SNS keeps one subscription for a protocol and an endpoint, and refuses a second one with another filter.
+    condition     = length(distinct([for subscription in values(var.subscriptions) : "${subscription.protocol} ${subscription.endpoint}"])) == length(var.subscriptions)
+    error_message = "subscriptions: no two may have the same protocol and endpoint; put the outcomes into one."
   }
 
   validation {
     condition     = alltrue([for subscription in values(var.subscriptions) : subscription.outcomes == null || try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])
-    error_message = "subscriptions: outcomes must be a list of face_detected, no_face, rejected; leave it out for all of them."
+    error_message = "subscriptions: outcomes of ${join(", ", [for name, subscription in var.subscriptions : name if subscription.outcomes != null && !try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])} must be a list of face_detected, no_face, rejected; leave it out for all of them."
   }
 }

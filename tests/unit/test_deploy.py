@@ -210,6 +210,35 @@ def test_a_backend_without_a_bucket_is_refused(shell: Shell) -> None:
     assert "environments/dev.s3.tfbackend does not set bucket" in shell.refused("plan", "--env=dev")
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "log_retention_dayz = 7",
+            "there is no setting log_retention_dayz; did you mean log_retention_days?",
+        ),
+        (
+            "process_image = { memory = 512 }",
+            "there is no setting memory in process_image; did you mean memory_size?",
+        ),
+        (
+            'subscriptions = { ops = { protocol = "email", endpoint = "o@example.com", outcome = [] } }',
+            "there is no setting outcome in subscriptions.ops; did you mean outcomes?",
+        ),
+        ("alarms = { xyz = 1 }", "there is no setting xyz in alarms; there are dead_letter_age_minutes,"),
+    ],
+)
+def test_a_misspelt_setting_is_refused(shell: Shell, text: str, sentence: str) -> None:
+    shutil.copy(ROOT / "variables.tf", shell.repository)
+    shell.write("environments/dev.tfvars", f"{text}\n")
+    assert shell.refused("plan", "--env=dev").startswith(f"environments/dev.tfvars: {sentence}")
+
+
+def test_every_setting_there_is_may_be_set() -> None:
+    for name in known():
+        assert Environment.load(name).settings
+
+
 @pytest.mark.parametrize("accounts", ['["11112222333"]', "[111122223333]", '"111122223333"', '["prod"]'])
 def test_an_account_that_is_none_is_refused_before_credentials(shell: Shell, accounts: str) -> None:
     shell.write("environments/dev.tfvars", f"allowed_account_ids = {accounts}\n")

@@ -145,3 +145,20 @@ run "reject_no_outcomes" {
 
   expect_failures = [var.subscriptions]
 }
+
+run "reject_the_same_endpoint_twice" {
+  command = plan
+
+  variables {
+    alert_subscriptions = {
+      one = { protocol = "email", endpoint = "ops@example.com" }
+      two = { protocol = "email", endpoint = "ops@example.com" }
+    }
+    subscriptions = {
+      faces    = { protocol = "email", endpoint = "ops@example.com", outcomes = ["face_detected"] }
+      rejected = { protocol = "email", endpoint = "ops@example.com", outcomes = ["rejected"] }
+    }
+  }
+
+  expect_failures = [var.alert_subscriptions, var.subscriptions]
+}

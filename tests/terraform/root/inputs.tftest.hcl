@@ -93,3 +93,23 @@ run "reject_too_short_names" {
 
   expect_failures = [var.environment, var.name]
 }
+
+run "reject_tags_aws_keeps" {
+  command = plan
+
+  variables {
+    tags = { "aws:team" = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_tags_that_are_set_already" {
+  command = plan
+
+  variables {
+    tags = { Environment = "production" }
+  }
+
+  expect_failures = [var.tags]
+}
