@@ -283,16 +283,17 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
     from rich.text import Text
 
     from operations.deployment import Deployment
-    from tools.terminal import console
+    from tools.terminal import console, visible
 
     deployment = Deployment.load(name)
-    out = console()
+    out, screen = console(), console(errors=True)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=console(errors=True),
+        console=screen,
         transient=True,
+        disable=not screen.is_terminal,
     ) as progress:
         task = progress.add_task("Reading the dead-letter queue and the bucket's listing", total=None)
 
@@ -303,9 +304,7 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
 
         def report(stored: Stored) -> None:
             if not as_json:
-                out.print(
-                    Text(f"Unaccounted for: {json.dumps(stored.key, ensure_ascii=False)} {stored.etag}")
-                )
+                out.print(Text(f'Unaccounted for: "{visible(stored.key)}" {stored.etag}'))
 
         account = audit(
             deployment,

@@ -30,29 +30,34 @@ def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[d
 
     Raises NoHistoryError for an EXPRESS workflow, which has no list of executions.
     """
-    client = deployment.client("stepfunctions")
-    request: dict[str, Any] = {
-        "stateMachineArn": deployment.state_machine_arn,
-        "maxResults": min(PAGE, limit),
-    }
     seen = 0
+    for execution in newest(deployment, page=min(PAGE, limit)):
+        if (execution.get("stopDate") or execution["startDate"]) < moment:
+            if execution["startDate"] < moment:
+                return
+            continue
+        yield execution
+        seen += 1
+        if seen == limit:
+            return
+
+
+def newest(deployment: Deployment, *, page: int = PAGE) -> Iterator[dict[str, Any]]:
+    """Every execution Step Functions remembers, those that started last first, listed `page` at a time.
+
+    Raises NoHistoryError as `since`.
+    """
+    client = deployment.client("stepfunctions")
+    request: dict[str, Any] = {"stateMachineArn": deployment.state_machine_arn, "maxResults": page}
     while True:
         try:
-            page = client.list_executions(**request)
+            answer = client.list_executions(**request)
         except client.exceptions.StateMachineTypeNotSupported:
             raise NoHistoryError from None
-        for execution in page["executions"]:
-            if (execution.get("stopDate") or execution["startDate"]) < moment:
-                if execution["startDate"] < moment:
-                    return
-                continue
-            yield execution
-            seen += 1
-            if seen == limit:
-                return
-        if "nextToken" not in page:
+        yield from answer["executions"]
+        if "nextToken" not in answer:
             return
-        request["nextToken"] = page["nextToken"]
+        request["nextToken"] = answer["nextToken"]
 
 
 def event(bucket: str, key: str, etag: str, size: int, version_id: str | None = None) -> dict[str, Any]:

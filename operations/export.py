@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 # Rows gathered before a Parquet row group is written, or sooner when their texts weigh this much: faces can
 # be 400 KB a record, and a row group is held in memory.
-ROW_GROUP = 2_500
+ROW_GROUP = 1_000
 ROW_GROUP_BYTES = 4 * 1024 * 1024
+
+# Columns with few different values; dictionaries of the others would hold every value twice.
+_REPEATING = ["Bucket", "Outcome", "Reason"]
 
 _WHOLE_NUMBERS = frozenset({"ExpiresAt", "FaceCount", "Size"})
 _TRUTHS = frozenset({"FaceDetected"})
@@ -43,7 +47,11 @@ def check(path: Path) -> None:
     """
     if path.suffix.lower() not in _FORMATS:
         raise OperationError(f"'{path.name}' ends in no known format; end it in .csv, .jsonl or .parquet.")
-    if path.exists() or path.is_symlink():
+    try:
+        exists = path.exists() or path.is_symlink()
+    except OSError as error:
+        raise _refused(path, error) from None
+    if exists:
         raise OperationError(f"{path} exists; name another file, or remove it first.")
     if not path.parent.is_dir():
         raise OperationError(f"There is no folder {path.parent}; make it first.")
@@ -62,22 +70,30 @@ def write(path: Path, pages: Iterator[list[Record]]) -> Summary:
     check(path)
     summary = Summary()
     known = frozenset(ATTRIBUTES)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    draft = None
     try:
-        with _FORMATS[path.suffix.lower()](Path(draft)) as writer:
+        # Its own name could make a long one too long.
+        handle, name = tempfile.mkstemp(prefix=".export-", dir=path.parent)
+        draft = Path(name)
+        os.close(handle)
+        with _FORMATS[path.suffix.lower()](draft) as writer:
             for page in pages:
                 summary.records += len(page)
                 for record in page:
                     summary.unknown |= record.keys() - known - INTERNAL
                 writer.add(page)
-        os.chmod(draft, 0o666 & ~_umask())  # noqa: PTH101
-        _put_in_place(Path(draft), path)
+        draft.chmod(0o666 & ~_umask())
+        _put_in_place(draft, path)
     except OSError as error:
-        raise OperationError(f"{path} cannot be written ({error.strerror or error}).") from error
+        raise _refused(path, error) from error
     finally:
-        Path(draft).unlink(missing_ok=True)
+        if draft is not None:
+            draft.unlink(missing_ok=True)
     return summary
+
+
+def _refused(path: Path, error: OSError) -> OperationError:
+    return OperationError(f"{path} cannot be written ({error.strerror or error}); name another file.")
 
 
 def _put_in_place(draft: Path, path: Path) -> None:
@@ -138,11 +154,26 @@ class _JsonLines:
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+@contextlib.contextmanager
+def _without_numpy() -> Iterator[None]:
+    """pyarrow takes NumPy along where it finds it: 12 MB that nothing here needs."""
+    modules: dict[str, Any] = sys.modules  # None there is how an import is refused.
+    if "numpy" in modules:
+        yield
+        return
+    modules["numpy"] = None
+    try:
+        yield
+    finally:
+        del modules["numpy"]
+
+
 class _Parquet:
     def __init__(self, path: Path) -> None:
         try:
-            import pyarrow
-            from pyarrow import parquet
+            with _without_numpy():
+                import pyarrow
+                from pyarrow import parquet
         except ImportError:
             raise OperationError(
                 "Parquet needs pyarrow; run 'make setup', or export .csv or .jsonl."
@@ -155,7 +186,9 @@ class _Parquet:
         self._schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in ATTRIBUTES])
         # pyarrow's own pool keeps what it freed.
         pyarrow.set_memory_pool(pyarrow.system_memory_pool())
-        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._writer = parquet.ParquetWriter(
+            path, self._schema, compression="zstd", use_dictionary=_REPEATING
+        )
         self._rows: list[Record] = []
         self._bytes = 0
 

@@ -22,8 +22,13 @@ as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print
 
 def print_json(value: Any) -> None:
     """Print `value` for programs: indented, times in ISO 8601."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=_plain)
-    sys.stdout.write("\n")
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON that can be printed: escaped where the output's encoding is not UTF-8."""
+    ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=_plain)
 
 
 def _plain(value: Any) -> str:

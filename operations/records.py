@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
 
 Record = dict[str, Any]
+
+# Records read at once: what is held in memory. DynamoDB itself ends a page at 1 MB.
+_PAGE = 500
+# The most keys of one BatchGetItem; it answers at most 16 MB and names the rest.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+_BATCH = 100
 
 OUTCOMES = ("face_detected", "no_face", "rejected")
 
@@ -69,6 +76,35 @@ def get(deployment: Deployment, identity: str) -> Record | None:
     return plain(answer["Item"]) if "Item" in answer else None
 
 
+def whole(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Record]]:
+    """Pages of `found`, which the indexes keep in part, with everything the table holds, in the same order.
+
+    What was erased meanwhile is left out.
+    """
+    for at in range(0, len(found), _BATCH):
+        identities = [str(record["ImageID"]) for record in found[at : at + _BATCH]]
+        items = _items(deployment, identities)
+        yield [plain(items[identity]) for identity in identities if identity in items]
+
+
+def _items(deployment: Deployment, identities: list[str]) -> dict[str, Mapping[str, Any]]:
+    """The items of at most _BATCH images, read consistently, by ImageID."""
+    client, table = deployment.client("dynamodb"), deployment.table
+    items: dict[str, Mapping[str, Any]] = {}
+    keys = [{"ImageID": {"S": identity}} for identity in dict.fromkeys(identities)]
+    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}}
+    pause = 0.0
+    while asked:
+        time.sleep(pause)
+        answer = client.batch_get_item(RequestItems=asked)
+        read = answer["Responses"].get(table, [])
+        items |= {item["ImageID"]["S"]: item for item in read}
+        asked = answer.get("UnprocessedKeys") or {}
+        # A large answer is cut short and goes on at once; a throttled table answers nothing.
+        pause = 0.0 if read else min(5.0, 2 * pause + 0.1)
+    return items
+
+
 def by_key(deployment: Deployment, key: str) -> Iterator[list[Record]]:
     """Pages of every upload of `key`, newest first."""
     yield from _query(deployment, "ByKey", {"#hash": "Key"}, {":hash": {"S": key}})
@@ -90,7 +126,7 @@ def everything(deployment: Deployment) -> Iterator[list[Record]]:
     for page in (
         deployment.client("dynamodb")
         .get_paginator("scan")
-        .paginate(TableName=deployment.table, PaginationConfig={"PageSize": 1000})
+        .paginate(TableName=deployment.table, PaginationConfig={"PageSize": _PAGE})
     ):
         yield [plain(item) for item in page["Items"]]
 
@@ -111,7 +147,7 @@ def _query(
             ExpressionAttributeNames=names,
             ExpressionAttributeValues=values,
             ScanIndexForward=False,
-            PaginationConfig={"PageSize": 1000},
+            PaginationConfig={"PageSize": _PAGE},
         )
     )
     with expecting_this_shape(deployment):

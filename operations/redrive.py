@@ -72,6 +72,9 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
+        from operations.executions import shortened
+        from tools.terminal import visible
+
         grid = Table(title=f"Dead-letter queue of {self.environment}", title_justify="left")
         grid.add_column("Error", overflow="fold")
         grid.add_column("Messages", justify="right")
@@ -79,10 +82,10 @@ class Report:
         grid.add_column("For example", overflow="fold")
         grid.add_column("Why", overflow="fold")
         for group in self._sorted():
-            why = group.cause if len(group.cause) <= 160 else group.cause[:157] + "..."
-            grid.add_row(
-                Text(group.error), f"{group.messages:,}", group.oldest, Text(group.example), Text(why)
+            error, example, why = (
+                Text(visible(text)) for text in (group.error, group.example, shortened(group.cause))
             )
+            grid.add_row(error, f"{group.messages:,}", group.oldest, example, why)
         return grid
 
 
@@ -235,13 +238,15 @@ def command(name: str, confirm: bool, message_id: str | None, as_json: bool) -> 
             "It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good."
         )
         return
+    screen = console(errors=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console(errors=True),
+        console=screen,
         transient=True,
+        disable=not screen.is_terminal,
     ) as progress:
         task = progress.add_task("Starting again" if confirm else "Reading the queue", total=None)
 

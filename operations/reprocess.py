@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command
-@click.argument("key")
+@click.argument("key", required=False)
 @options.environment
 @click.option("--quiet", is_flag=True, help="Do not notify the subscribers of the new result.")
 @click.option("--timeout", type=click.IntRange(1), default=300, show_default=True, help="Seconds to wait.")
 @options.as_json
-def command(key: str, env: str, quiet: bool, timeout: int, as_json: bool) -> None:
+def command(key: str | None, env: str, quiet: bool, timeout: int, as_json: bool) -> None:
     """Analyse the object KEY again, pay for it again, replace its record and notify again.
 
     It is the current version that is analysed; records of earlier versions stay as they are.
@@ -29,16 +29,18 @@ def command(key: str, env: str, quiet: bool, timeout: int, as_json: bool) -> Non
 
     from operations import records
     from operations.deployment import Deployment
-    from tools.terminal import console
+    from tools.terminal import console, visible
 
+    if not key:
+        raise OperationError("Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
-    with console(errors=True).status(f"Analysing {escape(key)} again"):
+    with console(errors=True).status(f"Analysing {escape(visible(key))} again"):
         before, after = again(deployment, key, notify=not quiet, timeout=timeout)
     if as_json:
         options.print_json({"before": before and records.public(before), "after": records.public(after)})
         return
     for title, record in (("Before", before), ("Now", after)):
-        click.echo(f"{title + ':':8}{_sentence(record)}")
+        click.echo(f"{title + ':':8}{visible(_sentence(record))}")
 
 
 def again(
@@ -74,15 +76,16 @@ def again(
 
 def _missing(deployment: Deployment, key: str) -> str:
     from operations import records
+    from tools.terminal import visible
 
-    bucket = deployment.bucket
+    bucket, shown = deployment.bucket, visible(key)
     for page in records.by_key(deployment, key):
         if page:
             return (
-                f"'{key}' was analysed on {str(page[0].get('Timestamp', ''))[:10]}, but is no longer in"
+                f"'{shown}' was analysed on {str(page[0].get('Timestamp', ''))[:10]}, but is no longer in"
                 f" {bucket}; upload it again, or read its record with 'results'."
             )
-    return f"There is no '{key}' in {bucket}; keys are exact: letter case, spaces and the folder count."
+    return f"There is no '{shown}' in {bucket}; keys are exact: letter case, spaces and the folder count."
 
 
 def _sentence(record: dict[str, Any] | None) -> str:

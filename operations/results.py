@@ -29,7 +29,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 @click.option(
     "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit with --export."
 )
-@click.option("--faces", is_flag=True, help="With the faces' details (one more read a record).")
+@click.option("--faces", is_flag=True, help="With all that is recorded, faces' details too, as an export.")
 @click.option(
     "--export",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -51,6 +51,7 @@ def command(
     Without KEY and --outcome: today's and yesterday's of every outcome, or the whole table with --export.
     """
     from operations.deployment import Deployment
+    from tools.terminal import visible
 
     if key and (outcome or day):
         raise OperationError("A KEY and --outcome or --day are two questions; ask one at a time.")
@@ -61,20 +62,26 @@ def command(
     asked = _day(day)
     deployment = Deployment.load(env)
     if export:
-        _export(deployment, export, key, outcome, asked, limit, faces=faces, as_json=as_json)
+        _export(deployment, export, key, outcome, asked, limit, as_json=as_json)
         return
     shown = limit or 20
     # One more tells whether there are more.
-    found = list(_limited(_newest(deployment, key, outcome, asked), shown + 1))
+    pages = _cut(_newest(deployment, key, outcome, asked), shown + 1)
+    found = [record for page in pages for record in page]
     more, found = len(found) > shown, found[:shown]
     if faces:
-        found = [_whole(deployment, record) for record in found]
+        found = [record for page in records.whole(deployment, found) for record in page]
     if as_json:
         options.print_json([records.public(record) for record in found])
     elif found:
         _show(found, more=more)
+    elif key:
+        raise OperationError(
+            f"There is no record of '{visible(key)}' in ENV={env}; keys are exact: letter case, spaces and"
+            " the folder count."
+        )
     else:
-        where = f"of {key}" if key else f"of {outcome or 'any outcome'} on {asked or 'these two days'}"
+        where = f"of {outcome or 'any outcome'} on {asked or 'these two days'}"
         click.echo(f"There is no record {where} in ENV={env}.", err=True)
 
 
@@ -104,6 +111,7 @@ def _newest(
 
 def _merged(deployment: Deployment, day: str | None) -> Iterator[list[Record]]:
     import heapq
+    import itertools
     from datetime import timedelta
 
     today = datetime.now(UTC).date()
@@ -113,25 +121,22 @@ def _merged(deployment: Deployment, day: str | None) -> Iterator[list[Record]]:
             (record for page in records.by_outcome(deployment, outcome, one) for record in page)
             for outcome in records.OUTCOMES
         ]
-        for record in heapq.merge(*streams, key=lambda found: str(found.get("Timestamp", "")), reverse=True):
-            yield [record]
+        merged = heapq.merge(*streams, key=lambda found: str(found.get("Timestamp", "")), reverse=True)
+        while page := list(itertools.islice(merged, 100)):
+            yield page
 
 
-def _limited(pages: Iterator[list[Record]], limit: int | None) -> Iterator[Record]:
-    count = 0
+def _cut(pages: Iterator[list[Record]], limit: int | None) -> Iterator[list[Record]]:
+    """Pages of `limit` records at most; what comes after them is not read."""
+    left = limit
     for page in pages:
-        for record in page:
-            if count == limit:
-                return
-            yield record
-            count += 1
-            if count == limit:
-                return
-
-
-def _whole(deployment: Deployment, record: Record) -> Record:
-    """The record with what the indexes leave out."""
-    return records.get(deployment, str(record["ImageID"])) or record
+        if left is None:
+            yield page
+            continue
+        yield page[:left]
+        left -= len(page)
+        if left <= 0:
+            return
 
 
 def _export(
@@ -142,7 +147,6 @@ def _export(
     day: str | None,
     limit: int | None,
     *,
-    faces: bool,
     as_json: bool,
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -150,9 +154,9 @@ def _export(
     from operations.export import write
     from tools.terminal import console
 
-    whole = not (key or outcome or day)
-    pages = records.everything(deployment) if whole else _newest(deployment, key, outcome, day)
-    total = _expected(deployment) if whole else None
+    everything = not (key or outcome or day)
+    pages = records.everything(deployment) if everything else _newest(deployment, key, outcome, day)
+    total = _expected(deployment) if everything else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     screen = console(errors=True)
     hidden = as_json or not screen.is_terminal
@@ -160,17 +164,10 @@ def _export(
         task = progress.add_task("Exporting", total=min(total, limit) if total and limit else total)
 
         def stream() -> Iterator[list[Record]]:
-            left = limit
-            for page in pages:
-                part: Sequence[Record] = page if left is None else page[:left]
-                if faces and not whole:
-                    part = [_whole(deployment, record) for record in part]
-                yield list(part)
-                progress.update(task, advance=len(part))
-                if left is not None:
-                    left -= len(part)
-                    if left <= 0:
-                        return
+            for page in _cut(pages, limit):
+                for part in [page] if everything else records.whole(deployment, page):
+                    yield part
+                    progress.update(task, advance=len(part))
 
         summary = write(path, stream())
     if as_json:
@@ -191,10 +188,10 @@ def _expected(deployment: Deployment) -> int | None:
 
 
 def _show(found: Sequence[Record], *, more: bool) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    from tools.terminal import console
+    from tools.terminal import console, visible
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("Time (UTC)", "Outcome", "Faces", "Size", "Key"):
@@ -203,11 +200,11 @@ def _show(found: Sequence[Record], *, more: bool) -> None:
         outcome = str(record.get("Outcome") or "")
         reason = record.get("Reason")
         table.add_row(
-            str(record.get("Timestamp") or "")[:19].replace("T", " "),
-            f"{outcome} ({reason})" if reason else outcome,
-            _text(record.get("FaceCount")),
+            Text(visible(str(record.get("Timestamp") or "")[:19].replace("T", " "))),
+            Text(visible(f"{outcome} ({reason})" if reason else outcome)),
+            Text(visible(_text(record.get("FaceCount")))),
             options.size(record["Size"]) if isinstance(record.get("Size"), int) else "",
-            escape(str(record.get("Key") or record.get("ImageID") or "")),
+            Text(visible(str(record.get("Key") or record.get("ImageID") or ""))),
         )
     console().print(table)
     if more:

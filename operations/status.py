@@ -12,7 +12,7 @@ import click
 from operations import options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from rich.table import Table
 
@@ -23,7 +23,11 @@ MAX_EXECUTIONS = 10_000
 MAX_RECORDS = 20_000
 MAX_FAILURES = 20
 
+# What the last column keeps at least; names and numbers before it stay whole while that is left.
+_LAST_COLUMN = 15
+
 STATES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+_BAD = ("failed", "timed out", "aborted")
 
 
 @click.command
@@ -50,7 +54,8 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     """Everything `status` shows, as JSON takes it.
 
     `latency` is in seconds from an execution's start to its end; `dead_letters.oldest_seconds` is the age of
-    the oldest message CloudWatch or a look at ten messages knows of.
+    the oldest message CloudWatch or a look at ten messages knows of. `dead_letters.reasons`, and an EXPRESS
+    workflow's `failures`, are counted among the `dead_letters.looked_at` messages of that one look.
     """
     since = now - period
     dead_letters, parked = _dead_letters(deployment, now)
@@ -106,7 +111,7 @@ def _executions(
         failures.append({"error": "more", "cause": "", "count": len(failed) - MAX_FAILURES, "last": None})
     total = sum(counts.values())
     return (
-        {**counts, "total": total, "complete": total < MAX_EXECUTIONS},
+        {**counts, "total": total, "complete": total < MAX_EXECUTIONS, "listed": True},
         {"p50": _percentile(seconds, 50), "p95": _percentile(seconds, 95)},
         failures,
     )
@@ -151,7 +156,7 @@ def _from_metrics(
         name: round(values[name][0] / 1000, 3) if values.get(name) else None
         for name in ("p50", "p95")
     }
-    return {**counts, "total": sum(counts.values()), "complete": True}, latency
+    return {**counts, "total": sum(counts.values()), "complete": True, "listed": False}, latency
 
 
 def _grouped(failures: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
@@ -206,6 +211,7 @@ def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any]
     return {
         "count": waiting + hidden,
         "oldest_seconds": round(max(ages)) if ages else None,
+        "looked_at": len(parked),
         "reasons": _grouped((one["error"], one["cause"], one["sent"]) for one in parked),
     }, parked
 
@@ -274,8 +280,7 @@ def _alarms(deployment: Deployment) -> list[dict[str, Any]]:
 
 def show(found: dict[str, Any]) -> None:
     """Print what `look` found as tables."""
-    from rich.markup import escape
-    from rich.table import Table as Grid
+    from rich.columns import Columns
 
     from tools.terminal import console
 
@@ -289,43 +294,56 @@ def show(found: dict[str, Any]) -> None:
     outcomes = found["outcomes"] | {
         f"  {reason}": count for reason, count in found["rejected_reasons"].items()
     }
-    side = Grid.grid(padding=(0, 4))
-    side.add_row(
-        _table("Executions", rows=_execution_rows(found)),
-        _table("Outcomes", rows=[(name, str(count)) for name, count in outcomes.items()]),
-        _table("Dead letters", rows=letters.items()),
+    # Beside one another, or below where the window is too narrow.
+    out.print(
+        Columns(
+            [
+                _table(out.width, "Executions", "", rows=_execution_rows(found), red=_BAD),
+                _table(
+                    out.width, "Outcomes", "", rows=[(name, str(count)) for name, count in outcomes.items()]
+                ),
+                _table(out.width, "Dead letters", "", rows=letters.items()),
+            ],
+            padding=(0, 4),
+        )
     )
-    out.print(side)
     if not found["executions"]["complete"]:
         out.print(f"Only the newest {MAX_EXECUTIONS:,} executions are counted.", style="yellow")
+    looked_at = f"(of {found['dead_letters']['looked_at']} looked at)"
+    failures = "Failures" if found["executions"]["listed"] else f"Failures {looked_at}"
     reasons = found["dead_letters"]["reasons"]
-    for title, groups in (("Failures", found["failures"]), ("Parked because", reasons)):
+    for title, groups in ((failures, found["failures"]), (f"Parked because {looked_at}", reasons)):
         if groups:
-            rows = [(escape(one["error"]), str(one["count"]), escape(one["cause"])) for one in groups]
-            out.print("", _table(title, "", "Cause", rows=rows), sep="\n")
+            rows = [(one["error"], str(one["count"]), one["cause"]) for one in groups]
+            out.print("", _table(out.width, title, "", "Cause", rows=rows), sep="\n")
     if found["alarms"]:
-        alarms = [(f"[red]{escape(one['name'])}[/]", escape(one["description"])) for one in found["alarms"]]
-        out.print("", _table("Alarm", "What it means", rows=alarms), sep="\n")
+        alarms = [(one["name"], one["description"]) for one in found["alarms"]]
+        names = {name for name, _ in alarms}
+        out.print("", _table(out.width, "Alarm", "What it means", rows=alarms, red=names), sep="\n")
 
 
 def _execution_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name in STATES:
-        count = found["executions"][name]
-        shown = f"[red]{count}[/]" if count and name not in ("RUNNING", "SUCCEEDED") else str(count)
-        rows.append((name.lower().replace("_", " "), shown))
-    rows += [(name, options.duration(found["latency"][name])) for name in ("p50", "p95")]
-    return rows
+    rows = [(name.lower().replace("_", " "), str(found["executions"][name])) for name in STATES]
+    return rows + [(name, options.duration(found["latency"][name])) for name in ("p50", "p95")]
 
 
-def _table(title: str, *columns: str, rows: Iterable[Sequence[str]]) -> Table:
+def _table(width: int, *columns: str, rows: Iterable[Sequence[str]], red: Collection[str] = ()) -> Table:
+    """Rows under their titles, in a window of `width`; columns of numbers go without a title.
+
+    `red`: names that are red, with what is beside them, unless that is 0.
+    """
     from rich.table import Table
+    from rich.text import Text
 
+    from tools.terminal import visible
+
+    rows = list(rows)
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    made.add_column(title, overflow="fold")
-    for column in columns or ("",):
-        # Only columns of numbers go without a name.
-        made.add_column(column, justify="left" if column else "right", overflow="fold")
+    for index, column in enumerate(columns):
+        longest = max((len(row[index]) for row in rows), default=0)
+        whole = not column or (index < len(columns) - 1 and longest <= width - _LAST_COLUMN - 3)
+        made.add_column(Text(column), justify="left" if column else "right", no_wrap=whole, overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        style = "red" if row[0] in red and row[1] != "0" else ""
+        made.add_row(*(Text(visible(cell)) for cell in row), style=style)
     return made
