@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tools import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = "local"
@@ -112,8 +115,10 @@ class Terraform:
             raise TerraformError(result.stderr.strip() or result.stdout.strip())
         return result.stdout
 
-    def stream(self, *arguments: str) -> Iterator[dict[str, Any]]:
+    def stream(self, *arguments: str) -> Generator[dict[str, Any], None, None]:
         """Run a command that knows ``-json`` and yield its messages as they come.
+
+        Interrupted or closed early, it has Terraform end in good order, and waits for that.
 
         Raises:
             TerraformError: it failed, after its last message; one sentence a diagnostic.
@@ -125,9 +130,13 @@ class Terraform:
             command,
             cwd=self.folder,
             env=self.variables,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Out of reach of Ctrl-C and of the terminal's hang-up: with ours, they would be a second signal,
+            # upon which Terraform drops everything.
+            start_new_session=True,
         ) as process:
             assert process.stdout
             try:
@@ -140,9 +149,8 @@ class Terraform:
                     if message.get("type") == "diagnostic":
                         diagnostics.append(_diagnostic(message["diagnostic"]))
                     yield message
-            except KeyboardInterrupt:
-                # Ctrl-C reaches Terraform too; it needs a while to save the state.
-                process.wait()
+            except (KeyboardInterrupt, GeneratorExit):
+                _end(process)
                 raise
         if process.returncode:
             errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
@@ -155,8 +163,9 @@ class Terraform:
         Raises:
             TerraformError: it failed.
         """
-        for _ in self.stream("init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments):
-            pass
+        with _alone(self.variables.get("TF_PLUGIN_CACHE_DIR")):
+            for _ in self.stream("init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments):
+                pass
 
     def output(self) -> dict[str, Any]:
         """Return the outputs' values by name; empty when nothing is deployed.
@@ -166,6 +175,41 @@ class Terraform:
         """
         outputs = json.loads(self.run("output", "-json", "-no-color"))
         return {name: output["value"] for name, output in outputs.items()}
+
+
+def interrupt_on_signals() -> None:
+    """Have SIGTERM and SIGHUP (a closed terminal) end this process as Ctrl-C does: in good order."""
+
+    def interrupt(*_: object) -> NoReturn:
+        # A terminal that closes hangs up more than once, and a second interrupt would not be patient.
+        for number in taken:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Under nohup a hang-up is ignored, and shall stay so.
+    taken = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    for number in taken:
+        signal.signal(number, interrupt)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Interrupt Terraform and wait until it has saved its state.
+
+    Each further interrupt goes to it as well; it takes the second for leave to drop everything.
+    """
+    assert process.stdout
+    while True:
+        try:
+            process.send_signal(signal.SIGINT)
+            # It would wait for ever to write into a full pipe.
+            for _ in process.stdout:
+                pass
+            process.wait()
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
@@ -178,7 +222,9 @@ def process_environment(folder: Path = ROOT) -> dict[str, str]:
     """Return the process environment a Terraform command runs with in `folder`.
 
     Where the providers of its lock file lie in a filesystem mirror, a CLI configuration in ``build/`` says
-    so; otherwise Terraform's own configuration stands.
+    so; otherwise Terraform's own configuration stands. Unless they lie somewhere unpacked, Terraform keeps
+    what it unpacks in the user's cache: AWS's provider takes 675 MB, and every environment, local cloud and
+    test of modules has a working directory of its own.
 
     Raises:
         TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold the providers.
@@ -195,6 +241,17 @@ def process_environment(folder: Path = ROOT) -> dict[str, str]:
     mirror = find_mirror(providers, variables, searching=searching)
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror, providers))
+    # Terraform links to what lies unpacked.
+    folders = [mirror] if mirror else _implied_folders()
+    unpacked = any(_holds(each, providers, packed=False) for each in folders)
+    chosen = not mirror and _chooses_storage(Path(configuration) if configuration else _own_configuration())
+    if providers and not (unpacked or chosen or "TF_PLUGIN_CACHE_DIR" in variables):
+        cache = fetch.cache_folder() / "plugins"
+        # Where there is no writing into a home, every working directory has its own copy.
+        with contextlib.suppress(OSError):
+            # Terraform takes none that does not exist.
+            cache.mkdir(parents=True, exist_ok=True)
+            variables["TF_PLUGIN_CACHE_DIR"] = str(cache)
     return variables
 
 
@@ -250,13 +307,43 @@ def _implied_folders() -> Iterable[Path]:
     )
 
 
-def _holds(mirror: Path, providers: Mapping[str, str]) -> bool:
+def _chooses_storage(configuration: Path) -> bool:
+    """Whether a CLI configuration of the user's own says where providers are kept or come from."""
+    try:
+        text = configuration.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "plugin_cache_dir" in text or "filesystem_mirror" in text
+
+
+@contextlib.contextmanager
+def _alone(cache: str | None) -> Iterator[None]:
+    """Let one ``terraform init`` at a time use a plugin cache.
+
+    Two that unpack into it at once spoil it: https://github.com/hashicorp/terraform/issues/31964
+    """
+    if not cache or not Path(cache).is_dir():
+        yield
+        return
+    # The lock is the folder, so no lock file is left.
+    descriptor = os.open(cache, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holds(mirror: Path, providers: Mapping[str, str], *, packed: bool = True) -> bool:
     platform = fetch.machine()
     return all(
         (mirror / source / version / platform).is_dir()
         or (
-            mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{platform}.zip"
-        ).is_file()
+            packed
+            and (
+                mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{platform}.zip"
+            ).is_file()
+        )
         for source, version in providers.items()
     )
 

@@ -298,7 +298,8 @@ def mirror(folder: Path, *, version: str | None = None, packed: bool = False) ->
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory and a build folder of the test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_MIRROR", "XDG_DATA_HOME"):
+    names = "TF_CLI_CONFIG_FILE TF_PLUGIN_CACHE_DIR TF_PLUGIN_MIRROR XDG_CACHE_HOME XDG_DATA_HOME"
+    for name in names.split():
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -342,6 +343,57 @@ def test_a_configuration_that_does_not_exist_is_forgotten(
     mirror(home / ".terraform.d" / "plugins")
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(home / "none.tfrc"))
     assert "TF_CLI_CONFIG_FILE" not in terraform.process_environment()
+
+
+@pytest.fixture
+def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory on a computer without a mirror."""
+    monkeypatch.setattr(terraform, "_shallow_search", lambda: iter(()))
+    monkeypatch.setattr(terraform, "ROOT", home / "repository")
+    return home
+
+
+def cache() -> str | None:
+    return terraform.process_environment(ROOT).get("TF_PLUGIN_CACHE_DIR")
+
+
+def test_providers_are_unpacked_once_for_all_working_directories(bare: Path) -> None:
+    assert cache() == str(bare / ".cache" / "photo-analysis" / "plugins")
+    # Terraform refuses a cache that does not exist.
+    assert (bare / ".cache" / "photo-analysis" / "plugins").is_dir()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_only_a_packed_mirror_needs_the_cache(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, named: bool
+) -> None:
+    (bare / "repository").mkdir()
+    folder = mirror(bare / ("mirror" if named else ".terraform.d/plugins"), packed=packed)
+    if named:
+        monkeypatch.setenv("TF_PLUGIN_MIRROR", str(folder))
+    assert bool(cache()) == packed
+
+
+@pytest.mark.parametrize(
+    "line", ['plugin_cache_dir = "/mine"', "provider_installation { filesystem_mirror {} }"]
+)
+def test_a_user_who_says_where_providers_are_kept_is_left_alone(bare: Path, line: str) -> None:
+    (bare / ".terraformrc").write_text("disable_checkpoint = true\n")
+    assert cache()
+    (bare / ".terraformrc").write_text(f"{line}\n")
+    assert cache() is None
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_cache_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", "/mine")
+    assert cache() == "/mine"
+
+
+def test_a_home_that_cannot_be_written_to_does_without_the_cache(bare: Path) -> None:
+    (bare / ".cache").touch()
+    assert cache() is None
 
 
 @pytest.mark.terraform

@@ -1,0 +1,123 @@
+"""Running Terraform: what becomes of it when it is interrupted, and when another runs beside it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tools import fetch
+from tools.terraform import Terraform, TerraformError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# It works until it is interrupted, then says more than a pipe holds, and saves last.
+SLOW_TO_END = """\
+#!{python}
+import json, os, pathlib, signal, sys, time
+interrupts = []
+signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
+print(json.dumps({{"type": "version", "leads_its_session": os.getsid(0) == os.getpid()}}), flush=True)
+while not interrupts:
+    time.sleep(0.01)
+for _ in range(20_000):
+    print(json.dumps({{"type": "log", "@message": "stopping"}}))
+sys.stdout.flush()
+pathlib.Path("saved").write_text(str(len(interrupts)))
+"""
+# It fails if another runs in the same cache meanwhile.
+ALONE = """\
+#!{python}
+import os, pathlib, time
+mark = pathlib.Path(os.environ["TF_PLUGIN_CACHE_DIR"], "in-use")
+mark.touch(exist_ok=False)
+time.sleep(0.3)
+mark.unlink()
+"""
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> Terraform:
+    executable = folder / "terraform"
+    executable.write_text(source.format(python=sys.executable))
+    executable.chmod(0o755)
+    monkeypatch.setattr(fetch, "terraform", lambda: executable)
+    return Terraform("dev", folder=folder)
+
+
+def test_an_interrupted_terraform_ends_in_good_order_however_much_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = pretend(monkeypatch, tmp_path, SLOW_TO_END).stream("apply")
+    # Otherwise a Ctrl-C in the terminal would be its second interrupt.
+    assert next(messages)["leads_its_session"]
+    with pytest.raises(KeyboardInterrupt):
+        messages.throw(KeyboardInterrupt())
+    assert (tmp_path / "saved").read_text() == "1"
+
+
+def test_a_terraform_nobody_listens_to_any_more_ends_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = pretend(monkeypatch, tmp_path, SLOW_TO_END).stream("apply")
+    next(messages)
+    messages.close()
+    assert (tmp_path / "saved").read_text() == "1"
+
+
+INTERRUPTED = """
+import os, signal, sys
+if {ignored}: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from tools.terraform import interrupt_on_signals
+interrupt_on_signals()
+try:
+    os.kill(os.getpid(), {number})
+    print("went on")
+except KeyboardInterrupt:
+    os.kill(os.getpid(), {number})
+    print("in good order")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "ignored", "said"),
+    [
+        (signal.SIGTERM, False, "in good order"),
+        (signal.SIGHUP, False, "in good order"),
+        (signal.SIGHUP, True, "went on"),
+    ],
+    ids=["terminated", "hung up", "under nohup"],
+)
+def test_a_signal_ends_a_command_as_ctrl_c_does_and_once(
+    number: signal.Signals, ignored: bool, said: str
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(number=int(number), ignored=ignored)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == f"{said}\n"
+
+
+def test_of_two_inits_in_one_cache_the_second_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", str(tmp_path))
+    runner = pretend(monkeypatch, tmp_path, ALONE)
+    problems: list[str] = []
+
+    def init() -> None:
+        try:
+            runner.init()
+        except TerraformError as error:
+            problems.append(str(error))
+
+    threads = [threading.Thread(target=init) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
