@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PRICES = Path(__file__).with_name("prices.json")
 MEASURED_DAYS = 14
+# Columns from which a line has room for the full name of its price page.
+_WIDE = 130
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def estimate(
     line = prices.line
 
     yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
-    if settings.get("workflow_type", "STANDARD") == "STANDARD":
+    standard = settings.get("workflow_type", "STANDARD") == "STANDARD"
+    if standard:
         transitions = images * known["standard_transitions"]
         yield line("each image", "Step Functions", "STANDARD", "states_transition", transitions)
     else:
@@ -163,12 +166,13 @@ def estimate(
     yield line("each image", "CloudWatch", "logs", "logs_gb", images * known["log_kb"] / 1024**2)
     yield line("each image", "X-Ray", "traces", "xray_trace", images * known["traces"])
 
-    yield line("a month", "S3", "this month's photos", "s3_gb_month", images * photo_mb / 1024)
+    yield line("a month", "S3", "photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
-    yield line("a month", "DynamoDB", "this month's records, backed up", "dynamodb_gb_month", stored)
+    yield line("a month", "DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
     if not settings.get("kms_key_arn"):
         yield line("a month", "KMS", "the stack's key", "kms_key", 1)
-    yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"])
+    # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
+    yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"] - (0 if standard else 1))
     yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
 
@@ -255,10 +259,12 @@ def _partition(region: str) -> str:
 
 def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from tools.terminal import console
 
     total = sum(line.dollars for line in lines)
+    out = console()
     table = Table(
         box=None,
         pad_edge=False,
@@ -267,24 +273,29 @@ def _show(environment: Environment, images: int, lines: list[Line], notes: list[
         show_footer=True,
         footer_style="bold",
     )
-    table.add_column("Service", footer="Total")
-    table.add_column("For")
-    table.add_column("Quantity", justify="right")
-    table.add_column("Unit")
-    table.add_column("USD a month", justify="right", footer=f"{total:,.2f}")
-    table.add_column("AWS's price page")
+    # Subscriptions have names of any length; the rest fits.
+    table.add_column("For", footer="Total", overflow="fold", max_width=27)
+    table.add_column("Quantity", justify="right", no_wrap=True)
+    table.add_column("Unit", no_wrap=True)
+    table.add_column("USD/month", justify="right", footer=f"{total:,.2f}", no_wrap=True)
+    table.add_column("AWS price page", overflow="fold")
+    # The name of a price's place on its page takes a wide window; its address is below in any.
+    wide = out.width >= _WIDE
     previous = ""
     for line in lines:
         if line.group != previous:
             table.add_row(f"[dim]{line.group}[/]")
             previous = line.group
         quantity = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
-        table.add_row(line.service, line.what, quantity, line.unit, f"{line.dollars:,.2f}", line.page)
-    out = console()
+        page = line.page if wide else line.service
+        table.add_row(Text(line.what), quantity, line.unit, f"{line.dollars:,.2f}", page)
     kind = environment.settings.get("workflow_type", "STANDARD")
     out.print(f"[bold]{environment.name}[/], {kind}: {images:,} images a month\n")
     out.print(table)
     share = lines[0].dollars / total * 100 if total else 0.0
-    out.print(f"\n{total / images * 1000:,.3f} USD per 1,000 images; {share:.0f} % of it is Rekognition.")
+    out.print(f"\n{total / images * 1000:,.3f} USD per 1,000 images; {share:.0f} % of it is Rekognition.\n")
+    for service, url in dict.fromkeys((line.service, line.url) for line in lines):
+        out.print(f"{service:15}{url}", style="dim", soft_wrap=True, markup=False)
+    out.print()
     for note in notes:
         out.print(note, style="dim", soft_wrap=True, markup=False)

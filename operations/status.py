@@ -330,7 +330,7 @@ def _execution_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _table(width: int, *columns: str, rows: Iterable[Sequence[str]], red: Collection[str] = ()) -> Table:
     """Rows under their titles, in a window of `width`; columns of numbers go without a title.
 
-    `red`: names that are red, with what is beside them, unless that is 0.
+    `red`: names that are red, with the number beside them, unless that is 0.
     """
     from rich.table import Table
     from rich.text import Text
@@ -340,10 +340,15 @@ def _table(width: int, *columns: str, rows: Iterable[Sequence[str]], red: Collec
     rows = list(rows)
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for index, column in enumerate(columns):
-        longest = max((len(row[index]) for row in rows), default=0)
+        longest = max(len(row[index]) for row in [columns, *rows])
         whole = not column or (index < len(columns) - 1 and longest <= width - _LAST_COLUMN - 3)
         made.add_column(Text(column), justify="left" if column else "right", no_wrap=whole, overflow="fold")
     for row in rows:
         style = "red" if row[0] in red and row[1] != "0" else ""
-        made.add_row(*(Text(visible(cell)) for cell in row), style=style)
+        made.add_row(
+            *(
+                Text(visible(cell), style=style if index == 0 or not columns[index] else "")
+                for index, cell in enumerate(row)
+            )
+        )
     return made
