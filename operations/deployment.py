@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from botocore.exceptions import ClientError
-
 from tools import deploy
-from tools.environments import DeployError, Environment
+from tools.environments import Environment
 
 if TYPE_CHECKING:
     from localcloud import LocalCloud
@@ -31,9 +29,6 @@ class Deployment:
         """
         environment = Environment.load(name, cloud)
         environment.account()
-        if environment.local and not _has_state(environment):
-            # Looking for outputs would make the state bucket.
-            raise DeployError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
         return cls(environment, deploy.output(environment))
 
     def client(self, service: str) -> Any:
@@ -57,15 +52,3 @@ class Deployment:
     @property
     def table(self) -> str:
         return str(self.outputs["results_table_name"])
-
-
-def _has_state(environment: Environment) -> bool:
-    try:
-        deploy.s3(environment).head_object(
-            Bucket=environment.state_bucket, Key=str(environment.backend["key"])
-        )
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-        return False
-    return True

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tools.environments import DeployError, Environment, is_sdk_error
-from tools.terraform import ROOT, Terraform, TerraformError
+from tools.terraform import ROOT, Terraform, TerraformError, interrupt_on_signals
 
 # The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -265,6 +265,9 @@ def output(environment: Environment) -> dict[str, Any]:
         DeployError: nothing is deployed; or as `connect`.
         TerraformError: the state cannot be read.
     """
+    if environment.local and not _has_state(environment):
+        # Connecting would make the state bucket.
+        raise _nothing_deployed(environment)
     values: dict[str, Any] = {}
     terraform = environment.terraform()
     if _initialised(environment, terraform):
@@ -274,11 +277,13 @@ def output(environment: Environment) -> dict[str, Any]:
     if not values:
         values = connect(environment, _console(errors=True)).output()
     if not values:
-        raise DeployError(
-            f"Nothing is deployed in ENV={environment.name}; deploy it with"
-            f" 'make apply ENV={environment.name}'."
-        )
+        raise _nothing_deployed(environment)
     return values
+
+
+def _nothing_deployed(environment: Environment) -> DeployError:
+    name = environment.name
+    return DeployError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
 
 
 def bootstrap(environment: Environment, console: Console) -> None:
@@ -381,6 +386,18 @@ def _bucket_exists(client: S3Client, environment: Environment, account: str) -> 
     return True
 
 
+def _has_state(environment: Environment) -> bool:
+    from botocore import exceptions
+
+    try:
+        s3(environment).head_object(Bucket=environment.state_bucket, Key=str(environment.backend["key"]))
+    except exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        return False
+    return True
+
+
 def _lacking(client: S3Client, bucket: str) -> list[str]:
     """Return which protections the state bucket goes without."""
     from botocore import exceptions
@@ -467,10 +484,11 @@ def _sources_changed(error: TerraformError) -> bool:
     )
 
 
-def _run(messages: Iterator[dict[str, Any]], title: str, console: Console) -> None:
+def _run(messages: Generator[dict[str, Any], None, None], title: str, console: Console) -> None:
     """Show what Terraform does: a line for each thing done, and what it waits for while it does."""
     pending: dict[str, None] = {}
-    with console.status(title) as status:
+    # An interrupt while something is printed must end Terraform in good order too, before all else.
+    with console.status(title) as status, contextlib.closing(messages):
         for message in messages:
             hook = message.get("hook", {})
             address = hook.get("resource", {}).get("addr", "")
@@ -565,6 +583,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Deploy one environment with Terraform."""
+    interrupt_on_signals()
 
 
 def _load(name: str) -> Environment:

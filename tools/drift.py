@@ -16,7 +16,7 @@ import click
 
 from tools import deploy
 from tools.environments import DeployError, Environment, is_sdk_error
-from tools.terraform import TerraformError
+from tools.terraform import TerraformError, interrupt_on_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,6 +100,7 @@ def main(name: str, as_json: bool) -> None:
     """Say whether an environment differs from the code; exit code 2 if it does."""
     from rich.console import Console
 
+    interrupt_on_signals()
     try:
         drift = check(Environment.load(name), Console(stderr=True, soft_wrap=True))
     except TerraformError as error:

@@ -72,7 +72,8 @@ class Environment:
             )
         if missing:
             raise DeployError(
-                f"{missing[0].relative_to(ROOT)} is missing; write it after the example of dev's."
+                f"{missing[0].relative_to(ROOT)} is missing; write it after the example of"
+                f" {next((one for one in known() if one != LOCAL), LOCAL)}'s."
             )
         loaded = cls(name, _read(variables), _read(backend), cloud)
         _check_names(loaded)

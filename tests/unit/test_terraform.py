@@ -9,29 +9,32 @@ import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tools import fetch
+from tools import deploy, fetch
 from tools.terraform import Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # It works until it is interrupted, then says more than a pipe holds, and saves last.
 SLOW_TO_END = """\
-#!{python}
+#!PYTHON
 import json, os, pathlib, signal, sys, time
 interrupts = []
 signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
-print(json.dumps({{"type": "version", "leads_its_session": os.getsid(0) == os.getpid()}}), flush=True)
+leads = os.getsid(0) == os.getpid()
+done = {"type": "apply_complete", "hook": {"action": "create"}, "leads_its_session": leads}
+print(json.dumps(done), flush=True)
 while not interrupts:
     time.sleep(0.01)
 for _ in range(20_000):
-    print(json.dumps({{"type": "log", "@message": "stopping"}}))
+    print(json.dumps({"type": "log", "@message": "stopping"}))
 sys.stdout.flush()
 pathlib.Path("saved").write_text(str(len(interrupts)))
 """
 # It fails if another runs in the same cache meanwhile.
 ALONE = """\
-#!{python}
+#!PYTHON
 import os, pathlib, time
 mark = pathlib.Path(os.environ["TF_PLUGIN_CACHE_DIR"], "in-use")
 mark.touch(exist_ok=False)
@@ -42,7 +45,7 @@ mark.unlink()
 
 def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> Terraform:
     executable = folder / "terraform"
-    executable.write_text(source.format(python=sys.executable))
+    executable.write_text(source.replace("PYTHON", sys.executable))
     executable.chmod(0o755)
     monkeypatch.setattr(fetch, "terraform", lambda: executable)
     return Terraform("dev", folder=folder)
@@ -66,6 +69,32 @@ def test_a_terraform_nobody_listens_to_any_more_ends_in_good_order(
     next(messages)
     messages.close()
     assert (tmp_path / "saved").read_text() == "1"
+
+
+def test_an_interrupt_while_something_is_printed_has_terraform_end_before_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupting(Console):
+        def print(self, *_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+    messages = pretend(monkeypatch, tmp_path, SLOW_TO_END).stream("apply")
+    with pytest.raises(KeyboardInterrupt):
+        deploy._run(messages, "Applying", Interrupting(quiet=True))
+    assert (tmp_path / "saved").read_text() == "1"
+
+
+def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
+    code = (
+        "import os, signal; from tools import deploy;"
+        " deploy.plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
+        " deploy.main(['plan', '--env=local'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 130
+    assert result.stderr == "Interrupted; 'make plan' shows what is left to do.\n"
 
 
 INTERRUPTED = """
