@@ -107,10 +107,12 @@ def follow(
             # An EXPRESS execution cannot be described: its record is all there is to see.
             described = {}
         if status in ("FAILED", "TIMED_OUT", "ABORTED"):
-            cause = described.get("cause") or "no cause given"
+            from tools.terminal import visible
+
+            cause = visible(shortened(described.get("cause") or "no cause given"))
             raise OperationError(
                 f"The execution ended {status} with {described.get('error') or 'no error named'}"
-                f" ({shortened(cause)}); the event is in the dead-letter queue, see 'make redrive'."
+                f" ({cause}); the event is in the dead-letter queue, see 'make redrive'."
             )
         if status in (None, "SUCCEEDED"):
             record = records.get(deployment, identity)
