@@ -63,8 +63,8 @@ fmt: $(STAMP) ## Format Python and Terraform
 	@"$$($(PY) -m tools.fetch terraform)" fmt -recursive
 
 .PHONY: clean
-clean: $(STAMP) ## Stop the local cloud and remove everything generated, .venv too
-	@$(PY) -m localcloud down
+clean: ## Stop every local cloud and remove everything generated, .venv too
+	@if [ -e $(STAMP) ] && [ -x $(PY) ]; then $(PY) -m localcloud down --all; fi
 	@rm -rf build .terraform bootstrap/.terraform $(VENV) .venv-checkov \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -76,8 +76,8 @@ local-up: $(STAMP) ## Start the cloud on this computer; then ENV=local works
 	@$(PY) -m localcloud up
 
 .PHONY: local-down
-local-down: $(STAMP) ## Stop it; what was in it is gone
-	@$(PY) -m localcloud down
+local-down: $(STAMP) ## Stop it, and what a demo or soak left running; what was in it is gone
+	@$(PY) -m localcloud down --all
 
 ##@ Deploying
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-import signal
+import shlex
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from localcloud.cloud import DEFAULT_DIRECTORY, LocalCloud, LocalCloudError, shell_lines, stop_any
+from localcloud.cloud import (
+    DEFAULT_DIRECTORY,
+    LocalCloud,
+    LocalCloudError,
+    shell_lines,
+    shown,
+    stop_all,
+    stop_any,
+    stop_command,
+)
+from tools.terraform import interrupt_on_signals
 
 _directory = click.option(
     "--directory",
@@ -34,14 +43,8 @@ def main() -> None:
 @_directory
 def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
     """Start it in the background, unless it runs already."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    # Under nohup a hang-up is ignored, and shall stay so.
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, interrupt)
+    interrupt_on_signals()
+    directory = directory.resolve()
     if (cloud := LocalCloud.running(directory)) is not None:
         click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")
         for option, wanted, url in (
@@ -50,7 +53,7 @@ def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
         ):
             if wanted is not None and not url.endswith(f":{wanted}"):
                 raise click.ClickException(
-                    f"It is not on the port {option} asks for; run `python -m localcloud down` first."
+                    f"It is not on the port {option} asks for; run `{stop_command(directory)}` first."
                 )
         return
     try:
@@ -62,14 +65,21 @@ def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
         sys.exit(130)
     click.echo(f"AWS services   {cloud.endpoint_url}")
     click.echo(f"Rekognition    {cloud.rekognition_url}")
-    click.echo('Use it from a shell with: eval "$(.venv/bin/python -m localcloud env)"')
+    click.echo(f"Use it from a shell with: source {shlex.quote(shown(directory / 'env'))}")
 
 
 @main.command()
 @_directory
-def down(directory: Path) -> None:
+@click.option("--all", "everywhere", is_flag=True, help="Those of demos and soaks too: all below build/.")
+def down(directory: Path, everywhere: bool) -> None:
     """Stop it; everything it held is gone."""
     try:
+        if everywhere:
+            for each in (found := stop_all()):
+                click.echo(f"The local cloud in {shown(each)} is stopped.")
+            if not found:
+                click.echo("No local cloud is running.")
+            return
         stopped = stop_any(directory)
     except LocalCloudError as error:
         raise click.ClickException(str(error)) from None

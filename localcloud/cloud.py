@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT_DIRECTORY = REPOSITORY / "build" / "localcloud"
+BUILD = REPOSITORY / "build"
+DEFAULT_DIRECTORY = BUILD / "localcloud"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 _CA_BUNDLE = "ca.pem"
@@ -158,9 +159,11 @@ class LocalCloud:
         with _locked(directory):
             if (other := cls.running(directory)) is not None:
                 raise LocalCloudError(
-                    f"A local cloud already runs at {other.endpoint_url}; stop it with `make local-down`."
+                    f"A local cloud already runs at {other.endpoint_url};"
+                    f" stop it with `{stop_command(directory)}`."
                 )
-            _clear(directory)
+            # One of its servers can have died alone.
+            _sweep(directory)
             for attempt in range(3):
                 # Another process can take a free port between looking and binding.
                 try:
@@ -322,7 +325,7 @@ class LocalCloud:
             if waiting and time.monotonic() > deadline:
                 raise LocalCloudError(
                     f"{' and '.join(sorted(waiting))} did not answer within {START_SECONDS:.0f} s; "
-                    f"see the logs in {_shown(self.directory)}."
+                    f"see the logs in {shown(self.directory)}."
                 )
             time.sleep(0.02)
 
@@ -333,7 +336,7 @@ class LocalCloud:
             return _PortTakenError(
                 server.port, "--port" if server.name == "ministack" else "--rekognition-port"
             )
-        return LocalCloudError(f"{server.name} ended while starting; see {_shown(log)}.")
+        return LocalCloudError(f"{server.name} ended while starting; see {shown(log)}.")
 
     def _save(self, *, ready: bool) -> None:
         state = {
@@ -378,13 +381,21 @@ def stop_any(directory: Path = DEFAULT_DIRECTORY) -> bool:
     if not directory.is_dir():
         return False
     with _locked(directory):
-        cloud, _ = LocalCloud._load(directory)
-        found = cloud is not None and any(_members(cloud._run, cloud._servers))
-        if cloud is not None:
-            cloud._stop()
-        else:
-            _clear(directory)
-    return found
+        return _sweep(directory)
+
+
+def stop_all(root: Path = BUILD) -> list[Path]:
+    """Stop every local cloud whose directory is below `root`; return the directories of those there were."""
+    found = [Path(parent) for parent, _, files in os.walk(root) if "state.json" in files]
+    # Others may write files of that name.
+    return [each for each in found if LocalCloud._load(each)[0] is not None and stop_any(each)]
+
+
+def stop_command(directory: Path) -> str:
+    """What to type in the repository to stop the local cloud of `directory`."""
+    if directory == DEFAULT_DIRECTORY:
+        return "make local-down"
+    return f".venv/bin/python -m localcloud down --directory {shlex.quote(shown(directory))}"
 
 
 def shell_lines(environment: Mapping[str, str]) -> str:
@@ -532,6 +543,17 @@ def _end(run: str, servers: Sequence[_Server]) -> None:
             return
 
 
+def _sweep(directory: Path) -> bool:
+    """End what the state file in `directory` names, remove it, and return whether anything of it lived."""
+    cloud, _ = LocalCloud._load(directory)
+    found = cloud is not None and any(_members(cloud._run, cloud._servers))
+    if cloud is not None:
+        cloud._stop()
+    else:
+        _clear(directory)
+    return found
+
+
 def _clear(directory: Path) -> None:
     for name in ("state.json", "state.json.partial", "env", _CA_BUNDLE):
         (directory / name).unlink(missing_ok=True)
@@ -546,7 +568,7 @@ def _locked(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory, os.O_RDONLY)
     except OSError as error:
         raise LocalCloudError(
-            f"{_shown(directory)} cannot be used: {error.strerror}; choose another directory."
+            f"{shown(directory)} cannot be used: {error.strerror}; choose another directory."
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -555,7 +577,8 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
+    """A path as people in the repository write it."""
     with contextlib.suppress(ValueError):
         return str(path.relative_to(REPOSITORY))
     return str(path)

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +21,11 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
+from click.testing import CliRunner
 
 from localcloud import LocalCloud, LocalCloudError, cloud
-from localcloud.cloud import RUN_VARIABLE, stop_any
+from localcloud.__main__ import main
+from localcloud.cloud import RUN_VARIABLE, stop_all, stop_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -215,13 +218,14 @@ def test_the_command_line_from_up_to_down(directory: Path) -> None:
     assert running is not None
     assert running.endpoint_url in up.stdout
     assert running.rekognition_url in up.stdout
+    assert up.stdout.endswith(f"Use it from a shell with: source {directory}/env\n")
 
     again = run("up", directory=directory)
     assert again.returncode == 0
     assert f"already running at {running.endpoint_url}" in again.stdout
     elsewhere = run("up", "--port", "1234", directory=directory)
     assert elsewhere.returncode == 1
-    assert "down` first" in elsewhere.stderr
+    assert f"run `.venv/bin/python -m localcloud down --directory {directory}` first" in elsewhere.stderr
 
     status = run("status", "--json", directory=directory)
     assert status.returncode == 0
@@ -285,6 +289,7 @@ def test_a_given_port_is_the_one_used(directory: Path, option: str) -> None:
         (signal.SIGINT, 0.02),
         (signal.SIGINT, 0.3),
         (signal.SIGTERM, 0),
+        (signal.SIGHUP, 0),
     ],
 )
 def test_interrupting_up_leaves_nothing(directory: Path, number: signal.Signals, delay: float) -> None:
@@ -307,11 +312,59 @@ def test_interrupting_up_leaves_nothing(directory: Path, number: signal.Signals,
     assert left(directory) <= LEFT_BEHIND
 
 
-def test_a_second_start_in_the_same_directory_is_refused(directory: Path) -> None:
+def test_a_second_start_in_the_same_directory_is_refused_with_what_stops_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with LocalCloud.start(directory) as running:
-        with pytest.raises(LocalCloudError, match=f"already runs at {running.endpoint_url}; stop it with"):
+        with pytest.raises(LocalCloudError) as refusal:
+            LocalCloud.start(directory)
+        assert str(refusal.value) == (
+            f"A local cloud already runs at {running.endpoint_url};"
+            f" stop it with `.venv/bin/python -m localcloud down --directory {directory}`."
+        )
+        monkeypatch.setattr(cloud, "DEFAULT_DIRECTORY", directory)
+        with pytest.raises(LocalCloudError, match="stop it with `make local-down`"):
             LocalCloud.start(directory)
         assert LocalCloud.running(directory) is not None
+
+
+def test_starting_over_ends_what_is_left_of_a_cloud_that_lost_a_server(directory: Path) -> None:
+    half_dead = LocalCloud.start(directory)
+    os.kill(half_dead.pids["ministack"], signal.SIGKILL)
+    wait_until(lambda: LocalCloud.running(directory) is None)
+    with LocalCloud.start(directory) as running:
+        assert {process.pid for process in processes(directory)} == set(running.pids.values())
+    half_dead.stop()
+
+
+def test_every_cloud_below_a_folder_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "state.json").write_text("[]")
+    directories = [tmp_path / "localcloud", tmp_path / "demo" / "localcloud"]
+    clouds = [LocalCloud.start(directory) for directory in directories]
+    assert set(stop_all(tmp_path)) == set(directories)
+    assert [LocalCloud.running(directory) for directory in directories] == [None, None]
+    assert (tmp_path / "other" / "state.json").exists(), "it is not ours"
+    assert stop_all(tmp_path) == []
+    assert stop_all(tmp_path / "none") == []
+    for each in clouds:
+        each.stop()
+
+
+def test_down_all_names_what_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([[ROOT / "build" / "demo" / "localcloud"], []])
+    monkeypatch.setattr("localcloud.__main__.stop_all", lambda: next(answers))
+    told = CliRunner().invoke(main, ["down", "--all"]).stdout
+    assert told == "The local cloud in build/demo/localcloud is stopped.\n"
+    assert CliRunner().invoke(main, ["down", "--all"]).stdout == "No local cloud is running.\n"
+
+
+def test_clean_makes_no_environment_first(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "build").mkdir()
+    done = subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert left(tmp_path) == {"Makefile"}
 
 
 def test_of_two_starts_at_once_one_wins(directory: Path) -> None:
