@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from operations.audit import listing, parked_images, recorded_ids
+from operations import records
+from operations.audit import listing, parked_images
 from operations.deployment import Deployment
 from operations.executions import event
 from operations.workflow import start, warm
@@ -44,7 +45,6 @@ IN_FLIGHT = 12
 UPLOADERS = 4
 # One file in so many is none that can be analysed.
 BAD_FILES = 0.05
-_BATCH = 100
 _PAUSE_SECONDS = 0.1
 
 # What Rekognition does to an image that a fault is meant for; the last one never gets better.
@@ -224,14 +224,14 @@ class Soak:
         page: list[Stored] = []
         for stored in listing(self._deployment, self._prefix):
             page.append(stored)
-            if len(page) == _BATCH:
+            if len(page) == records.BATCH:
                 yield from self._with_records(page)
                 page = []
         if page:
             yield from self._with_records(page)
 
     def _with_records(self, page: list[Stored]) -> Iterator[tuple[Stored, bool]]:
-        found = recorded_ids(self._deployment, (stored.image_id for stored in page))
+        found = records.recorded(self._deployment, (stored.image_id for stored in page))
         return ((stored, stored.image_id in found) for stored in page)
 
     def _upload(self, image: Image) -> None:

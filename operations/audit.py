@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from operations import records
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from operations.deployment import Deployment
     from operations.workflow import Started
 
-# The most keys of one BatchGetItem.
-# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-_BATCH = 100
 # Retries of a throttled workflow end within this, unless EventBridge itself cannot reach the workflow.
 GRACE_SECONDS = 600
 _KEPT_IN_JSON = 1_000
@@ -124,24 +122,6 @@ def listing(deployment: Deployment, prefix: str) -> Iterator[Stored]:
             )
 
 
-def recorded_ids(deployment: Deployment, image_ids: Iterable[str]) -> set[str]:
-    """Those of at most 100 ImageIDs that have a record."""
-    client, table = deployment.client("dynamodb"), deployment.table
-    found: set[str] = set()
-    asked: dict[str, Any] = {
-        table: {
-            "Keys": [{"ImageID": {"S": one}} for one in sorted(set(image_ids))],
-            "ProjectionExpression": "ImageID",
-            "ConsistentRead": True,
-        }
-    }
-    while asked:
-        answer = client.batch_get_item(RequestItems=asked)
-        found |= {item["ImageID"]["S"] for item in answer["Responses"].get(table, [])}
-        asked = answer.get("UnprocessedKeys", {})
-    return found
-
-
 class Parked(NamedTuple):
     """ImageIDs of the events in the dead-letter queue, and how many messages others hold just now."""
 
@@ -212,10 +192,10 @@ def audit(
         )
     uploads = listing(deployment, prefix)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        while group := list(itertools.islice(uploads, 8 * _BATCH)):
-            parts = [group[at : at + _BATCH] for at in range(0, len(group), _BATCH)]
+        while group := list(itertools.islice(uploads, 8 * records.BATCH)):
+            parts = [group[at : at + records.BATCH] for at in range(0, len(group), records.BATCH)]
             answers = pool.map(
-                lambda part: recorded_ids(deployment, (stored.image_id for stored in part)), parts
+                lambda part: records.recorded(deployment, (stored.image_id for stored in part)), parts
             )
             recorded = set().union(*answers)
             missing = []

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # Step Functions gathers a run's answers, two bytes each, in 256 KiB.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_PHOTOS = 100_000
-# Keys BatchGetItem takes.
-# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-BATCH = 100
 
 _POLL_SECONDS = 1.0
 # How long a run that was stopped may take to end.
@@ -113,36 +110,19 @@ def survey_prefix(
     deployment: Deployment, prefix: str, seen: Callable[[Survey], None] = lambda _: None
 ) -> Survey:
     """List the bucket under `prefix` and look up which objects have a record, a page at a time."""
+    from operations import records
+
     found = Survey(prefix, concurrency=_concurrency(deployment))
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
         photos = [one for one in page.get("Contents", []) if not one["Key"].endswith("/")]
         found.photos += len(photos)
         found.bytes += sum(int(one["Size"]) for one in photos)
-        for start_at in range(0, len(photos), BATCH):
-            found.new += _without_record(deployment, photos[start_at : start_at + BATCH])
+        for at in range(0, len(photos), records.BATCH):
+            part = [records.image_id(one["Key"], one["ETag"]) for one in photos[at : at + records.BATCH]]
+            found.new += len(part) - len(records.recorded(deployment, part))
         seen(found)
     return found
-
-
-def _without_record(deployment: Deployment, photos: list[dict[str, Any]]) -> int:
-    from operations import records
-
-    wanted: list[dict[str, Any]] = [
-        {"ImageID": {"S": records.image_id(one["Key"], one["ETag"])}} for one in photos
-    ]
-    recorded, pause = 0, 0.05
-    while wanted:
-        with records.expecting_this_shape(deployment):
-            answer = deployment.client("dynamodb").batch_get_item(
-                RequestItems={deployment.table: {"Keys": wanted, "ProjectionExpression": "ImageID"}}
-            )
-        recorded += len(answer["Responses"].get(deployment.table, []))
-        wanted = answer.get("UnprocessedKeys", {}).get(deployment.table, {}).get("Keys", [])
-        if wanted:
-            time.sleep(pause)
-            pause = min(5.0, pause * 2)
-    return len(photos) - recorded
 
 
 def _concurrency(deployment: Deployment) -> int:

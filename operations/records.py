@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 _PAGE = 500
 # The most keys of one BatchGetItem; it answers at most 16 MB and names the rest.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-_BATCH = 100
+BATCH = 100
 
 OUTCOMES = ("face_detected", "no_face", "rejected")
 
@@ -81,18 +81,27 @@ def whole(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Reco
 
     What was erased meanwhile is left out.
     """
-    for at in range(0, len(found), _BATCH):
-        identities = [str(record["ImageID"]) for record in found[at : at + _BATCH]]
+    for at in range(0, len(found), BATCH):
+        identities = [str(record["ImageID"]) for record in found[at : at + BATCH]]
         items = _items(deployment, identities)
         yield [plain(items[identity]) for identity in identities if identity in items]
 
 
-def _items(deployment: Deployment, identities: list[str]) -> dict[str, Mapping[str, Any]]:
-    """The items of at most _BATCH images, read consistently, by ImageID."""
+def recorded(deployment: Deployment, identities: Iterable[str]) -> set[str]:
+    """Those of at most BATCH images that have a record, read consistently.
+
+    Raises OperationError when the table has other keys than this version's.
+    """
+    with expecting_this_shape(deployment):
+        return set(_items(deployment, identities, ProjectionExpression="ImageID"))
+
+
+def _items(deployment: Deployment, identities: Iterable[str], **options: str) -> dict[str, Mapping[str, Any]]:
+    """The items of at most BATCH images, read consistently, by ImageID."""
     client, table = deployment.client("dynamodb"), deployment.table
     items: dict[str, Mapping[str, Any]] = {}
     keys = [{"ImageID": {"S": identity}} for identity in dict.fromkeys(identities)]
-    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True}}
+    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}} if keys else {}
     pause = 0.0
     while asked:
         time.sleep(pause)

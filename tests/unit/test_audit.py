@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from operations import audit
 from operations.errors import OperationError
@@ -179,3 +180,40 @@ def test_nothing_is_started_while_parked_events_are_out_of_sight(
     with pytest.raises(OperationError, match=r"^3 parked events are being read by somebody else just now"):
         run(deployment, confirmed=True)
     assert deployment.started == {}
+
+
+def test_what_dynamodb_leaves_over_is_asked_for_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        event = deployment.pipeline.upload(f"photos/{number}.jpg", b"abc")
+        deployment.pipeline.rekognition.finds()
+        deployment.pipeline.process(event)
+    batch_get_item: Any = deployment.pipeline.dynamodb.batch_get_item
+
+    def throttled(*, RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+        """Two items an answer, as DynamoDB does when there are too many bytes or requests."""
+        [(table, asked)] = RequestItems.items()
+        keys, left = asked["Keys"][:2], asked["Keys"][2:]
+        answer = batch_get_item(RequestItems={table: {**asked, "Keys": keys}})
+        return {**answer, "UnprocessedKeys": {table: {**asked, "Keys": left}} if left else {}}
+
+    monkeypatch.setattr(deployment.pipeline.dynamodb, "batch_get_item", throttled)
+    account = run(deployment)
+    assert (account.uploaded, account.recorded, account.unaccounted) == (5, 5, 0)
+
+
+def test_without_a_terminal_there_is_no_progress_and_a_key_is_shown_and_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def account(*_: object, report: Any, tell: Any, **__: object) -> audit.Account:
+        found = audit.Account("dev", "", uploaded=1, recorded=1)
+        report(stored("\x1b]0;owned\x07[bold]\n.jpg"))
+        tell(found)
+        return found
+
+    monkeypatch.setattr("operations.deployment.Deployment.load", lambda _: None)
+    monkeypatch.setattr(audit, "audit", account)
+    result = CliRunner().invoke(audit.command, [])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith('Unaccounted for: "\\x1b]0;owned\\x07[bold]\\n.jpg" ')
