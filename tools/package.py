@@ -4,11 +4,13 @@ Terraform runs this file itself with whatever ``python3`` it finds, so it uses t
 
     python3 tools/package.py functions/process_image build/process_image-0123456789abcdef.zip
     python3 tools/package.py --all
+
+Python 3.7 is the oldest that can build them, and 3.6 must be able to read this file to say that it cannot;
+hence the quotes around newer annotations.
 """
 
-from __future__ import annotations
-
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -19,6 +21,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 7)
 
 # The earliest time a zip can hold.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -31,7 +34,7 @@ class PackageError(Exception):
     """A function cannot be packaged; the message is one sentence for people."""
 
 
-def sources(folder: Path) -> list[str]:
+def sources(folder: Path) -> "list[str]":
     """Return the paths, relative to `folder` and with forward slashes, of everything that goes into its zip.
 
     The order is that of Terraform's ``sort(fileset(folder, "**/*.py"))``.
@@ -102,11 +105,12 @@ def build(folder: Path, output: Path) -> int:
     except OSError as error:
         raise PackageError(f"Cannot write {output}: {error.strerror}; choose another place.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
     return size
 
 
-def functions(folder: Path) -> list[Path]:
+def functions(folder: Path) -> "list[Path]":
     """Return the folders in `folder` that hold a ``handler.py``.
 
     Raises:
@@ -118,7 +122,14 @@ def functions(folder: Path) -> list[Path]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: "list[str] | None" = None) -> int:
+    if sys.version_info[:2] < OLDEST:
+        version = ".".join(map(str, sys.version_info[:3]))
+        print(
+            f"{sys.executable} is Python {version}, and 3.7 or newer is needed; put one on PATH as python3.",
+            file=sys.stderr,
+        )
+        return 1
     parser = argparse.ArgumentParser(prog="package.py", description="Build the Lambda functions' zips.")
     parser.add_argument("source", nargs="?", type=Path, help="folder of one function")
     parser.add_argument("output", nargs="?", type=Path, help="zip to write")

@@ -1,64 +1,64 @@
 """Make the development environment in .venv from requirements-dev.lock.
 
 Runs on whatever ``python3`` there is: standard library only, and a sentence when that Python will not do.
+To say so, any Python must be able to read this file: no annotations, no f-strings, no new module before.
 """
 
-from __future__ import annotations
+# ruff: noqa: RUF005, UP032
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-LOCK = ROOT / "requirements-dev.lock"
-# Written last, so that an interrupted setup starts over.
-STAMP = VENV / ".ready"
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 
 
-def problem() -> str | None:
+def problem():
+    # type: () -> str | None
     """Return in one sentence why this Python will not do, or None."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = ".".join(map(str, sys.version_info[:3]))
         return (
-            f"{sys.executable} is Python {version}, and 3.11, 3.12 or 3.13 is needed;"
-            " name one, as in 'make setup PYTHON=python3.12'."
+            "{} is Python {}, and 3.11, 3.12 or 3.13 is needed;"
+            " name one, as in 'make setup PYTHON=python3.12'.".format(sys.executable, version)
         )
-    if not all(map(importlib.util.find_spec, ("ensurepip", "venv"))):
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("ensurepip", "venv"))):
         return (
-            f"{sys.executable} cannot make virtual environments; install its venv package"
-            " (Debian and Ubuntu: apt install python3-venv)."
+            "{} cannot make virtual environments; install its venv package"
+            " (Debian and Ubuntu: apt install python3-venv).".format(sys.executable)
         )
     return None
 
 
-def main() -> int:
+def main():
+    # type: () -> int
     sentence = problem()
     if sentence:
-        print(sentence, file=sys.stderr)
+        sys.stderr.write(sentence + "\n")
         return 1
+    from pathlib import Path
+
+    root = Path(__file__).resolve().parent.parent
+    venv = root / ".venv"
     version = ".".join(map(str, sys.version_info[:2]))
-    print(f"Making .venv with Python {version} (about a minute, once)", flush=True)
-    python = VENV / "bin" / "python"
+    sys.stdout.write("Making .venv with Python {} (about a minute, once)\n".format(version))
+    sys.stdout.flush()
+    install = "-m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement"
     commands = (
-        (sys.executable, "-m", "venv", "--clear", VENV),
-        (
-            *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
-            *("--require-hashes", "--requirement", LOCK),
-        ),
+        [sys.executable, "-m", "venv", "--clear", str(venv)],
+        [str(venv / "bin" / "python")] + install.split() + [str(root / "requirements-dev.lock")],
     )
     try:
         for command in commands:
-            if subprocess.call(list(map(str, command))):
-                print("The development environment could not be made; the reason is above.", file=sys.stderr)
+            if subprocess.call(command):
+                sys.stderr.write("The development environment could not be made; the reason is above.\n")
                 return 1
     except KeyboardInterrupt:
-        print("Interrupted; the next command starts over.", file=sys.stderr)
+        sys.stderr.write("Interrupted; the next command starts over.\n")
         return 130
-    STAMP.touch()
+    # Written last, so that an interrupted setup starts over.
+    (venv / ".ready").touch()
     return 0
 
 

@@ -142,7 +142,7 @@ def test_two_copies_give_the_same_bytes(function: Path, tmp_path: Path, zone: st
     assert stat.S_IMODE(other.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.7", "3.11", "3.12", "3.13"])
 def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, version: str) -> None:
     python = _python(version)
     if python is None:
@@ -151,6 +151,26 @@ def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, versi
     run(function, reference)
     assert run(function, other, python=python).returncode == 0
     assert other.read_bytes() == reference.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tool", "version", "needed"),
+    [
+        *(("setup.py", version, "3.11, 3.12 or 3.13 is needed") for version in ("2.7", "3.6", "3.10")),
+        ("package.py", "3.6", "3.7 or newer is needed"),
+    ],
+)
+def test_a_python_that_is_too_old_is_told_so(tool: str, version: str, needed: str) -> None:
+    python = _python(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    result = subprocess.run(
+        [python, ROOT / "tools" / tool, "--all"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{python} is Python {version}.")
+    assert f", and {needed};" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def _python(version: str) -> str | None:
