@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import UTC, date, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
+from rich.console import Console
 
+from operations import cost
 from operations.cost import Line, PriceList, estimate, tiered
+from operations.records import OUTCOMES
+from process_image.analysis import Reason
 from tools.terraform import ROOT
 
 PRICES = PriceList.load()
@@ -104,6 +110,52 @@ def test_measured_durations_replace_assumed_ones() -> None:
     [assumed] = [line for line in lines() if line.what.startswith("process_image")]
     [measured] = [line for line in lines(process_image_seconds=2.0) if line.what.startswith("process_image")]
     assert measured.dollars == pytest.approx(2 * assumed.dollars)
+
+
+def test_express_has_no_alarm_for_transitions() -> None:
+    def alarms(settings: dict[str, Any]) -> float:
+        [line] = [line for line in lines(settings) if line.what == "alarms"]
+        return line.quantity
+
+    assert alarms({"workflow_type": "EXPRESS"}) == alarms({}) - 1
+
+
+def test_metrics_are_counted_as_the_filters_make_them() -> None:
+    filters = (ROOT / "modules/observability/metrics.tf").read_text("utf-8")
+    dimensions = re.findall(r"^ {6}dimensions = (.*)$", filters, re.MULTILINE)
+    # A duplicate is an outcome here, though never a record's.
+    series = {
+        '{ Outcome = "$.outcome" }': len(OUTCOMES) + 1,
+        '{ Reason = "$.reason" }': len(get_args(Reason)),
+        "null": 1,
+    }
+    assert sum(series[one] for one in dimensions) == PRICES.assumptions["metrics"]
+
+
+PEOPLE = {"subscriptions": {"a-team-of-a-long-name": {"protocol": "sms", "endpoint": "+15550100"}}}
+
+
+@pytest.mark.parametrize("settings", [PEOPLE, PEOPLE | {"workflow_type": "EXPRESS"}])
+@pytest.mark.parametrize("width", [80, 200])
+def test_each_price_stands_whole_beside_its_page_s_name(
+    settings: dict[str, Any], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr("tools.terminal.console", lambda: Console(width=width, file=file, highlight=False))
+    found = lines(settings, images=10 * MILLION)
+    environment: Any = SimpleNamespace(name="dev", settings=settings)
+    cost._show(environment, 10 * MILLION, found, [])
+    printed = file.getvalue().splitlines()
+    for line in found:
+        page = line.page if width == 200 else line.service
+        number = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
+        # A subscription's name may go on in the next row.
+        cells = (line.what.split()[0], number, line.unit, f"{line.dollars:,.2f}", page)
+        row = re.compile(r"(.* )?\s*".join(map(re.escape, cells)))
+        assert any(row.fullmatch(one.rstrip()) for one in printed), cells
+        assert any(one.startswith(line.service) and one.endswith(line.url) for one in printed)
+    assert "…" not in file.getvalue()
+    assert max(map(len, printed)) <= width
 
 
 def test_one_image_costs_something_on_every_line_that_is_not_free() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import http.server
 import json
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 RECORDS = 100_000
 LIMIT_MB = 150
@@ -135,6 +136,35 @@ def test_an_export_that_breaks_leaves_nothing(target: Path) -> None:
 def test_what_cannot_become_an_export_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(OperationError, match=sentence):
         check(tmp_path / name)
+
+
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 251}.csv"
+    write(path, iter([[NEW]]))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_name_longer_than_names_may_be_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match=r"cannot be written \(File name too long\); name another file"):
+        write(tmp_path / f"{'x' * 300}.csv", iter([[NEW]]))
+
+
+def test_a_folder_that_takes_no_file_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    # Those who may do anything are stopped only by the file system: /proc, or a disk mounted to be read.
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(OperationError, match=r"cannot be written \(Read-only file system\)"):
+        write(tmp_path / "results.csv", iter([[NEW]]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_an_export_into_proc_is_refused_in_one_sentence() -> None:
+    with pytest.raises(OperationError, match="cannot be written"):
+        write(Path("/proc/results.csv"), iter([[NEW]]))
 
 
 class _Table(http.server.BaseHTTPRequestHandler):

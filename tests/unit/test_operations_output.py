@@ -158,3 +158,11 @@ def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key() ->
     assert SHOWN in text
     assert "stackTrace" not in text
     assert not {"\x1b", "\x9b", "\x07"} & set(text)
+
+
+def test_redrive_shows_no_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Deployment, "load", lambda _: None)
+    monkeypatch.setattr(redrive, "survey", lambda *_: redrive.Report("dev", confirmed=False))
+    result = CliRunner().invoke(main, ["redrive"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "The dead-letter queue of dev is empty.\n"

@@ -1,0 +1,173 @@
+"""Results: what the indexes leave out is fetched for a file, in order, and what is not there is said."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.stub import Stubber
+from click.testing import CliRunner
+
+from operations import records
+from operations.__main__ import main
+from operations.deployment import Deployment
+from tests.unit.pipeline import TABLE, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from click.testing import Result
+
+# As modules/storage projects them.
+INDEXED = ["Bucket", "ExecutionId", "FaceCount", "FaceDetected", "Outcome", "Reason", "Size", "VersionId"]
+DAY = datetime.now(UTC).date().isoformat()
+UPLOADS = 250
+
+
+@pytest.fixture
+def dynamodb(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001
+    """A table whose indexes hold a part of each record, with UPLOADS uploads of one key."""
+    made: Any = client("dynamodb")
+    made.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in ("ImageID", "Key", "OutcomeDay", "Timestamp")
+        ],
+        KeySchema=[{"AttributeName": "ImageID", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": f"By{name}",
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": "HASH"},
+                    {"AttributeName": "Timestamp", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": INDEXED},
+            }
+            for name in ("Key", "OutcomeDay")
+        ],
+    )
+    for number in range(UPLOADS):
+        made.put_item(
+            TableName=TABLE,
+            Item={
+                "ImageID": {"S": f"a.jpg@{number}"},
+                "Key": {"S": "a.jpg"},
+                "ETag": {"S": f"{number}"},
+                "Sequencer": {"S": f"s{number}"},
+                "Outcome": {"S": "face_detected"},
+                "OutcomeDay": {"S": f"face_detected#{DAY}"},
+                "FaceDetails": {"S": "[{}]"},
+                "ExpiresAt": {"N": "1800000000"},
+                "Timestamp": {"S": f"{DAY}T10:00:{number // 60:02d}.{number % 60:03d}Z"},
+            },
+        )
+    found = SimpleNamespace(table=TABLE, client=lambda _: made, environment=SimpleNamespace(name="dev"))
+    monkeypatch.setattr(Deployment, "load", lambda _: found)
+    return made
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["results", "--env", "dev", *arguments])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [("a.jpg",), ("--outcome", "face_detected"), ("--day", DAY)],
+    ids=["key", "outcome", "day"],
+)
+@pytest.mark.usefixtures("dynamodb")
+def test_an_export_of_one_question_holds_whole_records_in_order(
+    question: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    assert run("--export", str(path), *question).exit_code == 0
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [row["ETag"] for row in rows] == [str(number) for number in reversed(range(UPLOADS))]
+    assert {(row["FaceDetails"], row["ExpiresAt"]) for row in rows} == {("[{}]", 1_800_000_000)}
+    assert all(row["Sequencer"] == f"s{row['ETag']}" for row in rows)
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_an_export_stops_at_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    assert run("--export", str(path), "--limit", "120", "a.jpg").exit_code == 0
+    assert len(path.read_text("utf-8").splitlines()) == 120
+
+
+def reading(found: Sequence[str]) -> Iterator[list[str]]:
+    """ImageIDs of the whole records, a page at a time."""
+    with Stubber(client("dynamodb")) as stub:
+        table: dict[str, Any] = {"ConsistentRead": True}
+
+        def asked(*keys: str) -> dict[str, Any]:
+            return {TABLE: table | {"Keys": [{"ImageID": {"S": key}} for key in keys]}}
+
+        def answered(*keys: str) -> dict[str, Any]:
+            return {TABLE: [{"ImageID": {"S": key}} for key in keys]}
+
+        for batch in (found[:100], found[100:]):
+            # Nothing at first, then a part, the rest last; one was erased meanwhile.
+            left = asked(*batch)
+            stub.add_response(
+                "batch_get_item", {"Responses": {}, "UnprocessedKeys": left}, {"RequestItems": left}
+            )
+            rest = asked(batch[0])
+            stub.add_response(
+                "batch_get_item",
+                {"Responses": answered(*reversed(batch[2:])), "UnprocessedKeys": rest},
+                {"RequestItems": left},
+            )
+            stub.add_response("batch_get_item", {"Responses": answered(batch[0])}, {"RequestItems": rest})
+        deployment: Any = SimpleNamespace(client=lambda _: stub.client, table=TABLE)
+        for page in records.whole(deployment, [{"ImageID": one} for one in found]):
+            yield [record["ImageID"] for record in page]
+        stub.assert_no_pending_responses()
+
+
+def test_whole_records_are_asked_for_until_all_are_answered_in_order_a_hundred_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    found = [f"{number}.jpg@e" for number in range(150)]
+    pages = list(reading(found))
+    assert pages == [[found[0], *found[2:100]], [found[100], *found[102:]]]
+    assert sum(pause > 0 for pause in pauses) == 2, "a table that answers nothing is waited for"
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_key_without_a_record_is_an_error_but_not_for_a_program() -> None:
+    refused = run("b\x1b[31m.jpg")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Error: There is no record of 'b\\x1b[31m.jpg' in ENV=dev;")
+    assert len(refused.stderr.splitlines()) == 1
+    answered = run("b.jpg", "--json")
+    assert (answered.exit_code, json.loads(answered.stdout), answered.stderr) == (0, [], "")
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_an_outcome_or_a_day_without_records_is_no_error() -> None:
+    for question in (("--outcome", "rejected"), ("--day", "2020-02-29")):
+        answered = run(*question)
+        assert (answered.exit_code, answered.stdout) == (0, "")
+        assert answered.stderr.startswith("There is no record of ")
+
+
+def test_a_key_is_shown_and_not_obeyed(dynamodb: Any) -> None:
+    dynamodb.put_item(
+        TableName=TABLE,
+        Item={
+            "ImageID": {"S": "[b]\x1b]0;owned\x07\n.jpg@e"},
+            "OutcomeDay": {"S": f"rejected#{DAY}"},
+            "Timestamp": {"S": f"{DAY}T10:00:00.000Z"},
+        },
+    )
+    text = run("--outcome", "rejected").stdout
+    assert "[b]\\x1b]0;owned\\x07\\n.jpg" in text
+    assert len(text.splitlines()) == 2
