@@ -44,7 +44,9 @@ class Diagnostic:
         detail = re.sub(r"\s*This was checked by the validation rule at .*", "", self.detail, flags=re.DOTALL)
         detail = " ".join(detail.split())
         if self.summary == "Invalid value for variable" and detail:
-            return f"{self.where}: {detail}" if self.where else detail
+            # So does the place where the wiring hands it on.
+            own = self.where.rpartition(":")[0].endswith(".tfvars")
+            return f"{self.where}: {detail}" if own else detail
         summary = " ".join(self.summary.split())
         text = f"{summary}: {detail}" if detail else summary
         return f"{self.where}: {text}" if self.where else text

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tools import deploy, fetch
-from tools.terraform import Terraform, TerraformError
+from tools.terraform import Diagnostic, Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,3 +150,17 @@ def test_of_two_inits_in_one_cache_the_second_waits(tmp_path: Path, monkeypatch:
     for thread in threads:
         thread.join()
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("main.tf:42", "log_retention_days must be one of them."),
+        ("environments/dev.tfvars:7", "environments/dev.tfvars:7: log_retention_days must be one of them."),
+    ],
+)
+def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: str) -> None:
+    detail = (
+        "log_retention_days must be one of them.\n\nThis was checked by the validation rule at main.tf:1."
+    )
+    assert str(Diagnostic("error", "Invalid value for variable", detail, where)) == said
