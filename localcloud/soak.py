@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import sys
 import time
 import uuid
@@ -12,8 +11,10 @@ from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
 from operations import records
@@ -23,10 +24,10 @@ from operations.executions import event
 from operations.workflow import start, warm
 from tools import terminal
 from tools.environments import DeployError
-from tools.terraform import TerraformError
+from tools.terraform import TerraformError, interrupt_on_signals
 
-from .cloud import REPOSITORY, LocalCloud, LocalCloudError
-from .demo import SAMPLES, bar, interrupt
+from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
+from .demo import SAMPLES, bar
 from .stack import Stack, remove
 
 if TYPE_CHECKING:
@@ -299,20 +300,26 @@ def main(
     images: int, duplicates: float, faults: float, in_flight: int, seed: int | None, as_json: bool
 ) -> None:
     """Send many images through the pipeline on this computer and account for every one."""
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt_on_signals()
     console = terminal.console(errors=as_json)
+    path = BUILD / "report.json"
+    # One that is there is of this run.
+    path.unlink(missing_ok=True)
     seed = random.randrange(1_000_000) if seed is None else seed
     drawn = list(draw(images, duplicates, faults, seed, "soak/"))
     try:
         account = soak(drawn, in_flight, console)
     except (DeployError, LocalCloudError, TerraformError) as error:
         raise click.ClickException(str(error)) from None
+    except (BotoCoreError, ClientError, URLError) as error:
+        raise click.ClickException(
+            f"The local cloud failed: {error}; the logs are in {shown(BUILD / 'localcloud')}."
+        ) from None
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing is left running.", err=True)
         sys.exit(130)
     chosen = {"images": images, "duplicates": duplicates, "faults": faults, "seed": seed}
     report = json.dumps({**asdict(account), "asked": chosen}, indent=2, ensure_ascii=False)
-    path = BUILD / "report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report + "\n", encoding="utf-8")
     if as_json:
@@ -324,7 +331,7 @@ def main(
         again = sum(image.delivered_again is not None for image in drawn)
         console.print(
             f"{account.seconds:.0f} s, {rate:.1f} images a second; {again:,} events delivered twice"
-            f" (seed {seed}). Report: {path.relative_to(REPOSITORY)}"
+            f" (seed {seed}). Report: {shown(path)}"
         )
     problems = {
         f"{account.lost:,} of {images:,} uploads lost": account.lost,

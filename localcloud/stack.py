@@ -10,22 +10,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import Request, urlopen
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer
-from botocore.config import Config
-from rich.console import Console
-
 from tools import deploy
 from tools.environments import Environment
 
 from .cloud import REGION, LocalCloud
 
+# The SDK and rich are imported where they are used: an interrupt would meet half a second of imports.
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_CONFIG = Config(max_pool_connections=50, retries={"mode": "standard", "total_max_attempts": 3})
-_PLAIN = TypeDeserializer()
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,11 @@ class Notification:
     @property
     def image_id(self) -> str:
         return str(self.facts["image_id"])
+
+    @property
+    def headline(self) -> str:
+        """The first line of the email: the subject, which is short and ASCII, with the whole key."""
+        return f"{self.subject.partition(': ')[0]}: {self.facts['key']}"
 
 
 @dataclass
@@ -56,12 +56,17 @@ class Stack:
 
         Raises DeployError or TerraformError, one sentence each, when it cannot be applied.
         """
+        from rich.console import Console
+
         environment = Environment.load(name, cloud)
         deploy.apply(environment, console or Console(quiet=True))
         return cls(cloud, environment, deploy.output(environment))
 
     def client(self, service: str) -> Any:
         """An SDK client of the local cloud's administrator; made once."""
+        import boto3
+        from botocore.config import Config
+
         if service not in self._clients:
             make: Any = boto3.Session(
                 aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
@@ -69,7 +74,7 @@ class Stack:
             rekognition = service == "rekognition"
             self._clients[service] = make(
                 service,
-                config=_CONFIG,
+                config=Config(max_pool_connections=50, retries={"mode": "standard", "total_max_attempts": 3}),
                 endpoint_url=self.cloud.rekognition_url if rekognition else self.cloud.endpoint_url,
                 verify=str(self.cloud.ca_bundle),
             )
@@ -174,7 +179,10 @@ class Subscription:
 
 def plain(item: Mapping[str, Any]) -> dict[str, Any]:
     """A DynamoDB item in plain Python values; whole numbers as int."""
-    values = {name: _PLAIN.deserialize(value) for name, value in item.items()}
+    from boto3.dynamodb.types import TypeDeserializer
+
+    deserializer = TypeDeserializer()
+    values = {name: deserializer.deserialize(value) for name, value in item.items()}
     return {name: int(value) if "N" in item[name] else value for name, value in values.items()}
 
 
