@@ -11,14 +11,16 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import click
 import pytest
+from click.testing import CliRunner
 
-from operations.__main__ import VERBS
+from operations.__main__ import VERBS, main
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import click
 
 # Uploaders choose keys, and keys may hold nearly anything.
 HOSTILE = "a b/ü'\"`touch PWNED`$(touch PWNED)$(shell touch PWNED)$5$$;touch PWNED|*?[x]#\\ --json"
@@ -108,8 +110,11 @@ def test_a_file_is_named_as_it_was_given(echo: Path) -> None:
 
 
 def test_a_backfill_of_everything_is_asked_for_with_an_empty_prefix_not_by_forgetting_it(echo: Path) -> None:
-    with pytest.raises(click.MissingParameter, match="prefix"):
-        parsed("backfill", arguments(echo, "backfill"))
+    assert parsed("backfill", arguments(echo, "backfill", PREFIX=""))["prefix"] == ""
+    forgotten = arguments(echo, "backfill")
+    assert parsed("backfill", forgotten)["prefix"] is None
+    refused = CliRunner().invoke(main, ["backfill", *forgotten])
+    assert (refused.exit_code, refused.stderr[:24]) == (1, "Error: Say which photos:")
 
 
 @pytest.mark.parametrize("verb", VERBS)
