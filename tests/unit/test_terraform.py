@@ -1,8 +1,9 @@
-"""Running Terraform: what becomes of it when it is interrupted, and when another runs beside it."""
+"""Running Terraform, interrupted and beside another; and what is said without running it at all."""
 
 from __future__ import annotations
 
 import signal
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tools import deploy, fetch
+from localcloud import LocalCloud
+from tools import deploy, environments, fetch
+from tools.environments import DeployError, Environment
 from tools.terraform import Diagnostic, Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,3 +167,25 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: st
         "log_retention_days must be one of them.\n\nThis was checked by the validation rule at main.tf:1."
     )
     assert str(Diagnostic("error", "Invalid value for variable", detail, where)) == said
+
+
+def test_looking_for_outputs_makes_no_state_bucket(tmp_path: Path) -> None:
+    with LocalCloud.start(tmp_path) as cloud:
+        local = Environment.load("local", cloud)
+        with pytest.raises(DeployError, match="^Nothing is deployed in ENV=local; deploy it with"):
+            deploy.output(local)
+        assert local.client("s3").list_buckets()["Buckets"] == []
+
+
+@pytest.mark.parametrize(("missing", "example"), [("dev", "prod"), ("staging", "dev")])
+def test_a_missing_file_is_written_after_the_example_of_one_that_is_there(
+    missing: str, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "environments", tmp_path / "environments")
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "FOLDER", tmp_path / "environments")
+    (tmp_path / "environments" / f"{missing}.tfvars").unlink()
+    with pytest.raises(
+        DeployError, match=f"{missing}.tfvars is missing; .* after the example of {example}'s"
+    ):
+        Environment.load(missing)
