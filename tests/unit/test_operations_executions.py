@@ -22,7 +22,7 @@ MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 
 
 @pytest.fixture
-def states(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+def states(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:  # noqa: ARG001
     monkeypatch.setattr("time.sleep", lambda _: None)
     with Stubber(client("stepfunctions")) as stubber:
         yield stubber

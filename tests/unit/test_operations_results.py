@@ -130,6 +130,7 @@ def reading(found: Sequence[str]) -> Iterator[list[str]]:
         stub.assert_no_pending_responses()
 
 
+@pytest.mark.usefixtures("aws")
 def test_whole_records_are_asked_for_until_all_are_answered_in_order_a_hundred_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,7 +23,7 @@ HOSTILE = "\x1b]0;owned\x07 [bold]"
 
 
 @pytest.fixture
-def express() -> Iterator[Any]:
+def express(aws: None) -> Iterator[Any]:  # noqa: ARG001
     """A deployment whose workflow is EXPRESS, as AWS answers for it; the local cloud lists its executions."""
     states, cloudwatch = client("stepfunctions"), client("cloudwatch")
     with Stubber(states) as first, Stubber(cloudwatch) as second:

@@ -172,6 +172,7 @@ def test_more_than_can_be_listed_is_said_so(cloud: Cloud, monkeypatch: pytest.Mo
     assert "more than 100 started at once, so some are not shown" in str(pipeline.shortfall())
 
 
+@pytest.mark.usefixtures("aws")
 def test_an_express_workflow_s_images_are_told_once_when_they_are_recorded(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
