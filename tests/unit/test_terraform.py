@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -172,7 +172,7 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: st
 def test_looking_for_outputs_makes_no_state_bucket(tmp_path: Path) -> None:
     with LocalCloud.start(tmp_path) as cloud:
         local = Environment.load("local", cloud)
-        with pytest.raises(DeployError, match="^Nothing is deployed in ENV=local; deploy it with"):
+        with pytest.raises(DeployError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
             deploy.output(local)
         assert local.client("s3").list_buckets()["Buckets"] == []
 
