@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from localcloud.stack import Notification, Subscription
 
 
-# What applies more than once, or moves zips away: on a local cloud of its own, where nothing else minds.
-DEPLOYING = {"test_deployment.py", "test_side_by_side.py"}
+# What plans and applies again, or moves zips away: on a local cloud of its own, where nothing else minds.
+DEPLOYING = {"test_deployment.py", "test_drift.py", "test_side_by_side.py"}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own

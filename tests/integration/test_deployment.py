@@ -6,15 +6,20 @@ import base64
 import hashlib
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.world import COFFEE, World
 from tools.package import source_hash
 from tools.terraform import ROOT
 
 if TYPE_CHECKING:
-    from localcloud.stack import Stack
+    from collections.abc import Callable
+
+    from localcloud.stack import Notification, Stack
 
 # MiniStack reads these back incompletely; AWS does not. See docs/quirks.md.
 READ_BACK_GAPS = {
@@ -99,3 +104,25 @@ def test_every_output_names_something_that_is_there(stack: Stack) -> None:
         QueueUrl=outputs["dead_letter_queue_url"], AttributeNames=["QueueArn"]
     )
     assert queue["Attributes"]["QueueArn"] == outputs["dead_letter_queue_arn"]
+
+
+@pytest.mark.proves("updated")
+def test_photos_uploaded_while_the_stack_is_updated_are_processed(
+    stack: Stack, notifications: Callable[..., list[Notification]]
+) -> None:
+    world = World(stack)
+    images: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        update = pool.submit(world.update, memory_size=640)
+        while not update.done():
+            images.append(stack.upload(world.key(), world.photo(COFFEE)))
+            time.sleep(0.25)
+        update.result()
+    images.append(stack.upload(world.key(), world.photo(COFFEE)))
+    try:
+        assert len(images) > 2
+        for image_id in images:
+            (told,) = notifications(image_id, settle=0.0)
+            assert world.record(image_id)["Outcome"] == told.facts["outcome"]
+    finally:
+        world.update()

@@ -274,25 +274,3 @@ def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> 
     queue = world.stack.outputs["dead_letter_queue_arn"]
     assert world.may(machine["roleArn"], "sqs:SendMessage", queue)
     assert not world.may(machine["roleArn"], "sqs:ReceiveMessage", queue)
-
-
-# Changes
-
-
-@pytest.mark.proves("updated")
-def test_photos_uploaded_while_the_stack_is_updated_are_processed(world: World, notifications: Told) -> None:
-    images: list[str] = []
-    with ThreadPoolExecutor(1) as pool:
-        update = pool.submit(world.update, memory_size=640)
-        while not update.done():
-            images.append(world.stack.upload(world.key(), world.photo(COFFEE)))
-            time.sleep(0.25)
-        update.result()
-    images.append(world.stack.upload(world.key(), world.photo(COFFEE)))
-    try:
-        assert len(images) > 2
-        for image_id in images:
-            (told,) = notifications(image_id, settle=0.0)
-            assert world.record(image_id)["Outcome"] == told.facts["outcome"]
-    finally:
-        world.update()
