@@ -41,6 +41,9 @@ def main():
 
     root = Path(__file__).resolve().parent.parent
     venv = root / ".venv"
+    if venv.is_symlink():
+        # Clearing it would empty what it leads to, another checkout's as a rule.
+        venv.unlink()
     version = ".".join(map(str, sys.version_info[:2]))
     sys.stdout.write("Making .venv with Python {} (about a minute, once)\n".format(version))
     sys.stdout.flush()
