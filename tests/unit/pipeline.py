@@ -182,6 +182,10 @@ def client(service: Any) -> Any:
     return _session().client(service, config=Config(retries={"total_max_attempts": 1}))
 
 
+# As modules/storage projects them.
+INDEXED = ["Bucket", "ExecutionId", "FaceCount", "FaceDetected", "Outcome", "Reason", "Size", "VersionId"]
+
+
 def make_table(dynamodb: DynamoDBClient) -> None:
     """The table of modules/storage, its indexes included: what their keys refuse, a write must not hold."""
     dynamodb.create_table(
@@ -199,7 +203,7 @@ def make_table(dynamodb: DynamoDBClient) -> None:
                     {"AttributeName": name, "KeyType": "HASH"},
                     {"AttributeName": "Timestamp", "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": INDEXED},
             }
             for name in ("Key", "OutcomeDay")
         ],

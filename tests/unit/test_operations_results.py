@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from operations import records
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tests.unit.pipeline import TABLE, client
+from tests.unit.pipeline import TABLE, client, make_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-# As modules/storage projects them.
-INDEXED = ["Bucket", "ExecutionId", "FaceCount", "FaceDetected", "Outcome", "Reason", "Size", "VersionId"]
 DAY = datetime.now(UTC).date().isoformat()
 UPLOADS = 250
 
@@ -32,26 +30,7 @@ UPLOADS = 250
 def dynamodb(aws: None, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ARG001
     """A table whose indexes hold a part of each record, with UPLOADS uploads of one key."""
     made: Any = client("dynamodb")
-    made.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"}
-            for name in ("ImageID", "Key", "OutcomeDay", "Timestamp")
-        ],
-        KeySchema=[{"AttributeName": "ImageID", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": f"By{name}",
-                "KeySchema": [
-                    {"AttributeName": name, "KeyType": "HASH"},
-                    {"AttributeName": "Timestamp", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": INDEXED},
-            }
-            for name in ("Key", "OutcomeDay")
-        ],
-    )
+    make_table(made)
     for number in range(UPLOADS):
         made.put_item(
             TableName=TABLE,
