@@ -40,12 +40,8 @@ def check(environment: Environment, console: Console) -> Drift:
         DeployError: nothing is deployed, or as `deploy.connect`.
         TerraformError: Terraform fails.
     """
+    deploy.output(environment)
     terraform = deploy.connect(environment, console)
-    if not terraform.output():
-        raise DeployError(
-            f"Nothing is deployed in ENV={environment.name}; deploy it with"
-            f" 'make apply ENV={environment.name}'."
-        )
     with tempfile.TemporaryDirectory() as folder, console.status("Comparing"):
         plan = Path(folder, "drift.tfplan")
         # Without a lock, so that a role that only reads can do it.

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from tools import deploy, environments, fetch
+from tools import deploy, drift, environments, fetch
 from tools.environments import DeployError, Environment
 from tools.terraform import Diagnostic, Terraform, TerraformError
 
@@ -169,11 +169,12 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: st
     assert str(Diagnostic("error", "Invalid value for variable", detail, where)) == said
 
 
-def test_looking_for_outputs_makes_no_state_bucket(tmp_path: Path) -> None:
+def test_looking_for_outputs_or_drift_makes_no_state_bucket(tmp_path: Path) -> None:
     with LocalCloud.start(tmp_path) as cloud:
         local = Environment.load("local", cloud)
-        with pytest.raises(DeployError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
-            deploy.output(local)
+        for look in (deploy.output, lambda environment: drift.check(environment, Console(quiet=True))):
+            with pytest.raises(DeployError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
+                look(local)
         assert local.client("s3").list_buckets()["Buckets"] == []
 
 
