@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from localcloud.stack import Notification, Subscription
 
 
-# What plans and applies again, or moves zips away: on a local cloud of its own, where nothing else minds.
-DEPLOYING = {"test_deployment.py", "test_drift.py", "test_side_by_side.py"}
+# Groups beside "integration", which shares one stack. What plans and applies again, or moves zips away, has a
+# stack of its own, where nothing else minds; the workflow's own file needs none.
+GROUPS = {
+    "test_deployment.py": "deploying",
+    "test_drift.py": "deploying",
+    "test_side_by_side.py": "deploying",
+    "test_workflow.py": "workflow",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
@@ -26,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "integration" in item.path.parts:
             item.add_marker(pytest.mark.integration)
             # Side by side with the other tests, but a group on one worker: its stack is applied once.
-            group = "deploying" if item.path.name in DEPLOYING else "integration"
+            group = GROUPS.get(item.path.name, "integration")
             item.add_marker(pytest.mark.xdist_group(group))
 
 
