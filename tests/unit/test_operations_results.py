@@ -57,7 +57,7 @@ def run(*arguments: str) -> Result:
 
 @pytest.mark.parametrize(
     "question",
-    [("a.jpg",), ("--outcome", "face_detected"), ("--day", DAY)],
+    [("a.jpg",), ("--outcome", "face_detected", "--day", DAY), ("--day", DAY)],
     ids=["key", "outcome", "day"],
 )
 @pytest.mark.usefixtures("dynamodb")
@@ -148,6 +148,6 @@ def test_a_key_is_shown_and_not_obeyed(dynamodb: Any) -> None:
             "Timestamp": {"S": f"{DAY}T10:00:00.000Z"},
         },
     )
-    text = run("--outcome", "rejected").stdout
+    text = run("--outcome", "rejected", "--day", DAY).stdout
     assert "[b]\\x1b]0;owned\\x07\\n.jpg" in text
     assert len(text.splitlines()) == 2
