@@ -134,17 +134,16 @@ def parked_images(deployment: Deployment) -> Parked:
 
     Raises OperationError when it holds more than can be looked at.
     """
-    from operations.dead_letters import MOST_SHOWN, NotAnEventError, Queue
+    from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
 
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    total, _ = queue.state()
-    if total > MOST_SHOWN:
-        raise OperationError(
-            f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
-            " run 'make redrive CONFIRM=1' first."
-        )
     found: set[str] = set()
-    try:
+    with reading(deployment) as queue:
+        total, _ = queue.state()
+        if total > MOST_SHOWN:
+            raise OperationError(
+                f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
+                " run 'make redrive CONFIRM=1' first."
+            )
         for batch in queue.letters(hidden_seconds=60 + total // 50):
             for letter in batch:
                 try:
@@ -152,8 +151,6 @@ def parked_images(deployment: Deployment) -> Parked:
                 except NotAnEventError:
                     continue
         unseen = queue.held_elsewhere()
-    finally:
-        queue.give_back()
     return Parked(found, unseen)
 
 

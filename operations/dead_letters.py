@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from operations.deployment import Deployment
 
 BATCH = 10  # the most messages SQS receives, deletes or changes at once
 # A standard queue keeps at most about 120,000 messages in flight, and looking at one puts it in flight.
@@ -202,3 +205,13 @@ class Queue:
                 )
             except (BotoCoreError, ClientError):
                 return
+
+
+@contextmanager
+def reading(deployment: Deployment) -> Iterator[Queue]:
+    """The dead-letter queue of a deployment; what is not deleted is given back in the end."""
+    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
+    try:
+        yield queue
+    finally:
+        queue.give_back()

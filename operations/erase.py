@@ -11,9 +11,8 @@ import click
 from operations import options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from operations.dead_letters import Queue
     from operations.deployment import Deployment
 
     # Called with what is done and how much there is.
@@ -71,6 +70,7 @@ class Found:
 def find(deployment: Deployment, key: str) -> Found:
     """Look through bucket, table and dead-letter queue; changes nothing."""
     from operations import records
+    from operations.dead_letters import reading
 
     found = Found(
         deployment.environment.name,
@@ -86,7 +86,7 @@ def find(deployment: Deployment, key: str) -> Found:
             for one in page
             if one.get("Bucket") == deployment.bucket
         ]
-    with _queue(deployment) as queue:
+    with reading(deployment) as queue:
         for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
             found.dead_letters += [one.message_id for one in batch if one.concerns(found.bucket, key)]
         found.dead_letters_unseen = queue.held_elsewhere()
@@ -105,10 +105,11 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
     Raises OperationError when S3 keeps a version, or a parked event is out of reach; then nothing but other
     parked events is erased.
     """
+    from operations.dead_letters import reading
     from operations.errors import OperationError
 
     left = set(found.dead_letters)
-    with _queue(deployment) as queue:
+    with reading(deployment) as queue:
         for letters in queue.letters(hidden_seconds=_HIDDEN_SECONDS) if left else ():
             chosen = [one for one in letters if one.message_id in left]
             left -= {one.message_id for one in queue.delete(chosen)}
@@ -172,18 +173,6 @@ def _unfinished(deployment: Deployment, key: str) -> list[Unfinished]:
         for one in page.get("Uploads", [])
         if one["Key"] == key
     ]
-
-
-@contextlib.contextmanager
-def _queue(deployment: Deployment) -> Iterator[Queue]:
-    """The dead-letter queue; what was received from it is given back in the end."""
-    from operations.dead_letters import Queue
-
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    try:
-        yield queue
-    finally:
-        queue.give_back()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

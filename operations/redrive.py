@@ -104,12 +104,11 @@ def _silent(_done: int, _total: int) -> None:
 
 def survey(deployment: Deployment, tell: Callable[[int, int], object] = _silent) -> Report:
     """Look at every message and give it back; at most `MOST_SHOWN` of them."""
-    from operations.dead_letters import MOST_SHOWN, NotAnEventError, Queue
+    from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
 
     report = Report(deployment.environment.name, confirmed=False)
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    total, _ = queue.state()
-    try:
+    with reading(deployment) as queue:
+        total, _ = queue.state()
         # Reading a thousand messages takes some ten seconds; none may come round before the last was seen.
         for batch in queue.letters(hidden_seconds=min(43_200, 60 + total // 50)):
             for letter in batch:
@@ -123,8 +122,6 @@ def survey(deployment: Deployment, tell: Callable[[int, int], object] = _silent)
                 report.cut_short = True
                 break
         report.unseen = queue.held_elsewhere()
-    finally:
-        queue.give_back()
     return report
 
 
@@ -136,71 +133,64 @@ def redrive(deployment: Deployment, tell: Callable[[int, int], object] = _silent
 
     Raises what AWS raises; messages not started then are in the queue as before.
     """
-    from operations.dead_letters import NotAnEventError, Queue
+    from operations.dead_letters import NotAnEventError, reading
     from operations.workflow import start, warm
 
     report = Report(deployment.environment.name, confirmed=True)
     warm(deployment, "sqs", "stepfunctions")
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    total, now = queue.state()
-
-    with ThreadPoolExecutor(max_workers=10) as pool:
-        try:
-            for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
-                futures = {}
-                for letter in batch:
-                    # An execution that fails again parks a new message, which is not for this run: without an
-                    # end to the fault there would be no end to it. The clock ticks in seconds.
-                    if letter.sent >= now + 1:
-                        report.later += 1
-                        continue
-                    report.count(letter)
-                    try:
-                        text = letter.execution_input()
-                    except NotAnEventError as error:
-                        report.left[letter.message_id] = str(error)
-                        continue
-                    name = f"redrive-{letter.message_id}"
-                    futures[pool.submit(start, deployment, name, text)] = letter
+    with reading(deployment) as queue, ThreadPoolExecutor(max_workers=10) as pool:
+        total, now = queue.state()
+        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
+            futures = {}
+            for letter in batch:
+                # An execution that fails again parks a new message, which is not for this run: without an
+                # end to the fault there would be no end to it. The clock ticks in seconds.
+                if letter.sent >= now + 1:
+                    report.later += 1
+                    continue
+                report.count(letter)
                 try:
-                    wait(futures, return_when=FIRST_EXCEPTION)
-                finally:
-                    # Also when interrupted: what was accepted is deleted, what was not begun is given back.
-                    for future in futures:
-                        future.cancel()
-                    wait(futures)
-                    answers = [future.result() for future in futures if _succeeded(future)]
-                    report.started += answers.count("started")
-                    report.already_started += answers.count("already")
-                    queue.delete([letter for future, letter in futures.items() if _succeeded(future)])
+                    text = letter.execution_input()
+                except NotAnEventError as error:
+                    report.left[letter.message_id] = str(error)
+                    continue
+                name = f"redrive-{letter.message_id}"
+                futures[pool.submit(start, deployment, name, text)] = letter
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                # Also when interrupted: what was accepted is deleted, what was not begun is given back.
                 for future in futures:
-                    future.result()
-                tell(report.messages, total)
-            report.unseen = queue.held_elsewhere()
-        finally:
-            queue.give_back()
+                    future.cancel()
+                wait(futures)
+                answers = [future.result() for future in futures if _succeeded(future)]
+                report.started += answers.count("started")
+                report.already_started += answers.count("already")
+                queue.delete([letter for future, letter in futures.items() if _succeeded(future)])
+            for future in futures:
+                future.result()
+            tell(report.messages, total)
+        report.unseen = queue.held_elsewhere()
     return report
 
 
 def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
     """Find one message and, when confirmed, delete it for good.
 
-    Raises OperationError when it is not there, or somebody else holds it.
+    Raises OperationError when it is not there, somebody else holds it, or SQS keeps it.
     """
-    from operations.dead_letters import Queue
+    from operations.dead_letters import reading
     from operations.errors import OperationError
 
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    try:
-        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
-            for letter in batch:
-                if letter.message_id == message_id:
-                    if confirmed:
-                        queue.delete([letter])
-                    return letter
-        name, unseen = deployment.environment.name, queue.held_elsewhere()
-    finally:
-        queue.give_back()
+    name = deployment.environment.name
+    with reading(deployment) as queue:
+        letters = (one for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS) for one in batch)
+        letter = next((one for one in letters if one.message_id == message_id), None)
+        unseen = queue.held_elsewhere()
+        if letter and confirmed and not queue.delete([letter]):
+            raise OperationError(f"SQS keeps message {message_id} of ENV={name}; run it again.")
+    if letter:
+        return letter
     held = f" ({unseen:,} are being read by somebody else; try again in two minutes)" if unseen else ""
     raise OperationError(
         f"There is no message {message_id} in the dead-letter queue of ENV={name}{held};"

@@ -315,5 +315,15 @@ def test_one_message_is_discarded_only_when_confirmed(deployment: Deployment) ->
     assert deployment.left() == {event}
 
 
+def test_a_message_sqs_keeps_is_not_said_to_be_deleted(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray = deployment.park("hello")
+    monkeypatch.setattr(Queue, "delete", lambda *_: [])
+    with pytest.raises(OperationError, match=f"^SQS keeps message {stray} of ENV=dev; run it again"):
+        discard(deployment, stray, confirmed=True)
+    assert deployment.left() == {stray}
+
+
 def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
     return redrive.discard(deployment, message_id, confirmed=confirmed)  # type: ignore[arg-type]
