@@ -47,7 +47,8 @@ def main():
     version = ".".join(map(str, sys.version_info[:2]))
     sys.stdout.write("Making .venv with Python {} (about a minute, once)\n".format(version))
     sys.stdout.flush()
-    install = "-m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement"
+    # Without dependencies: the lock holds them all, less those pyproject.toml leaves out.
+    install = "-m pip install --quiet --no-compile --no-deps --require-hashes --requirement"
     commands = (
         [sys.executable, "-m", "venv", "--clear", str(venv)],
         [str(venv / "bin" / "python")] + install.split() + [str(root / "requirements-dev.lock")],
