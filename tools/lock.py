@@ -11,8 +11,12 @@ from tools.terraform import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOCKS = {"dev": "requirements-dev.lock", "checkov": "requirements-checkov.lock"}
-HEADER = '# Made by "make lock" from pyproject.toml for Python 3.11 to 3.13 on every platform.\n'
+LOCKS = {
+    "dev": "requirements-dev.lock",
+    "operator": "requirements-operator.lock",
+    "checkov": "requirements-checkov.lock",
+}
+HEADER = '# Made by "make lock" from pyproject.toml for Python 3.11 and later on every platform.\n'
 
 
 def lock(group: str, target: Path) -> None:
