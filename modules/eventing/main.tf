@@ -1,9 +1,9 @@
 locals {
-  # Patterns on one field are alternatives, so a rule cannot ask for a prefix and leave folder markers out as well;
-  # the workflow's first state leaves them out then.
-  keys = concat(
-    var.key_prefix == "" ? [{ anything-but = { suffix = "/" } }] : [],
-    var.key_prefix == "" ? [] : [{ prefix = var.key_prefix }],
+  # A folder marker is empty and its key ends in "/"; a photo's key may end so too. Patterns on one field are
+  # alternatives, so a rule cannot ask for a prefix and leave markers out as well: with one, the workflow does.
+  objects = merge(
+    var.key_prefix != "" ? null : { "$or" = [{ key = [{ anything-but = { suffix = "/" } }] }, { size = [{ anything-but = 0 }] }] },
+    var.key_prefix == "" ? null : { key = [{ prefix = var.key_prefix }] },
   )
 }
 
@@ -18,7 +18,7 @@ resource "aws_cloudwatch_event_rule" "uploads" {
     detail-type = ["Object Created"]
     detail = {
       bucket = { name = [var.bucket_name] }
-      object = { key = local.keys }
+      object = local.objects
     }
   })
 }

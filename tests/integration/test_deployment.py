@@ -126,3 +126,24 @@ def test_photos_uploaded_while_the_stack_is_updated_are_processed(
             assert world.record(image_id)["Outcome"] == told.facts["outcome"]
     finally:
         world.update()
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "matches"),
+    [("photo.jpg", 1, True), ("empty.jpg", 0, True), ("photo/", 1, True), ("folder/", 0, False)],
+)
+def test_the_rule_leaves_out_empty_folder_markers_and_nothing_else(
+    stack: Stack, key: str, size: int, matches: bool
+) -> None:
+    world = World(stack)
+    event = world.created(f"{key}@etag") | {
+        "id": "1",
+        "account": "000000000000",
+        "time": "2026-11-25T00:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+    }
+    event["detail"]["object"]["size"] = size
+    pattern = world.rule()["EventPattern"]
+    answer = stack.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
+    assert answer["Result"] is matches

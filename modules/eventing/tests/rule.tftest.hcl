@@ -35,8 +35,8 @@ run "rule_matches_uploads_to_the_bucket" {
   }
 
   assert {
-    condition     = jsonencode(jsondecode(aws_cloudwatch_event_rule.uploads.event_pattern).detail.object.key) == jsonencode([{ anything-but = { suffix = "/" } }])
-    error_message = "Folder markers must not match."
+    condition     = jsonencode(jsondecode(aws_cloudwatch_event_rule.uploads.event_pattern).detail.object) == jsonencode({ "$or" = [{ key = [{ anything-but = { suffix = "/" } }] }, { size = [{ anything-but = 0 }] }] })
+    error_message = "All but folder markers, which are empty and end in a slash, must match."
   }
 }
 
@@ -49,7 +49,7 @@ run "rule_with_a_prefix_matches_that_prefix_only" {
 
   # A second pattern on the key would be an alternative to the first: everything would match.
   assert {
-    condition     = jsonencode(jsondecode(aws_cloudwatch_event_rule.uploads.event_pattern).detail.object.key) == jsonencode([{ prefix = "photos/" }])
+    condition     = jsonencode(jsondecode(aws_cloudwatch_event_rule.uploads.event_pattern).detail.object) == jsonencode({ key = [{ prefix = "photos/" }] })
     error_message = "Exactly the keys with the prefix must match."
   }
 }
