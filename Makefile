@@ -87,35 +87,35 @@ build: ## Build the functions' zips into build/ (Terraform does it by itself)
 
 .PHONY: bootstrap
 bootstrap: $(STAMP) ## Make the bucket an environment's state lives in, once per account
-	@$(PY) -m tools.deploy bootstrap --env "$(ENV)"
+	@$(PY) -m operations.deploy bootstrap --env "$(ENV)"
 
 .PHONY: plan
 plan: $(STAMP) ## Save a plan to build/<env>.tfplan and show what it does (JSON=1 for programs)
-	@$(PY) -m tools.deploy plan --env "$(ENV)" $(if $(JSON),--json)
+	@$(PY) -m operations.deploy plan --env "$(ENV)" $(if $(JSON),--json)
 
 .PHONY: apply
 apply: $(STAMP) ## Apply the saved plan, or make one and apply it
-	@$(PY) -m tools.deploy apply --env "$(ENV)"
+	@$(PY) -m operations.deploy apply --env "$(ENV)"
 
 .PHONY: output
 output: $(STAMP) ## Print names and addresses of what is deployed (JSON=1 for programs)
-	@$(PY) -m tools.deploy output --env "$(ENV)" $(if $(JSON),--json)
+	@$(PY) -m operations.deploy output --env "$(ENV)" $(if $(JSON),--json)
 
 .PHONY: destroy
 destroy: $(STAMP) ## Destroy an environment, data and all (needs CONFIRM=1, refused where data is protected)
-	@CONFIRM="$(CONFIRM)" $(PY) -m tools.deploy destroy --env "$(ENV)"
+	@CONFIRM="$(CONFIRM)" $(PY) -m operations.deploy destroy --env "$(ENV)"
 
 .PHONY: drift
 drift: $(STAMP) ## Tell whether an environment still is what the code says; fails when it is not (JSON=1)
-	@$(PY) -m tools.drift --env "$(ENV)" $(if $(JSON),--json)
+	@$(PY) -m operations.drift --env "$(ENV)" $(if $(JSON),--json)
 
 .PHONY: new-env
 new-env: $(STAMP) ## Write the two files of a new environment (NAME=qa ACCOUNT=111122223333 REGION=us-east-1)
-	@$(PY) -m tools.settings new --name "$(NAME)" --account "$(ACCOUNT)" --region "$(REGION)"
+	@$(PY) -m operations.settings new --name "$(NAME)" --account "$(ACCOUNT)" --region "$(REGION)"
 
 .PHONY: diff
 diff: $(STAMP) ## Show the settings that differ between two environments (FROM=staging TO=prod, JSON=1)
-	@$(PY) -m tools.settings diff --from "$(FROM)" --to "$(TO)" $(if $(JSON),--json)
+	@$(PY) -m operations.settings diff --from "$(FROM)" --to "$(TO)" $(if $(JSON),--json)
 
 ##@ Operating
 

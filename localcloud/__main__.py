@@ -19,7 +19,7 @@ from localcloud.cloud import (
     stop_any,
     stop_command,
 )
-from tools.terraform import interrupt_on_signals
+from operations.terraform import interrupt_on_signals
 
 _directory = click.option(
     "--directory",

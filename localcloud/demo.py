@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tools import terminal
-from tools.environments import DeployError
-from tools.terminal import visible
-from tools.terraform import TerraformError, interrupt_on_signals
+from operations import terminal
+from operations.environments import DeployError
+from operations.terminal import visible
+from operations.terraform import TerraformError, interrupt_on_signals
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
 from .stack import Stack, remove

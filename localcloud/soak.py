@@ -17,14 +17,13 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
-from operations import records
+from operations import records, terminal
 from operations.audit import listing, parked_images
 from operations.deployment import Deployment
+from operations.environments import DeployError
 from operations.executions import event
+from operations.terraform import TerraformError, interrupt_on_signals
 from operations.workflow import start, warm
-from tools import terminal
-from tools.environments import DeployError
-from tools.terraform import TerraformError, interrupt_on_signals
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
 from .demo import SAMPLES, bar

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import Request, urlopen
 
-from tools import deploy
-from tools.environments import Environment
+from operations import deploy
+from operations.environments import Environment
 
 from .cloud import REGION, LocalCloud
 

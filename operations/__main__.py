@@ -66,7 +66,7 @@ class Verbs(click.Group):
         except Exception as error:
             if (message := _for_people(error)) is None:
                 raise
-            from tools.terminal import visible
+            from operations.terminal import visible
 
             # AWS repeats keys in what it says, and uploaders choose them.
             raise click.ClickException(visible(message, keep="\n")) from None
@@ -76,9 +76,9 @@ def _for_people(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for a defect, whose traceback is wanted."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from operations.environments import DeployError
     from operations.errors import OperationError
-    from tools.environments import DeployError
-    from tools.terraform import TerraformError
+    from operations.terraform import TerraformError
 
     if isinstance(error, OperationError | DeployError | TerraformError):
         return str(error)

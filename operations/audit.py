@@ -260,7 +260,7 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
     from rich.text import Text
 
     from operations.deployment import Deployment
-    from tools.terminal import console, visible
+    from operations.terminal import console, visible
 
     deployment = Deployment.load(name)
     out, screen = console(), console(errors=True)
@@ -302,7 +302,7 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
 def _print(account: Account, confirmed: bool) -> None:
     from rich.table import Table
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     grid = Table(title=f"Uploads of {account.environment}", title_justify="left")
     grid.add_column("What became of them")

@@ -252,7 +252,7 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
 def _survey_with_progress(deployment: Deployment, prefix: str, *, quiet: bool) -> Survey:
     from rich.markup import escape
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     if quiet:
         return survey_prefix(deployment, prefix)
@@ -270,7 +270,7 @@ def _follow_with_progress(
 ) -> dict[str, Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     last: dict[str, Any] = {"total": survey.photos, "succeeded": 0, "failed": 0}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -326,7 +326,7 @@ def _stop(deployment: Deployment, execution: str) -> bool:
 def _show(survey: Survey, dollars: float, seconds: float, *, notify: bool) -> None:
     from rich.table import Table
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     table.add_row("Photos", f"{survey.photos:,} ({options.size(survey.bytes)})")

@@ -16,7 +16,7 @@ from operations import options
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tools.environments import Environment
+    from operations.environments import Environment
 
 PRICES = Path(__file__).with_name("prices.json")
 MEASURED_DAYS = 14
@@ -91,7 +91,7 @@ def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
     deployed, else from the assumptions in operations/prices.json. Photos and records are counted for one
     month's uploads.
     """
-    from tools.environments import Environment
+    from operations.environments import Environment
 
     environment = Environment.load(env)
     prices = PriceList.load()
@@ -199,7 +199,7 @@ def measure(environment: Environment) -> tuple[dict[str, float], str]:
     """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from tools.environments import DeployError
+    from operations.environments import DeployError
 
     settings = environment.settings
     stack = f"{settings.get('name', 'photo-analysis')}-{settings.get('environment', environment.name)}"
@@ -261,7 +261,7 @@ def _show(environment: Environment, images: int, lines: list[Line], notes: list[
     from rich.table import Table
     from rich.text import Text
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     total = sum(line.dollars for line in lines)
     out = console()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from tools import deploy
-from tools.environments import Environment
+from operations import deploy
+from operations.environments import Environment
 
 if TYPE_CHECKING:
     from localcloud import LocalCloud

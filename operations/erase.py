@@ -186,7 +186,7 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
 
     from operations.deployment import Deployment
     from operations.errors import OperationError
-    from tools.terminal import console
+    from operations.terminal import console
 
     if not key:
         raise OperationError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
@@ -223,7 +223,7 @@ def _show(found: Found) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     table = Table("Where", "What", "When", title=f"{escape(found.key)} in {escape(found.bucket)}")
     for version in found.versions[:_ROWS]:

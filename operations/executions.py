@@ -107,7 +107,7 @@ def follow(
             # An EXPRESS execution cannot be described: its record is all there is to see.
             described = {}
         if status in ("FAILED", "TIMED_OUT", "ABORTED"):
-            from tools.terminal import visible
+            from operations.terminal import visible
 
             cause = visible(shortened(described.get("cause") or "no cause given"))
             raise OperationError(

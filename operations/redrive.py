@@ -73,7 +73,7 @@ class Report:
         from rich.text import Text
 
         from operations.executions import shortened
-        from tools.terminal import visible
+        from operations.terminal import visible
 
         grid = Table(title=f"Dead-letter queue of {self.environment}", title_justify="left")
         grid.add_column("Error", overflow="fold")
@@ -212,7 +212,7 @@ def command(name: str, confirm: bool, message_id: str | None, as_json: bool) -> 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from operations.deployment import Deployment
-    from tools.terminal import console
+    from operations.terminal import console
 
     deployment = Deployment.load(name)
     if message_id:
@@ -254,7 +254,7 @@ def command(name: str, confirm: bool, message_id: str | None, as_json: bool) -> 
 
 
 def _print(report: Report) -> None:
-    from tools.terminal import console
+    from operations.terminal import console
 
     out = console()
     if not (report.messages or report.later or report.unseen):

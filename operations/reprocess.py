@@ -29,7 +29,7 @@ def command(key: str | None, env: str, quiet: bool, timeout: int, as_json: bool)
 
     from operations import records
     from operations.deployment import Deployment
-    from tools.terminal import console, visible
+    from operations.terminal import console, visible
 
     if not key:
         raise OperationError("Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg")
@@ -76,7 +76,7 @@ def again(
 
 def _missing(deployment: Deployment, key: str) -> str:
     from operations import records
-    from tools.terminal import visible
+    from operations.terminal import visible
 
     bucket, shown = deployment.bucket, visible(key)
     for page in records.by_key(deployment, key):

@@ -51,7 +51,7 @@ def command(
     Without KEY and --outcome: today's and yesterday's of every outcome, or the whole table with --export.
     """
     from operations.deployment import Deployment
-    from tools.terminal import visible
+    from operations.terminal import visible
 
     if key and (outcome or day):
         raise OperationError("A KEY and --outcome or --day are two questions; ask one at a time.")
@@ -152,7 +152,7 @@ def _export(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from operations.export import write
-    from tools.terminal import console
+    from operations.terminal import console
 
     everything = not (key or outcome or day)
     pages = records.everything(deployment) if everything else _newest(deployment, key, outcome, day)
@@ -191,7 +191,7 @@ def _show(found: Sequence[Record], *, more: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tools.terminal import console, visible
+    from operations.terminal import console, visible
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("Time (UTC)", "Outcome", "Faces", "Size", "Key"):

@@ -133,7 +133,7 @@ def _versions(client: Any, name: str) -> dict[int, str]:
 def _show(step: Step, *, done: bool) -> None:
     from rich.table import Table
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     marks = {
         step.current: f"'{ALIAS}' was here" if done else f"'{ALIAS}' is here",

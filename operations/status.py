@@ -282,7 +282,7 @@ def show(found: dict[str, Any]) -> None:
     """Print what `look` found as tables."""
     from rich.columns import Columns
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     out = console()
     state = "[bold green]healthy[/]" if found["healthy"] else "[bold red]needs a look[/]"
@@ -335,7 +335,7 @@ def _table(width: int, *columns: str, rows: Iterable[Sequence[str]], red: Collec
     from rich.table import Table
     from rich.text import Text
 
-    from tools.terminal import visible
+    from operations.terminal import visible
 
     rows = list(rows)
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))

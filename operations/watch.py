@@ -314,7 +314,7 @@ def _print_lines(pipeline: Pipeline, seconds: float | None) -> None:
 def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
     from rich.live import Live
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     out = console()
     try:
@@ -334,7 +334,7 @@ def _screen(pipeline: Pipeline) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from tools.terminal import visible
+    from operations.terminal import visible
 
     sights = pipeline.newest()
     running, unnamed = sum(not one.done for one in sights), len(pipeline.waiting())

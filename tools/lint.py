@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from tools import asl, deploy, fetch
-from tools.environments import DeployError, Environment
-from tools.terraform import ROOT, TerraformError, process_environment
+from operations import deploy
+from operations.environments import DeployError, Environment
+from operations.terraform import ROOT, TerraformError, process_environment
+from tools import asl, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tools.terraform import ROOT
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -337,8 +337,8 @@ def main(name: str, check: bool) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from operations.deployment import Deployment
-    from tools.environments import DeployError
-    from tools.terraform import TerraformError
+    from operations.environments import DeployError
+    from operations.terraform import TerraformError
 
     try:
         deployment = Deployment.load(name)

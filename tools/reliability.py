@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from operations.terraform import ROOT
 from tools.permissions import written
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tools.terraform import ROOT
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from click.testing import Result

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from operations.terraform import ROOT
 from tests.integration.world import COFFEE, World
 from tools.package import source_hash
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

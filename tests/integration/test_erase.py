@@ -14,8 +14,8 @@ import pytest
 
 from operations.erase import erase, find
 from operations.errors import OperationError
+from operations.terraform import ROOT
 from tests.integration.world import World
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

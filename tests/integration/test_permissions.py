@@ -22,10 +22,10 @@ import hcl2
 import pytest
 from botocore.exceptions import ClientError
 
+from operations.terraform import ROOT
 from tests.integration.world import World
 from tools import permissions
 from tools.permissions import PROOFS, Role, listed
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

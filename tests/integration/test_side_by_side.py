@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from localcloud.stack import Stack
+from operations import environments, settings
 from operations.__main__ import main
+from operations.terraform import ROOT
 from tests.integration.operating import Operator
 from tests.integration.world import COFFEE, World
-from tools import environments, settings
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 
 from localcloud.cloud import REPOSITORY
+from operations import deploy
 from operations.deployment import Deployment
-from tools import deploy
-from tools.environments import Environment
+from operations.environments import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

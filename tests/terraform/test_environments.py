@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
+from operations.terraform import ROOT
 from tests.terraform.workspace import ahead, selected
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from operations.terraform import ROOT
 from process_image.analysis import Outcome, Reason
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from operations.terraform import ROOT
 from tests.terraform.workspace import ACCOUNT, Resource
 from tests.unit.test_retries import longest_waits
 from tools import asl, package
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

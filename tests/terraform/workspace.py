@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tools.terraform import ROOT, Terraform
+from operations.terraform import ROOT, Terraform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

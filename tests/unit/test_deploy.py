@@ -24,8 +24,8 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from tools import deploy
-from tools.environments import DeployError, Environment, known
+from operations import deploy
+from operations.environments import DeployError, Environment, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ class Shell:
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_VAR_"))}
         return subprocess.run(
-            [sys.executable, "-m", "tools.deploy", *arguments],
+            [sys.executable, "-m", "operations.deploy", *arguments],
             cwd=self.repository,
             env=kept | self.variables | variables,
             capture_output=True,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import fetch, terraform
+from operations import terraform
+from tools import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

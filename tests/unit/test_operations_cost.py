@@ -15,8 +15,8 @@ from rich.console import Console
 from operations import cost
 from operations.cost import Line, PriceList, estimate, tiered
 from operations.records import OUTCOMES
+from operations.terraform import ROOT
 from process_image.analysis import Reason
-from tools.terraform import ROOT
 
 PRICES = PriceList.load()
 MILLION = 1_000_000
@@ -141,7 +141,9 @@ def test_each_price_stands_whole_beside_its_page_s_name(
     settings: dict[str, Any], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = io.StringIO()
-    monkeypatch.setattr("tools.terminal.console", lambda: Console(width=width, file=file, highlight=False))
+    monkeypatch.setattr(
+        "operations.terminal.console", lambda: Console(width=width, file=file, highlight=False)
+    )
     found = lines(settings, images=10 * MILLION)
     environment: Any = SimpleNamespace(name="dev", settings=settings)
     cost._show(environment, 10 * MILLION, found, [])

@@ -19,7 +19,7 @@ from pyarrow import parquet
 from operations.errors import OperationError
 from operations.export import check, write
 from operations.records import ATTRIBUTES, plain
-from tools.terraform import ROOT
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,7 +225,7 @@ from pathlib import Path
 import botocore.httpsession
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tools.environments import Environment
+from operations.environments import Environment
 
 def load(name):
     # As the real one: clients for the account and the state, and the certificates of one connection to AWS.

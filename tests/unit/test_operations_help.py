@@ -11,7 +11,7 @@ import click
 import pytest
 
 from operations.__main__ import VERBS, main
-from tools.terraform import ROOT
+from operations.terraform import ROOT
 
 # Half a second is what people do not notice; the rest of it is for a busy computer.
 LIMIT_SECONDS = 0.5

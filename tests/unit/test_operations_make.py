@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from operations.__main__ import VERBS, main
-from tools.terraform import ROOT
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

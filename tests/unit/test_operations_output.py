@@ -18,9 +18,9 @@ from rich.console import Console
 from operations import redrive, reprocess
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tools.environments import DeployError
-from tools.terminal import visible
-from tools.terraform import ROOT
+from operations.environments import DeployError
+from operations.terminal import visible
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -84,7 +84,9 @@ def found(*, listed: bool = True) -> dict[str, Any]:
 
 def shown(monkeypatch: pytest.MonkeyPatch, width: int, **options: bool) -> str:
     file = io.StringIO()
-    monkeypatch.setattr("tools.terminal.console", lambda: Console(width=width, file=file, highlight=False))
+    monkeypatch.setattr(
+        "operations.terminal.console", lambda: Console(width=width, file=file, highlight=False)
+    )
     status.show(found(**options))
     return file.getvalue()
 

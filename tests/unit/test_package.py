@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from operations.terraform import process_environment
 from tools import fetch, package
-from tools.terraform import process_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "package.py"

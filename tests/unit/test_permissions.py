@@ -7,9 +7,9 @@ import re
 
 import hcl2
 
+from operations.environments import Environment
+from operations.terraform import ROOT
 from tools import permissions
-from tools.environments import Environment
-from tools.terraform import ROOT
 
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tools.environments import Environment
-from tools.terraform import ROOT
+from operations.environments import Environment
+from operations.terraform import ROOT
 
 STATES = json.loads((ROOT / "modules/orchestration/pipeline.asl.json").read_text("utf-8"))["States"]
 TASKS = ("ProcessImage", "SendNotification")

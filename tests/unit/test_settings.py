@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import hcl2
 import pytest
 
-from tools import fetch, settings
-from tools.environments import DeployError, Environment
-from tools.terraform import ROOT, process_environment
+from operations import settings
+from operations.environments import DeployError, Environment
+from operations.terraform import ROOT, process_environment
+from tools import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ def _environment(name: str, given: Mapping[str, Any]) -> Environment:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tools.settings", *arguments],
+        [sys.executable, "-m", "operations.settings", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from tools import deploy, drift, environments, fetch
-from tools.environments import DeployError, Environment
-from tools.terraform import Diagnostic, Terraform, TerraformError
+from operations import deploy, drift, environments
+from operations.environments import DeployError, Environment
+from operations.terraform import Diagnostic, Terraform, TerraformError
+from tools import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +90,7 @@ def test_an_interrupt_while_something_is_printed_has_terraform_end_before_all_el
 
 def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
     code = (
-        "import os, signal; from tools import deploy;"
+        "import os, signal; from operations import deploy;"
         " deploy.plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
         " deploy.main(['plan', '--env=local'])"
     )
@@ -103,7 +104,7 @@ def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
 INTERRUPTED = """
 import os, signal, sys
 if {ignored}: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-from tools.terraform import interrupt_on_signals
+from operations.terraform import interrupt_on_signals
 interrupt_on_signals()
 try:
     os.kill(os.getpid(), {number})

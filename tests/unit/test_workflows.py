@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tools import environments
+from operations import environments
+from operations.terraform import ROOT
 from tools.permissions import listed
-from tools.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

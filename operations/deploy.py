@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tools.environments import DeployError, Environment, is_sdk_error
-from tools.terraform import ROOT, Terraform, TerraformError, interrupt_on_signals
+from operations.environments import DeployError, Environment, is_sdk_error
+from operations.terraform import ROOT, Terraform, TerraformError, interrupt_on_signals
 
 # The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
@@ -659,4 +659,4 @@ def _print_values(values: Sequence[tuple[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m tools.deploy")
+    main(prog_name="python -m operations.deploy")

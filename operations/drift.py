@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tools import deploy
-from tools.environments import DeployError, Environment, is_sdk_error
-from tools.terraform import TerraformError, interrupt_on_signals
+from operations import deploy
+from operations.environments import DeployError, Environment, is_sdk_error
+from operations.terraform import TerraformError, interrupt_on_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,4 +115,4 @@ def main(name: str, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m tools.drift")
+    main(prog_name="python -m operations.drift")

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.terraform import LOCAL, ROOT, Terraform
+from operations.terraform import LOCAL, ROOT, Terraform
 
 # The SDK and the parser are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:

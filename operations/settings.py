@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tools import environments
-from tools.environments import ACCOUNT, DeployError, Environment, parsed
-from tools.terraform import ROOT
+from operations import environments
+from operations.environments import ACCOUNT, DeployError, Environment, parsed
+from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -223,7 +223,7 @@ def _diff_command(first: str, second: str, as_json: bool) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    from tools.terminal import console
+    from operations.terminal import console
 
     found = differences(Environment.load(first), Environment.load(second))
     if as_json:
@@ -253,7 +253,7 @@ def _rows(found: Mapping[str, tuple[Value | None, Value | None]]) -> list[dict[s
 
 def run() -> None:
     try:
-        main(prog_name="python -m tools.settings")
+        main(prog_name="python -m operations.settings")
     except DeployError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
