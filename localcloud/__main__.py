@@ -19,7 +19,7 @@ from localcloud.cloud import (
     stop_any,
     stop_command,
 )
-from operations.terraform import interrupt_on_signals
+from operations.program import end_in_order
 
 _directory = click.option(
     "--directory",
@@ -43,7 +43,7 @@ def main() -> None:
 @_directory
 def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
     """Start it in the background, unless it runs already."""
-    interrupt_on_signals()
+    end_in_order()
     directory = directory.resolve()
     if (cloud := LocalCloud.running(directory)) is not None:
         click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")

@@ -341,6 +341,8 @@ class LocalCloud:
     def _save(self, *, ready: bool) -> None:
         state = {
             "endpoint_url": self.endpoint_url,
+            # What programs that only use it read.
+            "environment": self.environment if ready else None,
             "rekognition_url": self.rekognition_url,
             "ready": ready,
             "run": self._run,

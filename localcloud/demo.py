@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from operations import terminal
-from operations.environments import DeployError
+from operations.errors import UserError
+from operations.program import end_in_order
 from operations.terminal import visible
-from operations.terraform import TerraformError, interrupt_on_signals
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
 from .stack import Stack, remove
@@ -220,14 +220,14 @@ def table(results: Sequence[Result]) -> Table:
 @click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
 def main(photos: Path, as_json: bool) -> None:
     """Send photos through the pipeline on this computer and show what became of each."""
-    interrupt_on_signals()
+    end_in_order()
     console = terminal.console(errors=as_json)
     path = BUILD / "report.json"
     # One that is there is of this run.
     path.unlink(missing_ok=True)
     try:
         results = demonstrate(photos, console)
-    except (DemoError, DeployError, LocalCloudError, TerraformError) as error:
+    except (DemoError, UserError, LocalCloudError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing is left running.", err=True)
@@ -246,7 +246,7 @@ def main(photos: Path, as_json: bool) -> None:
 def demonstrate(folder: Path, console: Console) -> list[Result]:
     """Start a local cloud, apply, send the photos through, and take everything down again.
 
-    Raises DemoError, DeployError, LocalCloudError or TerraformError, one sentence each.
+    Raises DemoError, UserError, LocalCloudError or TerraformError, one sentence each.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

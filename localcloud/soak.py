@@ -20,9 +20,9 @@ from rich.table import Table
 from operations import records, terminal
 from operations.audit import listing, parked_images
 from operations.deployment import Deployment
-from operations.environments import DeployError
+from operations.errors import UserError
 from operations.executions import event
-from operations.terraform import TerraformError, interrupt_on_signals
+from operations.program import end_in_order
 from operations.workflow import start, warm
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
@@ -299,7 +299,7 @@ def main(
     images: int, duplicates: float, faults: float, in_flight: int, seed: int | None, as_json: bool
 ) -> None:
     """Send many images through the pipeline on this computer and account for every one."""
-    interrupt_on_signals()
+    end_in_order()
     console = terminal.console(errors=as_json)
     path = BUILD / "report.json"
     # One that is there is of this run.
@@ -308,7 +308,7 @@ def main(
     drawn = list(draw(images, duplicates, faults, seed, "soak/"))
     try:
         account = soak(drawn, in_flight, console)
-    except (DeployError, LocalCloudError, TerraformError) as error:
+    except (UserError, LocalCloudError) as error:
         raise click.ClickException(str(error)) from None
     except (BotoCoreError, ClientError, URLError) as error:
         raise click.ClickException(
@@ -347,7 +347,7 @@ def main(
 def soak(images: Sequence[Image], in_flight: int, console: Console) -> Account:
     """Start a local cloud, apply, send the images through and account for them, and stop it.
 
-    Raises DeployError, LocalCloudError or TerraformError, one sentence each.
+    Raises UserError, LocalCloudError or TerraformError, one sentence each.
     """
     console.print(f"Starting the local cloud for {len(images):,} images")
     with LocalCloud.start(BUILD / "localcloud") as cloud:

@@ -54,7 +54,7 @@ class Stack:
     def deploy(cls, cloud: LocalCloud, name: str = "local", console: Console | None = None) -> Self:
         """Apply environment `name` to `cloud` with Terraform.
 
-        Raises DeployError or TerraformError, one sentence each, when it cannot be applied.
+        Raises UserError or TerraformError, one sentence each, when it cannot be applied.
         """
         from rich.console import Console
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from operations import records
-from operations.errors import OperationError
+from operations import options, records
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -132,7 +132,7 @@ class Parked(NamedTuple):
 def parked_images(deployment: Deployment) -> Parked:
     """What is in the dead-letter queue, which stays as it is.
 
-    Raises OperationError when it holds more than can be looked at.
+    Raises UserError when it holds more than can be looked at.
     """
     from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
 
@@ -140,7 +140,7 @@ def parked_images(deployment: Deployment) -> Parked:
     with reading(deployment) as queue:
         total, _ = queue.state()
         if total > MOST_SHOWN:
-            raise OperationError(
+            raise UserError(
                 f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
                 " run 'make redrive CONFIRM=1' first."
             )
@@ -172,7 +172,7 @@ def audit(
     Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
     bucket's size. `report` is given each unaccounted upload, `tell` the counts so far.
 
-    Raises OperationError when nothing begins with `prefix`, or when it is confirmed while others hold parked
+    Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
     events, and what AWS raises.
     """
     from operations.workflow import warm
@@ -183,7 +183,7 @@ def audit(
     warm(deployment, "dynamodb", "s3", "stepfunctions")
     parked, account.parked_unseen = parked_images(deployment)
     if confirmed and account.parked_unseen:
-        raise OperationError(
+        raise UserError(
             f"{account.parked_unseen:,} parked events are being read by somebody else just now (a redrive?)"
             " and would be started twice; run it again in two minutes."
         )
@@ -213,7 +213,7 @@ def audit(
                 account.already_started += outcomes.count("already")
             tell(account)
     if prefix and not account.uploaded:
-        raise OperationError(
+        raise UserError(
             f"Nothing in {deployment.bucket} begins with '{prefix}'; prefixes are case-sensitive and do not"
             " begin with '/'."
         )
@@ -241,8 +241,8 @@ def execution_name(stored: Stored, now: datetime) -> str:
     return f"audit-{now:%Y%m%d}-{digest}"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--env", "name", envvar="ENV", default="local", show_default=True, help="Environment.")
+@click.command
+@options.environment
 @click.option("--prefix", default="", help="Only keys that begin with this.")
 @click.option(
     "--grace",
@@ -252,9 +252,9 @@ def execution_name(stored: Stored, now: datetime) -> str:
     metavar="SECONDS",
     help="Uploads younger than this may still be on their way.",
 )
-@click.option("--confirm", is_flag=True, help="Start the workflow for what is unaccounted for.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
-def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> None:
+@options.confirm("Start the workflow for what is unaccounted for")
+@options.as_json
+def command(env: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> None:
     """Account for every upload: a record, a dead letter, or unaccounted for."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.text import Text
@@ -262,7 +262,7 @@ def command(name: str, prefix: str, grace: int, confirm: bool, as_json: bool) ->
     from operations.deployment import Deployment
     from operations.terminal import console, visible
 
-    deployment = Deployment.load(name)
+    deployment = Deployment.load(env)
     out, screen = console(), console(errors=True)
     with Progress(
         SpinnerColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options
-from operations.errors import OperationError
+from operations import options, program
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,9 +48,12 @@ class Survey:
 @click.argument("prefix", required=False)
 @options.environment
 @click.option("--notify", is_flag=True, help="Notify the subscribers as for a new upload.")
-@click.option("--confirm", is_flag=True, help="Do it; without, only show count, cost and duration.")
+@options.confirm("Analyse them")
+@options.dry_run
 @options.as_json
-def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
+def command(
+    prefix: str | None, env: str, notify: bool, confirm: bool, dry_run: bool | None, as_json: bool
+) -> None:
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
 
     Nobody is notified unless asked for. Ctrl-C stops it, and what is on its way then still ends; run it again
@@ -58,15 +62,19 @@ def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: 
     """
     from operations.deployment import Deployment
 
+    confirm = options.confirmed(confirm, dry_run)
+    # An empty variable counts as none given, and here it is a prefix.
+    if prefix is None and "PREFIX" in os.environ and program.under_make():
+        prefix = ""
     if prefix is None:
-        raise OperationError(
+        raise UserError(
             f"Say which photos: make backfill ENV={env} PREFIX=archive/ (PREFIX= for the whole bucket)."
         )
     deployment = Deployment.load(env)
     running = _running(deployment, prefix) if confirm else None
     survey = _survey_with_progress(deployment, prefix, quiet=as_json)
     if not survey.photos:
-        raise OperationError(
+        raise UserError(
             f"There is no photo under '{prefix}' in {deployment.bucket}; prefixes are exact, as in"
             " '2025/03/'."
         )
@@ -95,9 +103,9 @@ def _conclude(result: dict[str, Any], env: str, bucket: str, *, confirmed: bool,
     if as_json:
         options.print_json(result)
     elif not confirmed:
-        click.echo("Nothing is started yet; do it with --confirm (make: DRY_RUN=0).")
+        click.echo("Nothing is started yet; CONFIRM=1 starts it.")
     if result.get("failed"):
-        raise OperationError(
+        raise UserError(
             f"Photos that failed: {result['failed']:,}; 'make status ENV={env}' says why, and once that is"
             f" mended 'make redrive ENV={env}' starts those in the dead-letter queue again."
         )
@@ -136,9 +144,7 @@ def _state_machine(deployment: Deployment) -> str:
     arn = deployment.outputs.get("backfill_state_machine_arn")
     if not arn:
         name = deployment.environment.name
-        raise OperationError(
-            f"ENV={name} was deployed before there was a backfill; run 'make apply ENV={name}'."
-        )
+        raise UserError(f"ENV={name} was deployed before there was a backfill; run 'make apply ENV={name}'.")
     return str(arn)
 
 
@@ -171,7 +177,7 @@ def forecast(deployment: Deployment, survey: Survey, *, notify: bool) -> tuple[f
 
 def _refuse_too_many(survey: Survey) -> None:
     if survey.photos > MAX_PHOTOS:
-        raise OperationError(
+        raise UserError(
             f"There are {survey.photos:,} photos under '{survey.prefix}', and one backfill takes"
             f" {MAX_PHOTOS:,}; go through them with longer prefixes."
         )
@@ -180,7 +186,7 @@ def _refuse_too_many(survey: Survey) -> None:
 def _running(deployment: Deployment, prefix: str) -> str | None:
     """The execution that works on `prefix` now, be it one that was stopped and has not ended.
 
-    Raises OperationError when another prefix is being worked on.
+    Raises UserError when another prefix is being worked on.
     """
     client, machine = deployment.client("stepfunctions"), _state_machine(deployment)
     running, stopped = (
@@ -194,9 +200,7 @@ def _running(deployment: Deployment, prefix: str) -> str | None:
         working_on = json.loads(client.describe_execution(executionArn=arn)["input"]).get("prefix")
         if working_on == prefix:
             return arn
-        raise OperationError(
-            f"A backfill of '{working_on}' is running already; wait for it, or stop {arn} first."
-        )
+        raise UserError(f"A backfill of '{working_on}' is running already; wait for it, or stop {arn} first.")
     return None
 
 
@@ -219,7 +223,7 @@ def _map_runs(client: Any, execution: str) -> bool:
 def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
     """Yield `total`, `succeeded`, `failed`, `running` and `pending` until the execution is done.
 
-    Raises OperationError when it ends in any way but well.
+    Raises UserError when it ends in any way but well.
     """
     client = deployment.client("stepfunctions")
     run: str | None = None
@@ -243,7 +247,7 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, Any]]:
             return
         if described["status"] != "RUNNING" and not going_on:
             error, cause = (described.get(name) or "nothing said" for name in ("error", "cause"))
-            raise OperationError(
+            raise UserError(
                 f"The backfill ended {described['status']} ({error}: {cause}); run it again to go on."
             )
         time.sleep(_POLL_SECONDS)

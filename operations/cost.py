@@ -199,7 +199,7 @@ def measure(environment: Environment) -> tuple[dict[str, float], str]:
     """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from operations.environments import DeployError
+    from operations.errors import UserError
 
     settings = environment.settings
     stack = f"{settings.get('name', 'photo-analysis')}-{settings.get('environment', environment.name)}"
@@ -237,7 +237,7 @@ def measure(environment: Environment) -> tuple[dict[str, float], str]:
             StartTime=now - timedelta(days=MEASURED_DAYS),
             EndTime=now,
         )
-    except (DeployError, BotoCoreError, ClientError) as error:
+    except (UserError, BotoCoreError, ClientError) as error:
         return {}, f"Durations are assumed: {error}"
     # Both metrics are in milliseconds.
     found = {

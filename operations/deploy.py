@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
 import shlex
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations.environments import DeployError, Environment, is_sdk_error
-from operations.terraform import ROOT, Terraform, TerraformError, interrupt_on_signals
+from operations import options
+from operations.environments import Environment
+from operations.errors import UserError
+from operations.program import ROOT
+from operations.terraform import Terraform, TerraformError
 
 # The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
@@ -148,14 +149,14 @@ def connect(environment: Environment, console: Console) -> Terraform:
     The local cloud forgets its state bucket with everything else, so there it is made when it is missing.
 
     Raises:
-        DeployError: something of that is missing.
+        UserError: something of that is missing.
         TerraformError: Terraform cannot be had or set up.
     """
     account = environment.account()
     client = s3(environment)
     if not _bucket_exists(client, environment, account):
         if not environment.local:
-            raise DeployError(
+            raise UserError(
                 f"The state bucket {environment.state_bucket} does not exist in account {account}; create it"
                 f" with 'make bootstrap ENV={environment.name}'."
             )
@@ -169,7 +170,7 @@ def plan(environment: Environment, console: Console) -> Summary:
     """Write the plan to `environment.plan_file` and return what it does.
 
     Raises:
-        DeployError, TerraformError: as `connect`; or Terraform refuses.
+        UserError, TerraformError: as `connect`; or Terraform refuses.
     """
     terraform = connect(environment, console)
     return _plan(environment, terraform, console)
@@ -179,7 +180,7 @@ def apply(environment: Environment, console: Console) -> None:
     """Apply the saved plan, making one first where there is none.
 
     Raises:
-        DeployError: as `connect`; or the saved plan no longer fits what is deployed.
+        UserError: as `connect`; or the saved plan no longer fits what is deployed.
         TerraformError: Terraform fails.
     """
     terraform = connect(environment, console)
@@ -190,7 +191,7 @@ def apply(environment: Environment, console: Console) -> None:
     except TerraformError as error:
         if _sources_changed(error):
             environment.plan_file.unlink(missing_ok=True)
-            raise DeployError(
+            raise UserError(
                 f"The files in functions/ changed after the plan was made; run"
                 f" 'make plan ENV={environment.name}', then apply."
             ) from error
@@ -198,7 +199,7 @@ def apply(environment: Environment, console: Console) -> None:
             raise
         environment.plan_file.unlink(missing_ok=True)
         if not environment.local:
-            raise DeployError(
+            raise UserError(
                 f"The saved plan is out of date: ENV={environment.name} changed since it was made; read a new"
                 f" one with 'make plan ENV={environment.name}', then apply."
             ) from error
@@ -211,18 +212,18 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
     """Destroy everything of the environment but its state bucket.
 
     Raises:
-        DeployError: its data is protected, in its file or as deployed; it is not confirmed; or as `connect`.
+        UserError: its data is protected, in its file or as deployed; it is not confirmed; or as `connect`.
         TerraformError: Terraform fails.
     """
     name = environment.name
     if environment.settings.get("protect_data", True) and not environment.local:
-        raise DeployError(
+        raise UserError(
             f"ENV={name} protects its data: destroying it would delete every photo, record and parked event."
             f" To go on all the same, set protect_data = false in environments/{name}.tfvars, apply that,"
             " then destroy."
         )
     if not (environment.local or confirmed):
-        raise DeployError(
+        raise UserError(
             f"This deletes everything in ENV={name}, photos and records too; run it as"
             f" 'make destroy ENV={name} CONFIRM=1'."
         )
@@ -231,7 +232,7 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
     table = outputs.get("results_table_name")
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if table and _is_protected(environment, table):
-        raise DeployError(
+        raise UserError(
             f"The data of ENV={name} is still protected: its file says protect_data = false, but that is not"
             f" applied; run 'make apply ENV={name}', then destroy."
         )
@@ -259,38 +260,37 @@ def _is_protected(environment: Environment, table: str) -> bool:
 
 
 def output(environment: Environment) -> dict[str, Any]:
-    """Return the outputs of what is deployed.
+    """Return the outputs of what is deployed, read from the state itself: Terraform would take two seconds.
 
     Raises:
-        DeployError: nothing is deployed; or as `connect`.
-        TerraformError: the state cannot be read.
+        UserError: nothing is deployed, or its state may not be read.
     """
-    if environment.local and not _has_state(environment):
-        # Connecting would make the state bucket.
+    account = environment.account()
+    client = s3(environment)
+    try:
+        state = client.get_object(
+            Bucket=environment.state_bucket, Key=str(environment.backend["key"]), ExpectedBucketOwner=account
+        )
+        outputs = json.load(state["Body"])["outputs"]
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchBucket", "NoSuchKey"):
+            raise
+        outputs = {}
+    if not outputs:
         raise _nothing_deployed(environment)
-    values: dict[str, Any] = {}
-    terraform = environment.terraform()
-    if _initialised(environment, terraform):
-        # Whatever stands in the way, connecting says what it is.
-        with contextlib.suppress(TerraformError):
-            values = terraform.output()
-    if not values:
-        values = connect(environment, _console(errors=True)).output()
-    if not values:
-        raise _nothing_deployed(environment)
-    return values
+    return {name: one["value"] for name, one in outputs.items()}
 
 
-def _nothing_deployed(environment: Environment) -> DeployError:
+def _nothing_deployed(environment: Environment) -> UserError:
     name = environment.name
-    return DeployError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
+    return UserError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
 
 
 def bootstrap(environment: Environment, console: Console) -> None:
     """Make the state bucket, or make sure it is there and protected.
 
     Raises:
-        DeployError: there are no usable credentials, or the bucket belongs to somebody else or
+        UserError: there are no usable credentials, or the bucket belongs to somebody else or
             lacks protection.
         TerraformError: Terraform fails.
     """
@@ -302,7 +302,7 @@ def bootstrap(environment: Environment, console: Console) -> None:
             console.print(f"The state bucket {environment.state_bucket} is there already.")
             return
         if not environment.bootstrap_state.is_file():
-            raise DeployError(
+            raise UserError(
                 f"The bucket {environment.state_bucket} exists without {' and '.join(lacking)}, and was not"
                 f" made from here; see to it in account {account}, or name another bucket in"
                 f" {environment.backend_file.relative_to(ROOT)}."
@@ -366,35 +366,23 @@ def _bucket_exists(client: S3Client, environment: Environment, account: str) -> 
         if status == 404:
             return False
         if status == 403:
-            raise DeployError(
+            raise UserError(
                 f"Account {account} may not use the state bucket {bucket}: it belongs to another account, or"
                 f" the credentials lack s3:ListBucket; correct {environment.backend_file.relative_to(ROOT)}"
                 " or the credentials."
             ) from error
         if status in (301, 400):
-            raise DeployError(
+            raise UserError(
                 f"The state bucket {bucket} is not in {environment.state_region}; correct"
                 f" {environment.backend_file.relative_to(ROOT)}."
             ) from error
-        raise DeployError(f"The state bucket {bucket} does not answer ({error}); try again.") from error
+        raise UserError(f"The state bucket {bucket} does not answer ({error}); try again.") from error
     except exceptions.ParamValidationError as error:
-        raise DeployError(
+        raise UserError(
             f"'{bucket}' cannot be a bucket's name; correct {environment.backend_file.relative_to(ROOT)}."
         ) from error
     except exceptions.BotoCoreError as error:
-        raise DeployError(f"The state bucket {bucket} cannot be reached ({error}); try again.") from error
-    return True
-
-
-def _has_state(environment: Environment) -> bool:
-    from botocore import exceptions
-
-    try:
-        s3(environment).head_object(Bucket=environment.state_bucket, Key=str(environment.backend["key"]))
-    except exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-        return False
+        raise UserError(f"The state bucket {bucket} cannot be reached ({error}); try again.") from error
     return True
 
 
@@ -417,16 +405,6 @@ def _lacking(client: S3Client, bucket: str) -> list[str]:
     except exceptions.ClientError:
         lacking.append("a TLS-only policy")
     return lacking
-
-
-def _initialised(environment: Environment, terraform: Terraform) -> bool:
-    """Whether the working directory already points at the environment's state."""
-    try:
-        record = json.loads((terraform.data_dir / "terraform.tfstate").read_text("utf-8"))
-        config = record["backend"]["config"]
-    except (OSError, ValueError, KeyError):
-        return False
-    return all(config.get(name) == value for name, value in environment.backend.items())
 
 
 def _plan(environment: Environment, terraform: Terraform, console: Console) -> Summary:
@@ -540,6 +518,15 @@ def _short(path: Path) -> str:
     return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
+@contextlib.contextmanager
+def explained(environment: str) -> Iterator[None]:
+    """Say Terraform's errors in sentences people can act on."""
+    try:
+        yield
+    except TerraformError as error:
+        raise UserError(explain(environment, error)) from error
+
+
 def explain(environment: str, error: TerraformError) -> str:
     """Return what went wrong in sentences people can act on."""
     for diagnostic in error.diagnostics:
@@ -556,68 +543,35 @@ def explain(environment: str, error: TerraformError) -> str:
     return str(error)
 
 
-class _Commands(click.Group):
-    """Commands whose errors are one sentence on standard error."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        name = ""
-        try:
-            return super().invoke(ctx)
-        except TerraformError as error:
-            name = str(ctx.obj or "")
-            click.echo(explain(name, error), err=True)
-        except Exception as error:
-            if not (isinstance(error, DeployError) or is_sdk_error(error)):
-                raise
-            click.echo(str(error), err=True)
-        except KeyboardInterrupt:
-            click.echo("Interrupted; 'make plan' shows what is left to do.", err=True)
-            sys.exit(130)
-        sys.exit(1)
-
-
-_environment = click.option("--env", "name", required=True, help="Name of the environment, such as dev.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Deploy one environment with Terraform."""
-    interrupt_on_signals()
-
-
-def _load(name: str) -> Environment:
-    click.get_current_context().find_root().obj = name
-    return Environment.load(name)
-
-
 def _console(*, errors: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=errors, soft_wrap=True)
 
 
-@main.command("plan")
-@_environment
-@_as_json
-def _plan_command(name: str, as_json: bool) -> None:
-    """Save a plan to build/<env>.tfplan and print what it does."""
-    environment = _load(name)
+@click.command
+@options.environment
+@options.as_json
+def plan_command(env: str, as_json: bool) -> None:
+    """Save a plan to build/<env>.tfplan and show what it does."""
+    environment = Environment.load(env)
     # Progress must not get between a program and its JSON.
     console = _console(errors=as_json)
-    summary = plan(environment, console)
+    with explained(env):
+        summary = plan(environment, console)
     if as_json:
-        click.echo(json.dumps(summary.as_json(), indent=2))
+        options.print_json(summary.as_json())
     else:
         show(environment, summary, console)
 
 
-@main.command("apply")
-@_environment
-def _apply_command(name: str) -> None:
-    """Apply the saved plan, or make one and apply it, and print where to upload."""
-    environment = _load(name)
-    apply(environment, _console())
+@click.command
+@options.environment
+def apply_command(env: str) -> None:
+    """Apply the saved plan, or make one and apply it."""
+    environment = Environment.load(env)
+    with explained(env):
+        apply(environment, _console())
     values = output(environment)
     if "uploads_bucket_name" in values:
         click.echo(f"Upload photos to s3://{values['uploads_bucket_name']}/")
@@ -626,37 +580,38 @@ def _apply_command(name: str) -> None:
         click.echo(f"Dashboard: {values['dashboard_url']}")
 
 
-@main.command("destroy")
-@_environment
-def _destroy_command(name: str) -> None:
-    """Destroy an environment; asks for CONFIRM=1 in the process environment unless it is the local one."""
-    destroy(_load(name), _console(), confirmed=os.environ.get("CONFIRM") == "1")
+@click.command
+@options.environment
+@options.confirm("Destroy it, data and all")
+def destroy_command(env: str, confirm: bool) -> None:
+    """Destroy an environment, data and all (refused where data is protected)."""
+    environment = Environment.load(env)
+    with explained(env):
+        destroy(environment, _console(), confirmed=confirm)
 
 
-@main.command("output")
-@_environment
-@_as_json
-def _output_command(name: str, as_json: bool) -> None:
+@click.command
+@options.environment
+@options.as_json
+def output_command(env: str, as_json: bool) -> None:
     """Print names and addresses of what is deployed."""
-    values = output(_load(name))
+    values = output(Environment.load(env))
     if as_json:
-        click.echo(json.dumps(values, indent=2))
+        options.print_json(values)
         return
     _print_values(sorted(values.items()))
 
 
-@main.command("bootstrap")
-@_environment
-def _bootstrap_command(name: str) -> None:
-    """Make the bucket the environment's state lives in, once per account."""
-    bootstrap(_load(name), _console())
+@click.command
+@options.environment
+def bootstrap_command(env: str) -> None:
+    """Make the bucket an environment's state lives in, once per account."""
+    environment = Environment.load(env)
+    with explained(env):
+        bootstrap(environment, _console())
 
 
 def _print_values(values: Sequence[tuple[str, Any]]) -> None:
     width = max(len(name) for name, _ in values)
     for name, value in values:
         click.echo(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")
-
-
-if __name__ == "__main__":
-    main(prog_name="python -m operations.deploy")

@@ -24,7 +24,7 @@ class Deployment:
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Self:
         """Find environment `name`.
 
-        Raises DeployError or TerraformError, one sentence each: there is no such environment, it is not
+        Raises UserError or TerraformError, one sentence each: there is no such environment, it is not
         deployed, or its credentials are missing, expired or another account's.
         """
         environment = Environment.load(name, cloud)

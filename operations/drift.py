@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import deploy
-from operations.environments import DeployError, Environment, is_sdk_error
-from operations.terraform import TerraformError, interrupt_on_signals
+from operations import deploy, options
+from operations.environments import Environment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +36,7 @@ def check(environment: Environment, console: Console) -> Drift:
     """Compare what is deployed with the code; changes nothing and locks nothing.
 
     Raises:
-        DeployError: nothing is deployed, or as `deploy.connect`.
+        UserError: nothing is deployed, or as `deploy.connect`.
         TerraformError: Terraform fails.
     """
     deploy.output(environment)
@@ -89,30 +88,17 @@ def sentence(name: str, drift: Drift) -> str:
     )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--env", "name", required=True, help="Name of the environment, such as dev.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(name: str, as_json: bool) -> None:
-    """Say whether an environment differs from the code; exit code 2 if it does."""
+@click.command
+@options.environment
+@options.as_json
+def command(env: str, as_json: bool) -> None:
+    """Say whether an environment still is what the code says; exit code 2 when it is not."""
     from rich.console import Console
 
-    interrupt_on_signals()
-    try:
-        drift = check(Environment.load(name), Console(stderr=True, soft_wrap=True))
-    except TerraformError as error:
-        click.echo(deploy.explain(name, error), err=True)
-        sys.exit(1)
-    except Exception as error:
-        if not (isinstance(error, DeployError) or is_sdk_error(error)):
-            raise
-        click.echo(str(error), err=True)
-        sys.exit(1)
+    with deploy.explained(env):
+        drift = check(Environment.load(env), Console(stderr=True, soft_wrap=True))
     if as_json:
-        click.echo(json.dumps({"env": name, "drifted": bool(drift.to_change), **asdict(drift)}, indent=2))
+        click.echo(json.dumps({"env": env, "drifted": bool(drift.to_change), **asdict(drift)}, indent=2))
     else:
-        click.echo(sentence(name, drift))
+        click.echo(sentence(env, drift))
     sys.exit(DRIFTED if drift.to_change else 0)
-
-
-if __name__ == "__main__":
-    main(prog_name="python -m operations.drift")

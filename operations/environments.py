@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
-import sys
+import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
-from operations.terraform import LOCAL, ROOT, Terraform
+from operations.errors import UserError
+from operations.program import ROOT
+from operations.terraform import Terraform
 
 # The SDK and the parser are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
@@ -19,9 +23,8 @@ if TYPE_CHECKING:
 
     import boto3
 
-    from localcloud import LocalCloud
-
 FOLDER = ROOT / "environments"
+LOCAL = "local"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _VARIABLE = re.compile(
@@ -34,8 +37,32 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
 
 
-class DeployError(Exception):
-    """Something cannot be done with an environment; the message is one sentence for people."""
+class LocalCloud(Protocol):
+    """A cloud on this computer: where it keeps its files, and what AWS clients need in their environment."""
+
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class RunningCloud:
+    """A local cloud somebody else started, as its state file describes it."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def find(cls, directory: Path) -> RunningCloud | None:
+        """The local cloud of `directory`; None where none answers."""
+        try:
+            environment = dict(json.loads((directory / "state.json").read_text("utf-8"))["environment"])
+            address = urlsplit(environment["AWS_ENDPOINT_URL"])
+            socket.create_connection((address.hostname or "", address.port or 0), timeout=1).close()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cls(directory, environment)
 
 
 @dataclass(frozen=True)
@@ -60,18 +87,18 @@ class Environment:
         """Read the files of environment `name`.
 
         Raises:
-            DeployError: there is no such environment, or one of its files is missing or unreadable.
+            UserError: there is no such environment, or one of its files is missing or unreadable.
         """
         cloud = cloud or _named_cloud()
         variables, backend = FOLDER / f"{name}.tfvars", FOLDER / f"{name}.s3.tfbackend"
         missing = [path for path in (variables, backend) if not path.is_file()]
         if not _NAME.fullmatch(name) or len(missing) == 2:
-            raise DeployError(
+            raise UserError(
                 f"There is no environment '{name}'; choose one of {', '.join(known())} with ENV=,"
                 " or add its .tfvars and .s3.tfbackend files to environments/."
             )
         if missing:
-            raise DeployError(
+            raise UserError(
                 f"{missing[0].relative_to(ROOT)} is missing; write it after the example of"
                 f" {next((one for one in known() if one != LOCAL), LOCAL)}'s."
             )
@@ -80,7 +107,7 @@ class Environment:
         _check_accounts(loaded)
         absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
         if absent:
-            raise DeployError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
+            raise UserError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
         return loaded
 
     @property
@@ -129,46 +156,51 @@ class Environment:
         """What the process environment needs to reach its account; None takes a variable away.
 
         Raises:
-            DeployError: it is the local one and the local cloud is not running.
+            UserError: it is the local one and the local cloud is not running.
         """
         if not self.local:
             return {}
-        cloud = self.cloud
+        cloud = self.cloud or RunningCloud.find(ROOT / "build" / "localcloud")
         if cloud is None:
-            from localcloud import LocalCloud
-
-            cloud = LocalCloud.running()
-        if cloud is None:
-            raise DeployError(_NO_LOCAL_CLOUD)
-        # What the shell carries belongs to another account.
+            raise UserError(_NO_LOCAL_CLOUD)
+        # What the shell and the user's files carry belongs to another account.
         foreign = dict.fromkeys(name for name in os.environ if name.startswith("AWS_"))
-        return {**foreign, **cloud.environment}
+        files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+        return {**foreign, **files, **cloud.environment}
 
     @cached_property
     def session(self) -> boto3.Session:
         """Credentials for the SDK.
 
         Raises:
-            DeployError: as `variables`; or AWS_PROFILE names no profile.
+            UserError: as `variables`; or AWS_PROFILE names no profile.
         """
         import boto3
         from botocore import exceptions
 
         if self.local:
+            import botocore.session
+
+            nothing = {
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
             return boto3.Session(
+                botocore_session=botocore.session.Session(session_vars=nothing),
                 aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=self.variables["AWS_SECRET_ACCESS_KEY"],
             )
         try:
             return boto3.Session()
         except exceptions.ProfileNotFound as error:
-            raise DeployError(f"{error}; correct AWS_PROFILE.") from error
+            raise UserError(f"{error}; correct AWS_PROFILE.") from error
 
     def client(self, service: str, region: str | None = None) -> Any:
         """Return an SDK client for the environment's account and its region, or another one.
 
         Raises:
-            DeployError: as `session`.
+            UserError: as `session`.
         """
         from botocore.config import Config
 
@@ -177,6 +209,8 @@ class Environment:
         )
         local: dict[str, Any] = {}
         if self.local:
+            # A proxy of the user's leads away from this computer.
+            config = config.merge(Config(proxies={}))
             local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
         make: Any = self.session.client
         return make(service, region_name=region or self.region, config=config, **local)
@@ -190,16 +224,16 @@ class Environment:
         """Return the account the credentials lead to, having made sure the environment may be applied to it.
 
         Raises:
-            DeployError: there are no usable credentials, or they lead to another account.
+            UserError: there are no usable credentials, or they lead to another account.
         """
         from botocore import exceptions
 
         try:
             account = str(self.client("sts").get_caller_identity()["Account"])
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-            raise DeployError(_credentials_problem(self.name, error)) from error
+            raise UserError(_credentials_problem(self.name, error)) from error
         if self.account_ids and account not in self.account_ids:
-            raise DeployError(
+            raise UserError(
                 f"ENV={self.name} belongs to account {' or '.join(self.account_ids)}, but the AWS credentials"
                 f" are for {account}; use the right profile, or correct allowed_account_ids in"
                 f" {self.variables_file.relative_to(ROOT)}."
@@ -210,7 +244,7 @@ class Environment:
         """Return Terraform for the root module in `folder`, not yet initialised.
 
         Raises:
-            DeployError: as `variables`.
+            UserError: as `variables`.
         """
         data = self.cloud.directory / "terraform" / self.name / folder.name if self.cloud else None
         return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
@@ -220,23 +254,15 @@ def _named_cloud() -> LocalCloud | None:
     """Return the local cloud LOCALCLOUD_DIRECTORY names: every environment is then on that one.
 
     Raises:
-        DeployError: none is running there.
+        UserError: none is running there.
     """
     directory = os.environ.get("LOCALCLOUD_DIRECTORY")
     if not directory:
         return None
-    from localcloud import LocalCloud
-
-    cloud = LocalCloud.running(Path(directory))
+    cloud = RunningCloud.find(Path(directory).resolve())
     if cloud is None:
-        raise DeployError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
+        raise UserError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
     return cloud
-
-
-def is_sdk_error(error: Exception) -> bool:
-    """Whether the SDK raised it; one that is not loaded raised nothing."""
-    exceptions = sys.modules.get("botocore.exceptions")
-    return exceptions is not None and isinstance(error, (exceptions.BotoCoreError, exceptions.ClientError))
 
 
 def known() -> list[str]:
@@ -255,7 +281,7 @@ def _check_names(environment: Environment) -> None:
     }
     for name, value in environment.settings.items() if types else ():
         if name not in types:
-            raise DeployError(_unknown(environment, name, types))
+            raise UserError(_unknown(environment, name, types))
         attributes = set(_ATTRIBUTE.findall(types[name]))
         # An object, or a map of objects by names of the team's choice.
         objects = (
@@ -266,7 +292,7 @@ def _check_names(environment: Environment) -> None:
         for place, one in objects.items() if attributes else ():
             for key in one if isinstance(one, dict) else ():
                 if key not in attributes:
-                    raise DeployError(_unknown(environment, key, attributes, f" in {place}"))
+                    raise UserError(_unknown(environment, key, attributes, f" in {place}"))
 
 
 def _unknown(environment: Environment, name: str, known: Iterable[str], place: str = "") -> str:
@@ -282,7 +308,7 @@ def _check_accounts(environment: Environment) -> None:
         isinstance(account, str) and ACCOUNT.fullmatch(account) for account in accounts
     ):
         return
-    raise DeployError(
+    raise UserError(
         f"{environment.variables_file.relative_to(ROOT)}: allowed_account_ids must be a list of account ids"
         f' of twelve digits, in quotes, like ["111122223333"], not {accounts}.'
     )
@@ -308,7 +334,7 @@ def _read(path: Path) -> dict[str, Any]:
             if isinstance(line, int) and line > 0
             else path.relative_to(ROOT)
         )
-        raise DeployError(f"{place} is not valid; write one 'name = value' a line.") from error
+        raise UserError(f"{place} is not valid; write one 'name = value' a line.") from error
 
 
 def _credentials_problem(name: str, error: Exception) -> str:

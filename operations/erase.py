@@ -102,11 +102,11 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
     Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
     what a photo without versions is still found by.
 
-    Raises OperationError when S3 keeps a version, or a parked event is out of reach; then nothing but other
+    Raises UserError when S3 keeps a version, or a parked event is out of reach; then nothing but other
     parked events is erased.
     """
     from operations.dead_letters import reading
-    from operations.errors import OperationError
+    from operations.errors import UserError
 
     left = set(found.dead_letters)
     with reading(deployment) as queue:
@@ -114,7 +114,7 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
             chosen = [one for one in letters if one.message_id in left]
             left -= {one.message_id for one in queue.delete(chosen)}
     if left:
-        raise OperationError(
+        raise UserError(
             f"{len(left)} parked events of the photo are being read by somebody else just now (a redrive?);"
             " nothing more was erased, run it again in two minutes."
         )
@@ -132,7 +132,7 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
             },
         )
         if errors := answer.get("Errors"):
-            raise OperationError(
+            raise UserError(
                 f"S3 keeps {len(errors)} versions of the photo ({errors[0].get('Code')}:"
                 f" {errors[0].get('Message')}); allow s3:DeleteObjectVersion and run it again."
             )
@@ -175,30 +175,30 @@ def _unfinished(deployment: Deployment, key: str) -> list[Unfinished]:
     ]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("key", envvar="KEY", required=False)
+@click.command
+@click.argument("key", required=False)
 @options.environment
-@click.option("--confirm", is_flag=True, help="Erase for good; without it nothing changes.")
+@options.confirm("Erase for good")
 @options.as_json
 def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
     """Show everything stored about the photo KEY and, with --confirm, erase it for good."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from operations.deployment import Deployment
-    from operations.errors import OperationError
+    from operations.errors import UserError
     from operations.terminal import console
 
     if not key:
-        raise OperationError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
+        raise UserError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
     found = find(deployment, key)
     if confirm and found.dead_letters_unseen:
-        raise OperationError(
+        raise UserError(
             f"{found.dead_letters_unseen} parked events are being read by somebody else just now (a redrive?)"
             " and may be this photo's; nothing was erased, run it again in two minutes."
         )
     if not found and not found.dead_letters_unseen:
-        raise OperationError(
+        raise UserError(
             f"Nothing is stored about {key!r} in {deployment.bucket}; check the key: it is the whole path in"
             " the bucket, and capitals count."
         )

@@ -1,5 +1,49 @@
-"""The error every verb raises for a person's mistake."""
+"""The one error for people, and what AWS's errors mean to them."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, Any
+
+import click
+
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
-class OperationError(Exception):
-    """Something cannot be done; the message is one sentence saying what is wrong and what to do."""
+class UserError(click.ClickException):
+    """Something a person can put right: one sentence saying what is wrong, and a hint where there is one.
+
+    Attributes:
+        hint: what to do about it, printed on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        from operations.terminal import visible
+
+        # Keys come back in messages, and uploaders choose them: none may steer the terminal.
+        click.echo(f"Error: {visible(self.message, keep=chr(10))}", err=file is None, file=file)
+        if self.hint:
+            click.echo(visible(self.hint), err=file is None, file=file)
+
+
+def is_sdk_error(error: BaseException) -> bool:
+    """Whether the SDK raised it; one that is not loaded raised nothing."""
+    exceptions = sys.modules.get("botocore.exceptions")
+    return exceptions is not None and isinstance(error, (exceptions.BotoCoreError, exceptions.ClientError))
+
+
+def from_sdk(error: Any) -> UserError:
+    """The sentence for an error of the SDK."""
+    response = getattr(error, "response", None)
+    if not response:
+        return UserError(f"AWS cannot be reached ({error}); check the network and run it again.")
+    code = response["Error"].get("Code", "")
+    if code in _EXPIRED:
+        return UserError(
+            "The AWS credentials have expired; sign in again ('aws sso login') and run it again."
+        )
+    return UserError(f"AWS refused {error.operation_name}: {response['Error'].get('Message', code)}")

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from operations import records
-from operations.errors import OperationError
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def follow(
 ) -> records.Record:
     """Wait until `execution` owns the record of image `identity` and is done, and answer the record.
 
-    Raises OperationError when the execution fails, finds the image another's, or takes over `timeout`
+    Raises UserError when the execution fails, finds the image another's, or takes over `timeout`
     seconds.
     """
     client = deployment.client("stepfunctions")
@@ -110,7 +110,7 @@ def follow(
             from operations.terminal import visible
 
             cause = visible(shortened(described.get("cause") or "no cause given"))
-            raise OperationError(
+            raise UserError(
                 f"The execution ended {status} with {described.get('error') or 'no error named'}"
                 f" ({cause}); the event is in the dead-letter queue, see 'make redrive'."
             )
@@ -120,13 +120,13 @@ def follow(
                 return record
             if status == "SUCCEEDED":
                 owner = (record or {}).get("ExecutionId", "nobody")
-                raise OperationError(
+                raise UserError(
                     f"The image was taken over by another execution meanwhile ({owner}); run it again if the"
                     " record is not what you expect."
                 )
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)
-    raise OperationError(
+    raise UserError(
         f"Execution {execution} is not done after {timeout:.0f} s; 'make status' and the workflow's log say"
         " more."
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from operations.errors import OperationError
+from operations.errors import UserError
 from operations.records import ATTRIBUTES, INTERNAL
 
 if TYPE_CHECKING:
@@ -43,20 +43,20 @@ class Summary:
 def check(path: Path) -> None:
     """Make sure `path` can become an export.
 
-    Raises OperationError when it exists, or its folder or ending is wrong.
+    Raises UserError when it exists, or its folder or ending is wrong.
     """
     if path.suffix.lower() not in _FORMATS:
-        raise OperationError(f"'{path.name}' ends in no known format; end it in .csv, .jsonl or .parquet.")
+        raise UserError(f"'{path.name}' ends in no known format; end it in .csv, .jsonl or .parquet.")
     try:
         exists = path.exists() or path.is_symlink()
     except OSError as error:
         raise _refused(path, error) from None
     if exists:
-        raise OperationError(f"{path} exists; name another file, or remove it first.")
+        raise UserError(f"{path} exists; name another file, or remove it first.")
     if not path.parent.is_dir():
-        raise OperationError(f"There is no folder {path.parent}; make it first.")
+        raise UserError(f"There is no folder {path.parent}; make it first.")
     if not os.access(path.parent, os.W_OK):
-        raise OperationError(f"The folder {path.parent} cannot be written to; name another one.")
+        raise UserError(f"The folder {path.parent} cannot be written to; name another one.")
 
 
 def write(path: Path, pages: Iterator[list[Record]]) -> Summary:
@@ -65,7 +65,7 @@ def write(path: Path, pages: Iterator[list[Record]]) -> Summary:
     Every column of ATTRIBUTES is there, empty where a record lacks it. Memory holds one page, and for
     Parquet one row group.
 
-    Raises OperationError as `check`, and when the disk refuses.
+    Raises UserError as `check`, and when the disk refuses.
     """
     check(path)
     summary = Summary()
@@ -92,8 +92,8 @@ def write(path: Path, pages: Iterator[list[Record]]) -> Summary:
     return summary
 
 
-def _refused(path: Path, error: OSError) -> OperationError:
-    return OperationError(f"{path} cannot be written ({error.strerror or error}); name another file.")
+def _refused(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written ({error.strerror or error}); name another file.")
 
 
 def _put_in_place(draft: Path, path: Path) -> None:
@@ -101,7 +101,7 @@ def _put_in_place(draft: Path, path: Path) -> None:
         # Unlike a rename, a link never replaces a file that appeared meanwhile.
         os.link(draft, path)
     except FileExistsError:
-        raise OperationError(f"{path} appeared meanwhile; name another file.") from None
+        raise UserError(f"{path} appeared meanwhile; name another file.") from None
     except OSError:
         # A file system without links.
         draft.rename(path)
@@ -175,9 +175,7 @@ class _Parquet:
                 import pyarrow
                 from pyarrow import parquet
         except ImportError:
-            raise OperationError(
-                "Parquet needs pyarrow; run 'make setup', or export .csv or .jsonl."
-            ) from None
+            raise UserError("Parquet needs pyarrow; run 'make setup', or export .csv or .jsonl.") from None
         self._arrow = pyarrow
         types = {
             **dict.fromkeys(_WHOLE_NUMBERS, pyarrow.int64()),

@@ -18,6 +18,20 @@ environment: Decorator = click.option(
     "--env", "env", envvar="ENV", default="local", show_default=True, help="Environment to work on."
 )
 as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+dry_run: Decorator = click.option("--dry-run", type=bool, hidden=True)
+
+
+def confirm(what: str) -> Decorator:
+    """The option that turns showing into doing; `what` says what it does."""
+    return click.option("--confirm", is_flag=True, help=f"{what}; without it nothing changes.")
+
+
+def confirmed(confirm: bool, dry_run: bool | None) -> bool:
+    """Whether to act, by the confirmation or by what it was before."""
+    if dry_run is None:
+        return confirm
+    click.echo("DRY_RUN is replaced by CONFIRM=1.", err=True)
+    return confirm or not dry_run
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from operations.errors import OperationError
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,7 +67,7 @@ def image_id(key: str, etag: str) -> str:
 def get(deployment: Deployment, identity: str) -> Record | None:
     """The record of an image, read consistently; None where there is none.
 
-    Raises OperationError when the table has other keys than this version's.
+    Raises UserError when the table has other keys than this version's.
     """
     with expecting_this_shape(deployment):
         answer = deployment.client("dynamodb").get_item(
@@ -90,7 +90,7 @@ def whole(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Reco
 def recorded(deployment: Deployment, identities: Iterable[str]) -> set[str]:
     """Those of at most BATCH images that have a record, read consistently.
 
-    Raises OperationError when the table has other keys than this version's.
+    Raises UserError when the table has other keys than this version's.
     """
     with expecting_this_shape(deployment):
         return set(_items(deployment, identities, ProjectionExpression="ImageID"))
@@ -166,14 +166,14 @@ def _query(
 
 @contextmanager
 def expecting_this_shape(deployment: Deployment) -> Iterator[None]:
-    """Raise OperationError when the table lacks what is asked for: an index, or a key."""
+    """Raise UserError when the table lacks what is asked for: an index, or a key."""
     try:
         yield
     except deployment.client("dynamodb").exceptions.ClientError as error:
         if error.response["Error"].get("Code") != "ValidationException":
             raise
         name = deployment.environment.name
-        raise OperationError(
+        raise UserError(
             f"The table {deployment.table} is of another version ({error.response['Error'].get('Message')});"
             f" see what differs with 'make plan ENV={name}'."
         ) from None

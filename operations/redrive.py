@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from operations import options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -177,10 +179,10 @@ def redrive(deployment: Deployment, tell: Callable[[int, int], object] = _silent
 def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
     """Find one message and, when confirmed, delete it for good.
 
-    Raises OperationError when it is not there, somebody else holds it, or SQS keeps it.
+    Raises UserError when it is not there, somebody else holds it, or SQS keeps it.
     """
     from operations.dead_letters import reading
-    from operations.errors import OperationError
+    from operations.errors import UserError
 
     name = deployment.environment.name
     with reading(deployment) as queue:
@@ -188,11 +190,11 @@ def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Lett
         letter = next((one for one in letters if one.message_id == message_id), None)
         unseen = queue.held_elsewhere()
         if letter and confirmed and not queue.delete([letter]):
-            raise OperationError(f"SQS keeps message {message_id} of ENV={name}; run it again.")
+            raise UserError(f"SQS keeps message {message_id} of ENV={name}; run it again.")
     if letter:
         return letter
     held = f" ({unseen:,} are being read by somebody else; try again in two minutes)" if unseen else ""
-    raise OperationError(
+    raise UserError(
         f"There is no message {message_id} in the dead-letter queue of ENV={name}{held};"
         f" 'make redrive ENV={name}' names those that cannot be started."
     )
@@ -202,19 +204,19 @@ def _succeeded(future: Future[Any]) -> bool:
     return not future.cancelled() and future.exception() is None
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--env", "name", envvar="ENV", default="local", show_default=True, help="Environment.")
-@click.option("--confirm", is_flag=True, help="Start the work again; without it nothing changes.")
+@click.command
+@options.environment
+@options.confirm("Start the work again")
 @click.option("--discard", "message_id", metavar="ID", help="Delete this one message instead, for good.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report for programs.")
-def command(name: str, confirm: bool, message_id: str | None, as_json: bool) -> None:
+@options.as_json
+def command(env: str, confirm: bool, message_id: str | None, as_json: bool) -> None:
     """Show what is in the dead-letter queue and, with --confirm, start its work again."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from operations.deployment import Deployment
     from operations.terminal import console
 
-    deployment = Deployment.load(name)
+    deployment = Deployment.load(env)
     if message_id:
         letter = discard(deployment, message_id, confirmed=confirm)
         if as_json:

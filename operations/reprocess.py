@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import options
-from operations.errors import OperationError
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from operations.deployment import Deployment
@@ -32,7 +32,7 @@ def command(key: str | None, env: str, quiet: bool, timeout: int, as_json: bool)
     from operations.terminal import console, visible
 
     if not key:
-        raise OperationError("Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg")
+        raise UserError("Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
     with console(errors=True).status(f"Analysing {escape(visible(key))} again"):
         before, after = again(deployment, key, notify=not quiet, timeout=timeout)
@@ -48,7 +48,7 @@ def again(
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Run the workflow for the current version of `key`; answer the record before (if any) and after.
 
-    Raises OperationError when there is no such object, or the execution does not end well within `timeout`
+    Raises UserError when there is no such object, or the execution does not end well within `timeout`
     seconds.
     """
     from operations import executions, records
@@ -59,7 +59,7 @@ def again(
     except s3.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
-        raise OperationError(_missing(deployment, key)) from None
+        raise UserError(_missing(deployment, key)) from None
     event = executions.event(
         deployment.bucket, key, found["ETag"], found["ContentLength"], found.get("VersionId")
     )

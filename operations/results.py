@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import options, records
-from operations.errors import OperationError
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def command(
     from operations.terminal import visible
 
     if key and (outcome or day):
-        raise OperationError("A KEY and --outcome or --day are two questions; ask one at a time.")
+        raise UserError("A KEY and --outcome or --day are two questions; ask one at a time.")
     if export:
         from operations.export import check
 
@@ -76,7 +76,7 @@ def command(
     elif found:
         _show(found, more=more)
     elif key:
-        raise OperationError(
+        raise UserError(
             f"There is no record of '{visible(key)}' in ENV={env}; keys are exact: letter case, spaces and"
             " the folder count."
         )
@@ -93,7 +93,7 @@ def _day(text: str | None) -> str | None:
             raise ValueError
         datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise OperationError(f"'{text}' is not a day; write it as 2026-11-24.") from None
+        raise UserError(f"'{text}' is not a day; write it as 2026-11-24.") from None
     return text
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import options
-from operations.errors import OperationError
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from operations.deployment import Deployment
@@ -32,24 +32,33 @@ class Step:
 @click.argument("function", type=click.Choice(FUNCTIONS), required=False)
 @options.environment
 @click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
-@click.option("--dry-run", is_flag=True, help="Only show it.")
+@options.confirm("Move the alias")
+@options.dry_run
 @options.as_json
-def command(function: str | None, env: str, version: int | None, dry_run: bool, as_json: bool) -> None:
+def command(
+    function: str | None,
+    env: str,
+    version: int | None,
+    confirm: bool,
+    dry_run: bool | None,
+    as_json: bool,
+) -> None:
     """Point the alias `live` of FUNCTION to the version published before the one it is on, at once.
 
-    --to brings it back, so nothing asks for a confirmation. Executions that run now pick it up with their
+    Executions that run now pick it up with their
     next invocation. The next `make apply` moves the alias forward again unless functions/ is what it was:
     revert the change there as well.
     """
     from operations.deployment import Deployment
 
+    confirm = options.confirmed(confirm, dry_run)
     if function is None:
-        raise OperationError(
+        raise UserError(
             f"Say which function: make rollback ENV={env} FUNCTION={FUNCTIONS[0]} (or {FUNCTIONS[1]})."
         )
     deployment = Deployment.load(env)
     step = prepare(deployment, function, version)
-    if not dry_run:
+    if confirm:
         carry_out(deployment, step)
     if as_json:
         options.print_json(
@@ -58,15 +67,15 @@ def command(function: str | None, env: str, version: int | None, dry_run: bool, 
                 "from": step.current,
                 "to": step.target,
                 "versions": {str(number): made for number, made in step.versions.items()},
-                "done": not dry_run,
+                "done": confirm,
             }
         )
         return
-    _show(step, done=not dry_run)
-    if dry_run:
-        click.echo("Nothing is changed; without --dry-run (make: DRY_RUN=1) it goes there.")
+    _show(step, done=confirm)
+    if not confirm:
+        click.echo("Nothing is changed; CONFIRM=1 moves it there.")
     else:
-        click.echo(f"Back again: make rollback ENV={env} FUNCTION={function} TO={step.current}")
+        click.echo(f"Back again: make rollback ENV={env} FUNCTION={function} TO={step.current} CONFIRM=1")
         if step.target != max(step.versions):
             click.echo(
                 f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
@@ -77,7 +86,7 @@ def command(function: str | None, env: str, version: int | None, dry_run: bool, 
 def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
     """Work out what to change.
 
-    Raises OperationError when there is no earlier version, none of that number, or the alias is on it.
+    Raises UserError when there is no earlier version, none of that number, or the alias is on it.
     """
     name = str(deployment.outputs["function_names"][function])
     client = deployment.client("lambda")
@@ -88,21 +97,21 @@ def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
     if target is None:
         target = max((number for number in versions if number < current), default=None)
     if target is None:
-        raise OperationError(
+        raise UserError(
             f"Version {current} of {name} is the first one there is; there is nothing to go back to."
         )
     if target not in versions:
         known = ", ".join(map(str, sorted(versions)))
-        raise OperationError(f"{name} has no version {target}; choose one of {known} with --to.")
+        raise UserError(f"{name} has no version {target}; choose one of {known} with --to.")
     if target == current:
-        raise OperationError(f"'{ALIAS}' of {name} is on version {target} already.")
+        raise UserError(f"'{ALIAS}' of {name} is on version {target} already.")
     return Step(name, current, target, versions, alias.get("RevisionId"))
 
 
 def carry_out(deployment: Deployment, step: Step) -> None:
     """Move the alias.
 
-    Raises OperationError when somebody moved it since it was looked at.
+    Raises UserError when somebody moved it since it was looked at.
     """
     client = deployment.client("lambda")
     expected = {"RevisionId": step.revision} if step.revision else {}
@@ -115,7 +124,7 @@ def carry_out(deployment: Deployment, step: Step) -> None:
             **expected,
         )
     except client.exceptions.PreconditionFailedException:
-        raise OperationError(
+        raise UserError(
             f"'{ALIAS}' of {step.function} was changed by somebody else just now; look again, then decide."
         ) from None
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import environments
-from operations.environments import ACCOUNT, DeployError, Environment, parsed
-from operations.terraform import ROOT
+from operations import environments, options
+from operations.environments import ACCOUNT, Environment, parsed
+from operations.errors import UserError
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,18 +98,18 @@ def new(name: str, account: str, region: str, folder: Path | None = None) -> tup
     """Write the tfvars and the backend file of a new environment and return their paths.
 
     Raises:
-        DeployError: a name, account or region that cannot be one, or one of the files is there already;
+        UserError: a name, account or region that cannot be one, or one of the files is there already;
             nothing is written then.
     """
     if not _NAME.fullmatch(name):
-        raise DeployError(
+        raise UserError(
             f"'{name}' cannot be an environment's name; take 2 to 16 lower-case letters, digits and hyphens,"
             " beginning with a letter, as in NAME=qa."
         )
     if not ACCOUNT.fullmatch(account):
-        raise DeployError(f"'{account}' is no AWS account; give twelve digits, as in ACCOUNT=111122223333.")
+        raise UserError(f"'{account}' is no AWS account; give twelve digits, as in ACCOUNT=111122223333.")
     if not _REGION.fullmatch(region):
-        raise DeployError(f"'{region}' is no AWS region; give its code, as in REGION=us-east-1.")
+        raise UserError(f"'{region}' is no AWS region; give its code, as in REGION=us-east-1.")
     folder = folder or environments.FOLDER
     quota = _LARGE_QUOTA if region in _LARGE_REGIONS else _SMALL_QUOTA
     texts = {
@@ -118,7 +118,7 @@ def new(name: str, account: str, region: str, folder: Path | None = None) -> tup
     }
     taken = [path for path in texts if path.exists()]
     if taken:
-        raise DeployError(f"{_short(taken[0])} is there already; choose another NAME=, or edit that file.")
+        raise UserError(f"{_short(taken[0])} is there already; choose another NAME=, or edit that file.")
     written: list[Path] = []
     try:
         for path, text in texts.items():
@@ -128,7 +128,7 @@ def new(name: str, account: str, region: str, folder: Path | None = None) -> tup
     except OSError as error:
         for path in written:
             path.unlink()
-        raise DeployError(f"{_short(folder)} cannot be written to: {error.strerror}.") from error
+        raise UserError(f"{_short(folder)} cannot be written to: {error.strerror}.") from error
     variables, backend = texts
     return variables, backend
 
@@ -197,28 +197,23 @@ def _short(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Make an environment's files, and compare two environments."""
-
-
-@main.command("new")
+@click.command
 @click.option("--name", required=True, help="Name of the new environment, such as qa.")
 @click.option("--account", required=True, help="AWS account it belongs to, twelve digits.")
 @click.option("--region", required=True, help="AWS region it lives in, such as us-east-1.")
-def _new_command(name: str, account: str, region: str) -> None:
-    """Write environments/<name>.tfvars and environments/<name>.s3.tfbackend."""
+def new_command(name: str, account: str, region: str) -> None:
+    """Write the two files of a new environment."""
     for path in new(name, account, region):
         click.echo(f"Wrote {_short(path)}")
     click.echo(f"Read it through, then 'make bootstrap ENV={name}' and 'make plan ENV={name}'.")
 
 
-@main.command("diff")
+@click.command
 @click.option("--from", "first", required=True, help="One environment.")
 @click.option("--to", "second", required=True, help="The other.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def _diff_command(first: str, second: str, as_json: bool) -> None:
-    """Show the settings that differ between two environments, defaults included."""
+@options.as_json
+def diff_command(first: str, second: str, as_json: bool) -> None:
+    """Show the settings that differ between two environments."""
     # Here, as `--help` would wait for it.
     from rich.table import Column, Table
     from rich.text import Text
@@ -249,15 +244,3 @@ def _rows(found: Mapping[str, tuple[Value | None, Value | None]]) -> list[dict[s
         return None if value is None else {"value": value.value, "default": not value.given}
 
     return [{"setting": name, "from": side(left), "to": side(right)} for name, (left, right) in found.items()]
-
-
-def run() -> None:
-    try:
-        main(prog_name="python -m operations.settings")
-    except DeployError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    run()

@@ -6,24 +6,27 @@ import contextlib
 import fcntl
 import json
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from tools import fetch
+from operations.errors import UserError
+from operations.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-LOCAL = "local"
-
-_HOST = "registry.terraform.io"
 _LOCKED = re.compile(r'^provider "(?P<source>[^"]+)" \{\s*version\s*=\s*"(?P<version>[^"]+)"', re.MULTILINE)
-_SEARCH_DEPTH = 4
+# What the modules need: check blocks, optional attributes and S3's own lock files.
+_OLDEST = (1, 10)
+_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Diagnostic:
         return f"{self.where}: {text}" if self.where else text
 
 
-class TerraformError(Exception):
+class TerraformError(UserError):
     """Terraform cannot do what was asked; the message is for people, one sentence a problem.
 
     Attributes:
@@ -94,10 +97,7 @@ class Terraform:
         Raises:
             TerraformError: Terraform cannot be had.
         """
-        try:
-            return [str(fetch.terraform()), *arguments]
-        except fetch.FetchError as error:
-            raise TerraformError(str(error)) from error
+        return [str(executable()), *arguments]
 
     def run(self, *arguments: str) -> str:
         """Run Terraform quietly and return its standard output.
@@ -179,21 +179,25 @@ class Terraform:
         return {name: output["value"] for name, output in outputs.items()}
 
 
-def interrupt_on_signals() -> None:
-    """Have SIGTERM and SIGHUP (a closed terminal) end this process as Ctrl-C does: in good order."""
+@cache
+def executable() -> Path:
+    """The terraform beside this Python, where `make setup` puts one, or that on PATH.
 
-    def interrupt(*_: object) -> NoReturn:
-        # A terminal that closes hangs up more than once, and a second interrupt would not be patient.
-        for number in taken:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    # Under nohup a hang-up is ignored, and shall stay so.
-    taken = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    for number in taken:
-        signal.signal(number, interrupt)
+    Raises:
+        TerraformError: there is none, or it is older than 1.10.
+    """
+    places = (os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
+    found = next(filter(None, (shutil.which("terraform", path=place) for place in places)), None)
+    if found is None:
+        raise TerraformError(
+            "There is no terraform on PATH; install Terraform 1.10 or newer, or run 'make setup'."
+        )
+    said = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=False).stdout
+    # A warning about the CLI configuration may come first.
+    version = json.loads(said[said.index("{") :])["terraform_version"] if "{" in said else "0.0"
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise TerraformError(f"{found} is Terraform {version}; install 1.10 or newer, or run 'make setup'.")
+    return Path(found)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -223,47 +227,42 @@ def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
 def process_environment(folder: Path = ROOT) -> dict[str, str]:
     """Return the process environment a Terraform command runs with in `folder`.
 
-    Where the providers of its lock file lie in a filesystem mirror, a CLI configuration in ``build/`` says
-    so; otherwise Terraform's own configuration stands. Unless they lie somewhere unpacked, Terraform keeps
-    what it unpacks in the user's cache: AWS's provider takes 675 MB, and every environment, local cloud and
-    test of modules has a working directory of its own.
+    Where a filesystem mirror holds the providers of its lock file, a CLI configuration in ``build/`` says so;
+    otherwise Terraform's own configuration stands, and it keeps what it unpacks in the user's cache: AWS's
+    provider takes 675 MB, and every environment has a working directory of its own.
 
     Raises:
         TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold the providers.
     """
     variables = dict(os.environ)
     variables |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    configuration = variables.get("TF_CLI_CONFIG_FILE")
-    if configuration and not Path(configuration).is_file():
+    named = variables.get("TF_CLI_CONFIG_FILE")
+    if named and not Path(named).is_file():
         # Terraform would warn about it on every command.
         del variables["TF_CLI_CONFIG_FILE"]
-        configuration = None
+    own = Path(variables.get("TF_CLI_CONFIG_FILE") or Path.home() / ".terraformrc")
     providers = locked_providers(folder)
-    searching = not (configuration or _own_configuration().is_file())
-    mirror = find_mirror(providers, variables, searching=searching)
+    mirror = find_mirror(providers, variables, configured=own.is_file())
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror, providers))
-    # Terraform links to what lies unpacked.
-    folders = [mirror] if mirror else _implied_folders()
-    unpacked = any(_holds(each, providers, packed=False) for each in folders)
-    chosen = not mirror and _chooses_storage(Path(configuration) if configuration else _own_configuration())
-    if providers and not (unpacked or chosen or "TF_PLUGIN_CACHE_DIR" in variables):
-        cache = fetch.cache_folder() / "plugins"
+    elif providers and not own.is_file() and "TF_PLUGIN_CACHE_DIR" not in variables:
+        home = os.environ.get("XDG_CACHE_HOME")
+        cached = (Path(home) if home else Path.home() / ".cache") / "photo-analysis" / "plugins"
         # Where there is no writing into a home, every working directory has its own copy.
         with contextlib.suppress(OSError):
             # Terraform takes none that does not exist.
-            cache.mkdir(parents=True, exist_ok=True)
-            variables["TF_PLUGIN_CACHE_DIR"] = str(cache)
+            cached.mkdir(parents=True, exist_ok=True)
+            variables["TF_PLUGIN_CACHE_DIR"] = str(cached)
     return variables
 
 
 def find_mirror(
-    providers: Mapping[str, str], variables: Mapping[str, str], *, searching: bool = True
+    providers: Mapping[str, str], variables: Mapping[str, str], *, configured: bool = False
 ) -> Path | None:
     """Return the folder of a filesystem mirror that holds all of `providers`, if there is one.
 
-    TF_PLUGIN_MIRROR names it; otherwise, unless `searching` is off, Terraform's implied folders and then the
-    top of the file system are looked through.
+    TF_PLUGIN_MIRROR names it; otherwise, where Terraform is not `configured` by its user, one that an add-on
+    package has below /opt (Filesystem Hierarchy Standard 3.13) is taken.
 
     Raises:
         TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold them.
@@ -277,12 +276,10 @@ def find_mirror(
             wanted = ", ".join(f"{source} {version}" for source, version in providers.items())
             raise TerraformError(f"TF_PLUGIN_MIRROR={named} does not hold {wanted}; correct or unset it.")
         return mirror
-    if not searching:
+    if configured:
         return None
-    # Terraform uses the implied folders by itself, as long as no configuration says otherwise.
-    if any(_holds(folder, providers) for folder in _implied_folders()):
-        return None
-    return next((folder for folder in _shallow_search() if _holds(folder, providers)), None)
+    found = (path.parent for path in sorted(Path("/opt").glob("*/registry.terraform.io")))
+    return next((folder for folder in found if _holds(folder, providers)), None)
 
 
 def locked_providers(folder: Path = ROOT) -> dict[str, str]:
@@ -290,32 +287,6 @@ def locked_providers(folder: Path = ROOT) -> dict[str, str]:
     lock = folder / ".terraform.lock.hcl"
     text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
     return {match["source"]: match["version"] for match in _LOCKED.finditer(text)}
-
-
-def _own_configuration() -> Path:
-    return Path.home() / (".terraformrc" if os.name != "nt" else "terraform.rc")
-
-
-def _implied_folders() -> Iterable[Path]:
-    home = Path.home()
-    data = os.environ.get("XDG_DATA_HOME")
-    return (
-        ROOT / "terraform.d/plugins",
-        home / ".terraform.d/plugins",
-        home / "Library/Application Support/io.terraform/plugins",
-        (Path(data) if data else home / ".local/share") / "terraform/plugins",
-        Path("/usr/local/share/terraform/plugins"),
-        Path("/usr/share/terraform/plugins"),
-    )
-
-
-def _chooses_storage(configuration: Path) -> bool:
-    """Whether a CLI configuration of the user's own says where providers are kept or come from."""
-    try:
-        text = configuration.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "plugin_cache_dir" in text or "filesystem_mirror" in text
 
 
 @contextlib.contextmanager
@@ -336,47 +307,17 @@ def _alone(cache: str | None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _holds(mirror: Path, providers: Mapping[str, str], *, packed: bool = True) -> bool:
-    platform = fetch.machine()
+def _holds(mirror: Path, providers: Mapping[str, str]) -> bool:
+    """Whether a mirror has `providers` for this platform, unpacked or packed."""
+    system, processor = platform.system().lower(), platform.machine().lower()
+    target = f"{system}_{_PROCESSORS.get(processor, processor)}"
     return all(
-        (mirror / source / version / platform).is_dir()
+        (mirror / source / version / target).is_dir()
         or (
-            packed
-            and (
-                mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{platform}.zip"
-            ).is_file()
-        )
+            mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{target}.zip"
+        ).is_file()
         for source, version in providers.items()
     )
-
-
-def _shallow_search() -> Iterator[Path]:
-    """Yield the folders near the top of the root file system that are laid out as a mirror."""
-    if not hasattr(os, "getuid"):
-        return
-    device = Path("/").stat().st_dev
-    level = [Path("/")]
-    for _ in range(_SEARCH_DEPTH):
-        below: list[Path] = []
-        for folder in level:
-            try:
-                with os.scandir(folder) as entries:
-                    found = sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
-            except OSError:
-                continue
-            for path in map(Path, found):
-                # A working directory of Terraform is no mirror, it comes and goes.
-                if path.name == ".terraform":
-                    continue
-                try:
-                    state = path.stat()
-                except OSError:
-                    continue
-                if path.name == _HOST and state.st_uid in (0, os.getuid()) and not state.st_mode & 0o002:
-                    yield folder
-                elif state.st_dev == device:
-                    below.append(path)
-        level = below
 
 
 def _write_configuration(mirror: Path, providers: Mapping[str, str]) -> Path:

@@ -21,8 +21,10 @@ import click
 from rich.console import Console
 
 from operations import deploy
-from operations.environments import DeployError, Environment
-from operations.terraform import ROOT, TerraformError, process_environment
+from operations.environments import Environment
+from operations.errors import UserError
+from operations.program import ROOT
+from operations.terraform import TerraformError, process_environment
 from tools import asl, fetch
 
 if TYPE_CHECKING:
@@ -221,7 +223,7 @@ def _checkov() -> Path:
     """Return checkov, installing it first where that is needed; two checks share it.
 
     Raises:
-        DeployError: it cannot be installed.
+        UserError: it cannot be installed.
     """
     with _INSTALLING:
         return _installed_checkov()
@@ -240,7 +242,7 @@ def _installed_checkov() -> Path:
             *("--disable-pip-version-check", "--require-hashes", "--requirement", CHECKOV_LOCK),
         )
         if result.returncode:
-            raise DeployError(f"checkov cannot be installed: {result.stderr.strip().splitlines()[-1]}")
+            raise UserError(f"checkov cannot be installed: {result.stderr.strip().splitlines()[-1]}")
         stamp.write_text(wanted, "utf-8")
     return executable
 
@@ -281,7 +283,7 @@ def checkov_code() -> Finding:
             *("--framework", "terraform", "--framework", "github_actions", "--directory", "."),
             *("--skip-path", "build", "--skip-path", ".terraform", "--skip-path", "tests"),
         )
-    except DeployError as error:
+    except UserError as error:
         return _failed(str(error))
 
 
@@ -340,7 +342,7 @@ def checkov_plan() -> Finding:
         return _run_checkov(
             "--framework", "terraform_plan", "--file", shown, "--repo-root-for-plan-enrichment", ROOT
         )
-    except (LocalCloudError, DeployError, TerraformError) as error:
+    except (LocalCloudError, UserError, TerraformError) as error:
         return _failed(str(error))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

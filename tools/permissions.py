@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -337,7 +337,7 @@ def main(name: str, check: bool) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from operations.deployment import Deployment
-    from operations.environments import DeployError
+    from operations.errors import UserError
     from operations.terraform import TerraformError
 
     try:
@@ -349,7 +349,7 @@ def main(name: str, check: bool) -> None:
         raise click.ClickException(
             f"{error.args[0]} is granted without a proof; add one to tools/permissions.py, or take it away."
         ) from None
-    except (DeployError, TerraformError, ValueError, ClientError, BotoCoreError, OSError) as error:
+    except (UserError, TerraformError, ValueError, ClientError, BotoCoreError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if check:
         if text != old:

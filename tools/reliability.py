@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tools.permissions import written
 
 if TYPE_CHECKING:

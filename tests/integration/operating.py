@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from operations.__main__ import main
 from operations.deployment import Deployment
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from click.testing import Result

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tests.integration.world import COFFEE, World
 from tools.package import source_hash
 

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from operations import drift
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ _RULE = "module.eventing.aws_cloudwatch_event_rule.uploads"
 
 def _run(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "operations.drift", "--env", "local", *arguments],
+        [sys.executable, "-m", "operations", "drift", "--env", "local", *arguments],
         cwd=ROOT,
         env=os.environ | {"LOCALCLOUD_DIRECTORY": str(stack.cloud.directory)},
         capture_output=True,
@@ -126,7 +126,7 @@ def test_people_get_one_sentence_and_a_waiting_plan_is_left_alone(
 
 def test_an_environment_that_is_not_there_is_one_sentence(stack: Stack) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "operations.drift", "--env", "nowhere"],
+        [sys.executable, "-m", "operations", "drift", "--env", "nowhere"],
         cwd=ROOT,
         env=os.environ | {"LOCALCLOUD_DIRECTORY": str(stack.cloud.directory)},
         capture_output=True,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operations.erase import erase, find
-from operations.errors import OperationError
-from operations.terraform import ROOT
+from operations.errors import UserError
+from operations.program import ROOT
 from tests.integration.world import World
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_a_parked_event_that_is_taken_meanwhile_stops_the_erasing(stack: Stack) 
     found = find(world.deployment, key)
     assert found.dead_letters == [letter]
     world.empty_queue()
-    with pytest.raises(OperationError, match="1 parked events of the photo are being read by somebody else"):
+    with pytest.raises(UserError, match="1 parked events of the photo are being read by somebody else"):
         erase(world.deployment, found, lambda _done, _total: None)
     assert versions(stack, key) == 1
 

@@ -22,7 +22,7 @@ import hcl2
 import pytest
 from botocore.exceptions import ClientError
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tests.integration.world import World
 from tools import permissions
 from tools.permissions import PROOFS, Role, listed

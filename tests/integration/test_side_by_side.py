@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from localcloud.stack import Stack
 from operations import environments, settings
 from operations.__main__ import main
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tests.integration.operating import Operator
 from tests.integration.world import COFFEE, World
 

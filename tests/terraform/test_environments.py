@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tests.terraform.workspace import ahead, selected
 
 if TYPE_CHECKING:

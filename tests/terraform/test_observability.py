@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from process_image.analysis import Outcome, Reason
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tests.terraform.workspace import ACCOUNT, Resource
 from tests.unit.test_retries import longest_waits
 from tools import asl, package

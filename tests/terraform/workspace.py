@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations.terraform import ROOT, Terraform
+from operations.program import ROOT
+from operations.terraform import Terraform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from operations import audit
-from operations.errors import OperationError
+from operations.errors import UserError
 from process_image.upload import Upload
 from tests.unit.pipeline import BUCKET, TABLE
 
@@ -141,7 +141,7 @@ def test_a_prefix_that_matches_nothing_is_an_error_and_an_empty_bucket_is_not(
     deployment: Deployment,
 ) -> None:
     assert run(deployment).uploaded == 0
-    with pytest.raises(OperationError, match="begins with 'nope'"):
+    with pytest.raises(UserError, match="begins with 'nope'"):
         run(deployment, prefix="nope")
 
 
@@ -177,7 +177,7 @@ def test_nothing_is_started_while_parked_events_are_out_of_sight(
     monkeypatch.setattr(audit, "parked_images", lambda _: audit.Parked(set(), 3))
     account = run(deployment)
     assert (account.unaccounted, account.parked_unseen) == (1, 3)
-    with pytest.raises(OperationError, match=r"^3 parked events are being read by somebody else just now"):
+    with pytest.raises(UserError, match=r"^3 parked events are being read by somebody else just now"):
         run(deployment, confirmed=True)
     assert deployment.started == {}
 

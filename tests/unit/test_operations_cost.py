@@ -14,8 +14,8 @@ from rich.console import Console
 
 from operations import cost
 from operations.cost import Line, PriceList, estimate, tiered
+from operations.program import ROOT
 from operations.records import OUTCOMES
-from operations.terraform import ROOT
 from process_image.analysis import Reason
 
 PRICES = PriceList.load()

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from operations import executions, records
-from operations.errors import OperationError
+from operations.errors import UserError
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_an_express_execution_without_a_record_is_waited_for_only_so_long(
     monkeypatch.setattr(records, "get", lambda *_: None)
     clock = iter([0.0, 1.0, 61.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    with pytest.raises(OperationError, match="is not done after 60 s"):
+    with pytest.raises(UserError, match="is not done after 60 s"):
         executions.follow(deployment(states), EXPRESS, "a.jpg@e", timeout=60)
 
 
@@ -68,7 +68,7 @@ def test_a_failed_execution_is_said_why_and_its_cause_not_obeyed(states: Stubber
             "cause": '{"errorMessage": "no \\u001b[31m key"}',
         },
     )
-    with pytest.raises(OperationError) as refusal:
+    with pytest.raises(UserError) as refusal:
         executions.follow(deployment(states), STANDARD, "a.jpg@e", timeout=60)
     assert "ended FAILED with InvalidEventError (no \\x1b[31m key)" in str(refusal.value)
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyarrow import parquet
 
-from operations.errors import OperationError
+from operations.errors import UserError
 from operations.export import check, write
+from operations.program import ROOT
 from operations.records import ATTRIBUTES, plain
-from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_a_key_is_no_formula_in_a_spreadsheet(key: str, tmp_path: Path) -> None:
 
 def test_a_file_that_exists_is_left_alone(target: Path) -> None:
     target.write_text("mine")
-    with pytest.raises(OperationError, match="exists; name another file"):
+    with pytest.raises(UserError, match="exists; name another file"):
         write(target, iter([[NEW]]))
     assert target.read_text() == "mine"
 
@@ -109,7 +109,7 @@ def test_a_file_that_appears_meanwhile_is_left_alone(target: Path) -> None:
         yield [NEW]
         target.write_text("mine")
 
-    with pytest.raises(OperationError, match="appeared meanwhile"):
+    with pytest.raises(UserError, match="appeared meanwhile"):
         write(target, pages())
     assert target.read_text() == "mine"
     assert list(target.parent.iterdir()) == [target]
@@ -120,7 +120,7 @@ def test_an_export_that_breaks_leaves_nothing(target: Path) -> None:
         yield [NEW] * 20_000
         raise ConnectionError
 
-    with pytest.raises((OperationError, ConnectionError)):
+    with pytest.raises((UserError, ConnectionError)):
         write(target, pages())
     assert list(target.parent.iterdir()) == []
 
@@ -134,7 +134,7 @@ def test_an_export_that_breaks_leaves_nothing(target: Path) -> None:
     ],
 )
 def test_what_cannot_become_an_export_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(OperationError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         check(tmp_path / name)
 
 
@@ -145,7 +145,7 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
 
 
 def test_a_name_longer_than_names_may_be_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(OperationError, match=r"cannot be written \(File name too long\); name another file"):
+    with pytest.raises(UserError, match=r"cannot be written \(File name too long\); name another file"):
         write(tmp_path / f"{'x' * 300}.csv", iter([[NEW]]))
 
 
@@ -157,13 +157,13 @@ def test_a_folder_that_takes_no_file_is_refused_in_one_sentence(
 
     # Those who may do anything are stopped only by the file system: /proc, or a disk mounted to be read.
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    with pytest.raises(OperationError, match=r"cannot be written \(Read-only file system\)"):
+    with pytest.raises(UserError, match=r"cannot be written \(Read-only file system\)"):
         write(tmp_path / "results.csv", iter([[NEW]]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_an_export_into_proc_is_refused_in_one_sentence() -> None:
-    with pytest.raises(OperationError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         write(Path("/proc/results.csv"), iter([[NEW]]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ import click
 import pytest
 
 from operations.__main__ import VERBS, main
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 # Half a second is what people do not notice; the rest of it is for a busy computer.
 LIMIT_SECONDS = 0.5
@@ -58,17 +57,14 @@ def test_help_needs_neither_the_sdk_nor_tables(verb: str) -> None:
     assert result.stderr.strip() == ""
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_takes_an_environment_and_can_print_json(verb: str) -> None:
-    command: click.Command = importlib.import_module(f"operations.{verb}").command
-    options = {name for one in command.params for name in one.opts}
-    assert {"--env", "--json"} <= options
-    assert command.help
-
-
-def test_verbs_are_listed_with_what_they_do() -> None:
-    text = main.get_help(click.Context(main))
-    assert all(verb in text and line.split(",")[0] in " ".join(text.split()) for verb, line in VERBS.items())
+def test_verbs_are_listed_with_the_first_line_of_their_docstrings() -> None:
+    text = " ".join(main.get_help(click.Context(main)).split())
+    for verb in VERBS:
+        command = main.get_command(click.Context(main), verb)
+        assert command
+        assert command.help
+        line = command.help.partition("\n")[0].rstrip(".")
+        assert f"{verb} {line}" in text
 
 
 def test_an_unknown_verb_is_refused_in_one_sentence() -> None:

@@ -1,133 +1,172 @@
-"""`make VERB` hands a verb exactly what it is given, whatever is in it."""
+"""`make VERB` hands a verb exactly what it is given, and refuses what the verb does not know."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
 
-from operations.__main__ import VERBS, main
-from operations.terraform import ROOT
+from operations.__main__ import VERBS
+from operations.program import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import click
-
 # Uploaders choose keys, and keys may hold nearly anything.
-HOSTILE = "a b/ü'\"`touch PWNED`$(touch PWNED)$(shell touch PWNED)$5$$;touch PWNED|*?[x]#\\ --json"
+HOSTILE = "  a b/ü'\"`touch PWNED`$(touch PWNED)$(shell touch PWNED)$5$$;touch PWNED|*?[x]#\\ --json "
+
+# The program, whose verbs print what they would run with.
+PROGRAM = """
+import json, sys
+from operations import program
+from operations.__main__ import main
+
+def get_command(ctx, name, real=main.get_command):
+    command = real(ctx, name)
+    if command:
+        command.callback = lambda **given: print(json.dumps(given, default=str))
+    return command
+
+main.get_command = get_command
+assert sys.argv[1:3] == ["-m", "operations"]
+sys.argv[1:3] = []
+program.run(main, "operations")
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
-@pytest.fixture
-def echo(tmp_path: Path) -> Path:
-    """What stands in for Python: prints its arguments as JSON."""
-    path = tmp_path / "echo"
-    path.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n", "utf-8")
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("python") / "python"
+    path.write_text(f"#!{sys.executable}\n{PROGRAM}", "utf-8")
     path.chmod(0o755)
     return path
 
 
-def started(echo: Path, verb: str, *given: str, **exported: str) -> list[str]:
-    """What `NAME=value make VERB NAME=value ...` starts the verb with."""
+def make(
+    python: Path, *words: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    result = subprocess.run(
-        ["make", "-s", verb, f"PY={echo}", f"STAMP={echo}", *given],
+    return subprocess.run(
+        ["make", "-s", *words, f"PY={python}", f"STAMP={python}"],
         cwd=ROOT,
-        env=clean | exported,
+        env=clean | {"PYTHONPATH": str(ROOT)} | (environment or {}),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    command: list[str] = json.loads(result.stdout)
-    assert command[:3] == ["-m", "operations", verb]
-    return command[3:]
 
 
-def arguments(echo: Path, verb: str, **given: str) -> list[str]:
-    """What `make VERB NAME=value ...` starts the verb with."""
-    return started(echo, verb, *(f"{name}={value}" for name, value in given.items()))
-
-
-def parsed(verb: str, given: list[str]) -> dict[str, object]:
-    command: click.Command = importlib.import_module(f"operations.{verb}").command
-    values: dict[str, object] = command.make_context(verb, given).params
+def given(
+    python: Path, verb: str, names: dict[str, str], environment: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What `make VERB NAME=value ...` runs the verb with."""
+    words = [f"{name}={value}" for name, value in names.items()]
+    result = make(python, verb, *words, environment=environment)
+    assert result.returncode == 0, result.stderr
+    assert not (ROOT / "PWNED").exists()
+    values: dict[str, Any] = json.loads(result.stdout)
     return values
 
 
+def refused(python: Path, verb: str, *words: str) -> str:
+    """The one sentence `make VERB ...` refuses with, before make's own."""
+    result = make(python, verb, *words)
+    assert result.returncode != 0
+    assert result.stdout == ""
+    sentence, _, rest = result.stderr.partition("\n")
+    assert rest.startswith("make: ***"), rest
+    return sentence
+
+
 @pytest.mark.parametrize(
-    ("verb", "given", "expected"),
+    ("verb", "names", "expected"),
     [
         ("status", {"MINUTES": "5", "JSON": "1"}, {"minutes": 5, "as_json": True}),
         ("results", {"OUTCOME": "no_face", "DAY": "2026-11-24"}, {"outcome": "no_face", "day": "2026-11-24"}),
         ("results", {"KEY": HOSTILE, "LIMIT": "3"}, {"key": HOSTILE, "limit": 3, "as_json": False}),
-        ("results", {}, {"key": None, "export": None}),
-        ("watch", {"SECONDS": "2", "JSON": "1"}, {"seconds": 2.0, "as_json": True}),
+        ("results", {"EXPORT": "my $results `x`.csv"}, {"key": None, "export": "my $results `x`.csv"}),
+        ("watch", {"SECONDS": "2"}, {"seconds": 2.0}),
         ("reprocess", {"KEY": HOSTILE, "QUIET": "1"}, {"key": HOSTILE, "quiet": True}),
         ("backfill", {"PREFIX": HOSTILE}, {"prefix": HOSTILE, "confirm": False, "notify": False}),
-        ("backfill", {"PREFIX": "", "DRY_RUN": "0"}, {"prefix": "", "confirm": True}),
-        ("backfill", {"PREFIX": "a/", "DRY_RUN": "1"}, {"confirm": False}),
         ("backfill", {"PREFIX": "a/", "CONFIRM": "1", "NOTIFY": "1"}, {"confirm": True, "notify": True}),
-        *(
-            ("backfill", {"PREFIX": "a/", "CONFIRM": refused}, {"confirm": False})
-            for refused in ("0", "n", "No", "False", "off", "10")
-        ),
+        ("backfill", {"PREFIX": "a/", "DRY_RUN": "0"}, {"dry_run": False}),
         ("cost", {"IMAGES": "7", "PHOTO_MB": "0.5"}, {"images": 7, "photo_mb": 0.5}),
-        (
-            "rollback",
-            {"FUNCTION": "process_image", "TO": "3"},
-            {"function": "process_image", "version": 3, "dry_run": False},
-        ),
-        ("rollback", {"FUNCTION": "process_image", "DRY_RUN": "1"}, {"dry_run": True}),
-        ("audit", {"PREFIX": HOSTILE}, {"prefix": HOSTILE}),
+        ("rollback", {"FUNCTION": "process_image", "TO": "3"}, {"function": "process_image", "version": 3}),
+        ("audit", {"PREFIX": HOSTILE, "GRACE": "9"}, {"prefix": HOSTILE, "grace": 9}),
+        ("erase", {"KEY": HOSTILE, "ENV": "staging"}, {"key": HOSTILE, "env": "staging", "confirm": False}),
+        ("redrive", {"DISCARD": HOSTILE}, {"message_id": HOSTILE}),
+        ("destroy", {"ENV": "qa", "CONFIRM": "1"}, {"env": "qa", "confirm": True}),
+        ("new-env", {"NAME": "qa", "ACCOUNT": "111122223333", "REGION": "us-east-1"}, {"name": "qa"}),
+        ("diff", {"FROM": "dev", "TO": "prod"}, {"first": "dev", "second": "prod"}),
     ],
 )
 def test_a_verb_gets_what_make_was_given(
-    verb: str, given: dict[str, str], expected: dict[str, object], echo: Path
+    verb: str, names: dict[str, str], expected: dict[str, object], python: Path
 ) -> None:
-    values = parsed(verb, arguments(echo, verb, **given))
+    values = given(python, verb, names)
     assert {name: values[name] for name in expected} == expected
-    assert not (ROOT / "PWNED").exists()
 
 
-def test_a_verb_gets_what_the_environment_of_make_holds(echo: Path) -> None:
-    assert parsed("results", started(echo, "results", KEY=HOSTILE))["key"] == HOSTILE
-    assert not (ROOT / "PWNED").exists()
+def test_a_verb_gets_what_the_environment_of_make_holds(python: Path) -> None:
+    assert given(python, "results", {}, {"KEY": HOSTILE})["key"] == HOSTILE
 
 
-def test_a_file_is_named_as_it_was_given(echo: Path) -> None:
-    values = parsed("results", arguments(echo, "results", EXPORT="my $results `x`.csv"))
-    assert str(values["export"]) == "my $results `x`.csv"
+@pytest.mark.parametrize(("verb", "name", "param"), [
+    ("backfill", "NOTIFY", "notify"), ("backfill", "CONFIRM", "confirm"), ("reprocess", "QUIET", "quiet"),
+    ("status", "JSON", "as_json"), ("redrive", "CONFIRM", "confirm"), ("results", "FACES", "faces"),
+])  # fmt: skip
+def test_a_boolean_reads_the_same_everywhere(verb: str, name: str, param: str, python: Path) -> None:
+    assert given(python, verb, {name: "1"})[param] is True
+    assert given(python, verb, {name: "0"})[param] is False
+    assert given(python, verb, {name: ""})[param] is False
+    assert refused(python, verb, f"{name}=maybe").startswith(
+        f"Error: {name}=: 'maybe' is not a valid boolean."
+    )
 
 
-def test_a_backfill_of_everything_is_asked_for_with_an_empty_prefix_not_by_forgetting_it(echo: Path) -> None:
-    assert parsed("backfill", arguments(echo, "backfill", PREFIX=""))["prefix"] == ""
-    forgotten = arguments(echo, "backfill")
-    assert parsed("backfill", forgotten)["prefix"] is None
-    refused = CliRunner().invoke(main, ["backfill", *forgotten])
-    assert (refused.exit_code, refused.stderr[:24]) == (1, "Error: Say which photos:")
+@pytest.mark.parametrize(
+    ("verb", "word", "sentence"),
+    [
+        ("erase", "CONFRIM=1", "There is no CONFRIM= here; did you mean CONFIRM=?"),
+        ("status", "env=dev", "There is no env= here; did you mean ENV=?"),
+        ("results", "OUTCOMES=no_face", "There is no OUTCOMES= here; did you mean OUTCOME=?"),
+        ("status", "KEY=a.jpg", "There is no KEY= here; there are ENV, JSON, MINUTES."),
+        ("results", "LIMIT=x", "LIMIT=: 'x' is not a valid integer range."),
+    ],
+)
+def test_what_a_verb_does_not_know_is_refused_with_a_suggestion(
+    verb: str, word: str, sentence: str, python: Path
+) -> None:
+    assert refused(python, verb, word) == f"Error: {sentence}"
+
+
+def test_verbs_on_one_command_line_each_read_their_own_variables(python: Path) -> None:
+    result = make(python, "status", "results", "MINUTES=3", "LIMIT=4")
+    assert result.returncode == 0, result.stderr
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["minutes"], second["limit"]) == (3, 4)
+
+
+def test_what_replaced_dry_run_is_said() -> None:
+    from operations import options
+
+    assert options.confirmed(False, False)
+    assert not options.confirmed(False, True)
+    assert not options.confirmed(False, None)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_is_there_in_make_with_its_environment_and_json(verb: str, echo: Path) -> None:
-    given = arguments(echo, verb, ENV="staging", JSON="1", KEY="k", PREFIX="p", FUNCTION="process_image")
-    assert given[:2] == ["--env", "staging"]
-    assert "--json" in given
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_names_every_variable_a_verb_reads(verb: str) -> None:
-    text = (ROOT / "Makefile").read_text("utf-8")
-    [rule] = re.findall(rf"^{verb}: \$\(STAMP\) (## .*\n(?:\t.*\n)+)", text, re.MULTILINE)
-    line, _, recipe = rule.partition("\n")
-    read = set(re.findall(r"\$\(if \$\(([A-Z_]+)\)", recipe)) - {"JSON"}
-    assert {name for name in read if not re.search(rf"\b{name}=", line)} <= {"CONFIRMED", "GRACE"}
+def test_every_verb_is_there_in_make(verb: str, python: Path) -> None:
+    result = make(python, verb)
+    assert f"No rule to make target '{verb}'" not in result.stderr
+    listed = subprocess.run(
+        [sys.executable, "tools/help.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f"\n  {verb} " in listed.stdout

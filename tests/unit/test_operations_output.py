@@ -18,9 +18,9 @@ from rich.console import Console
 from operations import redrive, reprocess
 from operations.__main__ import main
 from operations.deployment import Deployment
-from operations.environments import DeployError
+from operations.errors import UserError
+from operations.program import ROOT
 from operations.terminal import visible
-from operations.terraform import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,12 +33,13 @@ PROGRAM = """
 import sys, time
 from types import SimpleNamespace
 from operations import records
-from operations.__main__ import run
+from operations import program
+from operations.__main__ import main
 from operations.deployment import Deployment
 Deployment.load = lambda name: SimpleNamespace(client=lambda _: SimpleNamespace(
     describe_table=lambda **_: {{"Table": {{}}}}), table="results")
 {}
-run()
+program.run(main, "operations")
 """
 EMOJI = 'records.by_key = lambda *_: [[{"Key": "\\U0001f600.jpg", "ImageID": "i"}]]'
 SLOW = """
@@ -124,7 +125,7 @@ def test_an_export_that_is_stopped_leaves_nothing(
 
 def test_an_error_s_own_words_are_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> None:
-        raise DeployError("no \x1b[31m key\nsecond line")
+        raise UserError("no \x1b[31m key\nsecond line")
 
     monkeypatch.setattr(Deployment, "load", refuse)
     result = CliRunner().invoke(main, ["status"])

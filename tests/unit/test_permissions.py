@@ -8,7 +8,7 @@ import re
 import hcl2
 
 from operations.environments import Environment
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tools import permissions
 
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from operations import redrive, workflow
 from operations.dead_letters import Letter, NotAnEventError, Queue
-from operations.errors import OperationError
+from operations.errors import UserError
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -308,9 +308,7 @@ def test_one_message_is_discarded_only_when_confirmed(deployment: Deployment) ->
     assert discard(deployment, stray, confirmed=False).body == "hello"
     assert deployment.states.accepted == {}
     assert discard(deployment, stray, confirmed=True).body == "hello"
-    with pytest.raises(
-        OperationError, match=f"^There is no message {stray} in the dead-letter queue of ENV=dev;"
-    ):
+    with pytest.raises(UserError, match=f"^There is no message {stray} in the dead-letter queue of ENV=dev;"):
         discard(deployment, stray, confirmed=True)
     assert deployment.left() == {event}
 
@@ -320,7 +318,7 @@ def test_a_message_sqs_keeps_is_not_said_to_be_deleted(
 ) -> None:
     stray = deployment.park("hello")
     monkeypatch.setattr(Queue, "delete", lambda *_: [])
-    with pytest.raises(OperationError, match=f"^SQS keeps message {stray} of ENV=dev; run it again"):
+    with pytest.raises(UserError, match=f"^SQS keeps message {stray} of ENV=dev; run it again"):
         discard(deployment, stray, confirmed=True)
     assert deployment.left() == {stray}
 

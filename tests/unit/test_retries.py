@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from operations.environments import Environment
-from operations.terraform import ROOT
+from operations.program import ROOT
 
 STATES = json.loads((ROOT / "modules/orchestration/pipeline.asl.json").read_text("utf-8"))["States"]
 TASKS = ("ProcessImage", "SendNotification")

@@ -12,8 +12,10 @@ import hcl2
 import pytest
 
 from operations import settings
-from operations.environments import DeployError, Environment
-from operations.terraform import ROOT, process_environment
+from operations.environments import Environment
+from operations.errors import UserError
+from operations.program import ROOT
+from operations.terraform import process_environment
 from tools import fetch
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def _environment(name: str, given: Mapping[str, Any]) -> Environment:
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "operations.settings", *arguments],
+        [sys.executable, "-m", "operations", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -119,21 +121,21 @@ def test_alarms_of_shared_environments_are_tuned_and_lead_to_a_page(name: str) -
 
 @pytest.mark.parametrize("name", ["", "a", "A", "QA", "1qa", "qa-", "q_a", "../qa", "a" * 17, "qa\n"])
 def test_reject_names_no_environment_can_have(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="cannot be an environment's name"):
+    with pytest.raises(UserError, match="cannot be an environment's name"):
         settings.new(name, ACCOUNT, "us-east-1", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("account", ["", "11112222333", "1111222233334", "my-company"])
 def test_reject_what_is_no_account(account: str, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="is no AWS account"):
+    with pytest.raises(UserError, match="is no AWS account"):
         settings.new("qa", account, "us-east-1", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("region", ["", "Ireland", "us-east-1a"])
 def test_reject_what_is_no_region(region: str, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="is no AWS region"):
+    with pytest.raises(UserError, match="is no AWS region"):
         settings.new("qa", ACCOUNT, region, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -141,14 +143,14 @@ def test_reject_what_is_no_region(region: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("taken", ["qa.tfvars", "qa.s3.tfbackend"])
 def test_files_that_are_there_stay_as_they_are(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).write_text("mine", "utf-8")
-    with pytest.raises(DeployError, match="is there already"):
+    with pytest.raises(UserError, match="is there already"):
         settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text("utf-8") == "mine"
 
 
 def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="cannot be written to"):
+    with pytest.raises(UserError, match="cannot be written to"):
         settings.new("qa", ACCOUNT, "us-east-1", tmp_path / "missing")
 
 
@@ -205,8 +207,8 @@ def test_an_environment_is_like_itself() -> None:
     ("arguments", "sentence"),
     [
         (("diff", "--from", "nowhere", "--to", "prod"), "There is no environment 'nowhere'"),
-        (("new", "--name", "dev", "--account", ACCOUNT, "--region", "us-east-1"), "is there already"),
-        (("new", "--name", "qa", "--account", "", "--region", ""), "is no AWS account"),
+        (("new-env", "--name", "dev", "--account", ACCOUNT, "--region", "us-east-1"), "is there already"),
+        (("new-env", "--name", "qa", "--account", "", "--region", ""), "is no AWS account"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from operations import deploy, drift, environments
-from operations.environments import DeployError, Environment
+from operations import deploy, drift, environments, terraform
+from operations.environments import Environment
+from operations.errors import UserError
 from operations.terraform import Diagnostic, Terraform, TerraformError
-from tools import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,10 +48,10 @@ mark.unlink()
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> Terraform:
-    executable = folder / "terraform"
-    executable.write_text(source.replace("PYTHON", sys.executable))
-    executable.chmod(0o755)
-    monkeypatch.setattr(fetch, "terraform", lambda: executable)
+    stand_in = folder / "terraform"
+    stand_in.write_text(source.replace("PYTHON", sys.executable))
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(terraform, "executable", lambda: stand_in)
     return Terraform("dev", folder=folder)
 
 
@@ -90,22 +90,22 @@ def test_an_interrupt_while_something_is_printed_has_terraform_end_before_all_el
 
 def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
     code = (
-        "import os, signal; from operations import deploy;"
+        "import os, signal, sys; from operations import __main__, deploy, program;"
         " deploy.plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
-        " deploy.main(['plan', '--env=local'])"
+        " sys.argv[1:] = ['plan', '--env=dev']; program.run(__main__.main, 'operations')"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 130
-    assert result.stderr == "Interrupted; 'make plan' shows what is left to do.\n"
+    assert result.returncode == 143
+    assert result.stderr == "Terminated; run it again to go on.\n"
 
 
 INTERRUPTED = """
 import os, signal, sys
 if {ignored}: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-from operations.terraform import interrupt_on_signals
-interrupt_on_signals()
+from operations.program import end_in_order
+end_in_order()
 try:
     os.kill(os.getpid(), {number})
     print("went on")
@@ -174,7 +174,7 @@ def test_looking_for_outputs_or_drift_makes_no_state_bucket(tmp_path: Path) -> N
     with LocalCloud.start(tmp_path) as cloud:
         local = Environment.load("local", cloud)
         for look in (deploy.output, lambda environment: drift.check(environment, Console(quiet=True))):
-            with pytest.raises(DeployError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
+            with pytest.raises(UserError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
                 look(local)
         assert local.client("s3").list_buckets()["Buckets"] == []
 
@@ -187,7 +187,5 @@ def test_a_missing_file_is_written_after_the_example_of_one_that_is_there(
     monkeypatch.setattr(environments, "ROOT", tmp_path)
     monkeypatch.setattr(environments, "FOLDER", tmp_path / "environments")
     (tmp_path / "environments" / f"{missing}.tfvars").unlink()
-    with pytest.raises(
-        DeployError, match=f"{missing}.tfvars is missing; .* after the example of {example}'s"
-    ):
+    with pytest.raises(UserError, match=f"{missing}.tfvars is missing; .* after the example of {example}'s"):
         Environment.load(missing)

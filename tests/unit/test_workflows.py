@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from operations import environments
-from operations.terraform import ROOT
+from operations.program import ROOT
 from tools.permissions import listed
 
 if TYPE_CHECKING:

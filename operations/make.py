@@ -1,0 +1,59 @@
+"""The variables `make VERB NAME=value ...` was given, exactly as they were typed.
+
+make expands dollars, and drops spaces before a value; what uploaders put into keys must survive both. So the
+values are read from make's own command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*):{0,3}=(?P<value>.*)", re.DOTALL)
+# make's own, and those of the Makefile that are for every verb.
+_EVERYWHERE = frozenset({"ENV", "MAKEFLAGS", "PY", "PYTHON", "SHELL", "STAMP", "VENV"})
+
+
+def command_line() -> list[str]:
+    """The command line of the make this process runs under; empty without one."""
+    if "MAKELEVEL" not in os.environ:
+        return []
+    import psutil
+
+    try:
+        for process in psutil.Process().parents():
+            line: list[str] = process.cmdline()
+            if line and os.path.basename(line[0]) in ("make", "gmake"):  # noqa: PTH119
+                return line[1:]
+    except psutil.Error:
+        return []
+    return []
+
+
+def take_variables(known: Iterable[str], line: Sequence[str] | None = None) -> None:
+    """Put the variables of make's command line into the process environment, for options to read.
+
+    Raises:
+        UserError: one is not among those the verbs on that command line know.
+    """
+    names = {*known, *_EVERYWHERE}
+    for word in command_line() if line is None else line:
+        match = _ASSIGNMENT.fullmatch(word)
+        if not match:
+            continue
+        name = match["name"]
+        if name not in names:
+            alike = difflib.get_close_matches(name.upper(), sorted(names), n=1)
+            shown = ", ".join(sorted(names - _EVERYWHERE | {"ENV"}))
+            raise UserError(
+                f"There is no {name}= here; "
+                + (f"did you mean {alike[0]}=?" if alike else f"there are {shown}.")
+            )
+        os.environ[name] = match["value"]

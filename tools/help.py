@@ -1,0 +1,68 @@
+"""Print `make help`: the Makefile's own verbs, and those of the program by their docstrings.
+
+Standard library only: it answers before there is a virtual environment.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_SECTION = re.compile(r"##@ (?P<title>.+)")
+_RULE = re.compile(r"(?P<verb>[a-z-]+):.*?## (?P<text>.+)")
+_PATTERN = re.compile(r"\$\((?P<list>[A-Z]+)\):")
+
+
+def verbs() -> dict[str, tuple[str, str]]:
+    """Module and function of each verb of the program."""
+    tree = ast.parse((ROOT / "operations" / "__main__.py").read_text("utf-8"))
+    [places] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "VERBS"
+    ]
+    split = {verb: place.partition(":") for verb, place in places.items()}
+    return {verb: (module, name or "command") for verb, (module, _, name) in split.items()}
+
+
+def described(module: str, function: str) -> str:
+    """First line of the function's docstring, and the variables it reads."""
+    tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8"))
+    [node] = [one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name == function]
+    variables: list[str] = []
+    for decorator in node.decorator_list:
+        if not isinstance(decorator, ast.Call) or any(one.arg == "hidden" for one in decorator.keywords):
+            continue
+        kind = ast.unparse(decorator.func)
+        options = [one.value for one in decorator.args if isinstance(one, ast.Constant)]
+        if kind in ("click.option", "click.argument"):
+            variables.append(str(options[0]).lstrip("-").replace("-", "_").upper() + "=")
+        elif kind == "options.confirm":
+            variables.append("CONFIRM=1")
+    text = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+    return f"{text} ({', '.join(variables)})" if variables else text
+
+
+def main() -> None:
+    """Print the sections of the Makefile with a line for each verb."""
+    colour, plain, bold = ("\033[36m", "\033[0m", "\033[1m") if sys.stdout.isatty() else ("", "", "")
+    places = verbs()
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    lists = dict(re.findall(r"^([A-Z]+) := ([a-z -]+)$", makefile, re.MULTILINE))
+    print("Usage: make VERB [ENV=local|dev|staging|prod] [NAME=value ...]; most verbs take JSON=1")
+    for line in makefile.splitlines():
+        if section := _SECTION.match(line):
+            print(f"\n{bold}{section['title']}{plain}")
+        elif rule := _RULE.match(line):
+            print(f"  {colour}{rule['verb']:12}{plain} {rule['text']}")
+        elif (pattern := _PATTERN.match(line)) and pattern["list"] in lists:
+            for verb in lists[pattern["list"]].split():
+                print(f"  {colour}{verb:12}{plain} {described(*places[verb])}")
+
+
+if __name__ == "__main__":
+    main()
