@@ -285,7 +285,10 @@ def test_each_role_is_for_one_github_environment_of_one_repository() -> None:
     conditions = statement["Condition"]["StringEquals"]
     assert list(statement["Condition"]) == ["StringEquals"]
     assert conditions["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
-    assert conditions["token.actions.githubusercontent.com:sub"].endswith(":environment:dev-plan")
+    by_name, by_id = conditions["token.actions.githubusercontent.com:sub"]
+    assert re.fullmatch(r"repo:[\w-]+/[\w-]+:environment:dev-plan", by_name)
+    assert re.fullmatch(r"repo:[\w-]+@\d+/[\w-]+@\d+:environment:dev-plan", by_id)
+    assert re.sub(r"@\d+", "", by_id) == by_name
     assert "*" not in json.dumps(conditions)
 
 
