@@ -14,9 +14,7 @@ replaced_version_retention_days = 7
 log_retention_days              = 7
 log_level                       = "DEBUG"
 
-# Five calls a second to Rekognition, a second each: the least any region allows by default.
-process_image     = { reserved_concurrency = 5 }
-send_notification = { reserved_concurrency = 5 }
+# A new account allows ten invocations at once and refuses to reserve any of them: nothing is reserved here.
 
 # Executions of EXPRESS cost a thirtieth, but leave no history beside the logs: here history helps.
 workflow_type = "STANDARD"

@@ -25,6 +25,8 @@ face_min_confidence = 90
 workflow_type = "STANDARD"
 
 # 50 calls a second to Rekognition (the default quota of us-east-1, us-west-2 and eu-west-1; 5 elsewhere), a second each.
+# Lambda refuses a reservation that leaves the account fewer than 100 others, or 10 in a new one: raise the account's
+# quota "Concurrent executions" before the first apply, docs/operations.md (Quotas to raise).
 process_image     = { reserved_concurrency = 50, memory_size = 512, timeout = 30 }
 send_notification = { reserved_concurrency = 20 }
 

@@ -18,7 +18,7 @@ face_attributes     = ["DEFAULT"]
 face_min_confidence = 90
 workflow_type       = "STANDARD"
 
-# Half of prod's, so that a load test here leaves an account-wide quota to others.
+# Half of prod's, so that a load test here leaves an account-wide quota to others. As in prod, the account's quota first.
 process_image     = { reserved_concurrency = 25 }
 send_notification = { reserved_concurrency = 10 }
 

@@ -23,7 +23,7 @@ run "environment_plans" {
   }
 
   assert {
-    condition     = var.environment == "local" || var.process_image.reserved_concurrency != null
-    error_message = "Unbounded concurrency would run into Rekognition's quota."
+    condition     = var.environment == "dev" || var.process_image.reserved_concurrency != null
+    error_message = "Where load is, unbounded concurrency would run into Rekognition's quota; only a new account's quota forbids to reserve any."
   }
 }
