@@ -7,7 +7,9 @@ locals {
 }
 
 resource "terraform_data" "zip" {
-  triggers_replace = local.hash
+  # The zip is read when the code, the architecture or the whole function changes; the log group's ARN is a name, region
+  # and account of the function's. docs/decisions/0008-who-builds-a-missing-zip.md
+  triggers_replace = [local.hash, var.architecture, aws_cloudwatch_log_group.function.arn]
 
   provisioner "local-exec" {
     command = "python3 '${path.module}/../../tools/package.py' '${var.source_dir}' '${local.zip}'"

@@ -20,11 +20,6 @@ output "role_name" {
   value       = aws_iam_role.function.name
 }
 
-output "timeout" {
-  description = "Seconds after which an invocation is ended."
-  value       = aws_lambda_function.function.timeout
-}
-
 output "zip" {
   description = "Path of the zip that is deployed."
   value       = local.zip

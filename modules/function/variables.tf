@@ -12,7 +12,7 @@ variable "architecture" {
 
   validation {
     condition     = contains(["arm64", "x86_64"], var.architecture)
-    error_message = "architecture must be arm64 or x86_64."
+    error_message = "architecture of ${var.name} must be arm64 or x86_64."
   }
 }
 
@@ -74,7 +74,7 @@ variable "memory_size" {
 
   validation {
     condition     = var.memory_size >= 128 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
-    error_message = "memory_size must be a whole number of MB from 128 to 10240."
+    error_message = "memory_size of ${var.name} must be a whole number of MB from 128 to 10240."
   }
 }
 
@@ -102,7 +102,7 @@ variable "reserved_concurrency" {
 
   validation {
     condition     = var.reserved_concurrency == null || try(var.reserved_concurrency >= 1 && floor(var.reserved_concurrency) == var.reserved_concurrency, false)
-    error_message = "reserved_concurrency must be a whole number, 1 or more, or null to share the account's concurrency (0 would switch the function off)."
+    error_message = "reserved_concurrency of ${var.name} must be a whole number, 1 or more, or null to share the account's concurrency (0 would switch the function off)."
   }
 }
 
@@ -114,7 +114,7 @@ variable "runtime" {
 
   validation {
     condition     = contains(["python3.11", "python3.12", "python3.13"], var.runtime)
-    error_message = "runtime must be python3.11, python3.12 or python3.13."
+    error_message = "runtime of ${var.name} must be python3.11, python3.12 or python3.13."
   }
 }
 
@@ -132,6 +132,6 @@ variable "timeout" {
 
   validation {
     condition     = var.timeout >= 1 && var.timeout <= 900 && floor(var.timeout) == var.timeout
-    error_message = "timeout must be a whole number of seconds from 1 to 900."
+    error_message = "timeout of ${var.name} must be a whole number of seconds from 1 to 900."
   }
 }

@@ -46,16 +46,25 @@ run "reject_nothing" {
   expect_failures = [var.log_retention_days, var.memory_size, var.reserved_concurrency, var.timeout]
 }
 
-run "reject_too_large_sizes_and_too_long_names" {
+run "reject_too_large_sizes" {
   command = plan
 
   variables {
     memory_size = 10241
-    name        = format("%065d", 0)
     timeout     = 901
   }
 
-  expect_failures = [var.memory_size, var.name, var.timeout]
+  expect_failures = [var.memory_size, var.timeout]
+}
+
+run "reject_too_long_names" {
+  command = plan
+
+  variables {
+    name = format("%065d", 0)
+  }
+
+  expect_failures = [var.name]
 }
 
 run "reject_parts_of_sizes" {

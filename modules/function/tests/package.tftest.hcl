@@ -26,7 +26,7 @@ run "plan_needs_no_zip" {
   }
 
   assert {
-    condition     = terraform_data.zip.triggers_replace == aws_lambda_function.function.source_code_hash
+    condition     = terraform_data.zip.triggers_replace[0] == aws_lambda_function.function.source_code_hash
     error_message = "The zip must be made anew when the sources change."
   }
 
