@@ -9,11 +9,13 @@ module "storage" {
   source = "./modules/storage"
 
   account_id                      = local.account_id
+  aws_region                      = var.aws_region
   kms_key_arn                     = var.kms_key_arn
   name                            = local.name
   photo_retention_days            = var.photo_retention_days
   protect_data                    = var.protect_data
   replaced_version_retention_days = var.replaced_version_retention_days
+  retire_made_key                 = var.retire_made_key
 }
 
 module "notification" {
@@ -41,6 +43,7 @@ module "orchestration" {
   log_object_keys       = var.log_object_keys
   log_retention_days    = var.log_retention_days
   name                  = local.name
+  previous_key_arns     = module.storage.previous_key_arns
   process_image         = var.process_image
   record_retention_days = var.record_retention_days
   results_table         = module.storage.results_table

@@ -67,6 +67,13 @@ variable "environment" {
     condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.environment))
     error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, beginning with a letter."
   }
+
+  validation {
+    # Another workspace is another, empty state: the stack would be made a second time, under the same names.
+    # (A condition must name its own variable.)
+    condition     = terraform.workspace == "default" && var.environment != ""
+    error_message = "The workspace ${terraform.workspace} is selected, and environments are told apart by their files, not by workspaces: unset TF_WORKSPACE, or run `terraform workspace select default`."
+  }
 }
 
 variable "face_attributes" {
@@ -85,7 +92,7 @@ variable "face_min_confidence" {
 
 variable "kms_key_arn" {
   type        = string
-  description = "ARN of a key of your own to encrypt with; null makes one. docs/security.md says what its policy must hold."
+  description = "ARN of a key of your own to encrypt with; null for the one made here. docs/security.md says what its policy must hold."
   default     = null
 }
 
@@ -162,6 +169,13 @@ variable "replaced_version_retention_days" {
   nullable    = false
 }
 
+variable "retire_made_key" {
+  type        = bool
+  description = "Whether the key made here is deleted, or never made, because kms_key_arn names another; whatever still lies under it is lost with it."
+  default     = false
+  nullable    = false
+}
+
 variable "runbook_url" {
   type        = string
   description = "Where people read docs/operations.md; each alarm's description adds its section."
@@ -201,8 +215,33 @@ variable "tags" {
 
   validation {
     # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
-    condition     = !anytrue([for name in keys(var.tags) : startswith(lower(name), "aws:") || contains(["Application", "Environment", "ManagedBy"], name)])
-    error_message = "tags must not begin with \"aws:\", which AWS keeps for itself, nor be Application, Environment or ManagedBy, which are set already."
+    condition     = !anytrue([for text in concat(keys(var.tags), compact(values(var.tags))) : startswith(lower(text), "aws:")])
+    error_message = "tags: neither a key nor a value may begin with \"aws:\", which AWS keeps for itself."
+  }
+
+  validation {
+    # Roles know no case in keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html#id_tags_rules_creating
+    condition     = length(distinct([for key in concat(keys(var.tags), ["Application", "Environment", "ManagedBy"]) : lower(key)])) == length(var.tags) + 3
+    error_message = "tags: keys must differ in more than case, from each other and from Application, Environment and ManagedBy, which are set already."
+  }
+
+  validation {
+    # What every service takes: https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html,
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_Tag.html
+    condition     = alltrue([for key, value in var.tags : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$", key)) && can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))])
+    error_message = "tags: ${join(", ", [for key, value in var.tags : jsonencode(key) if !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$", key)) || !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))])} must hold letters, digits, spaces and _ . : / = + - @ only, in key and value."
+  }
+
+  validation {
+    # https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html
+    condition     = alltrue([for key, value in var.tags : length(key) <= 128 && try(length(value) <= 256, true)])
+    error_message = "tags: a key has at most 128 characters, a value at most 256."
+  }
+
+  validation {
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TaggingRestrictions.html: 50, less Application, Environment and ManagedBy.
+    condition     = length(var.tags) <= 47
+    error_message = "tags: at most 47, for a resource takes 50 and three are set already."
   }
 }
 

@@ -56,7 +56,7 @@ data "aws_iam_policy_document" "process_image" {
   statement {
     sid       = "DecryptPhotosAndRecords"
     actions   = ["kms:Decrypt"]
-    resources = [var.key_arn]
+    resources = concat([var.key_arn], var.previous_key_arns)
   }
 }
 

@@ -112,6 +112,13 @@ variable "name" {
   nullable    = false
 }
 
+variable "previous_key_arns" {
+  type        = list(string)
+  description = "KMS keys older photos may be encrypted with."
+  default     = []
+  nullable    = false
+}
+
 variable "process_image" {
   type = object({
     architecture         = optional(string, "arm64")

@@ -1,7 +1,5 @@
 data "aws_partition" "current" {}
 
-data "aws_region" "current" {}
-
 # In a key policy "*" is the key it is attached to, and no other spelling works before the key exists:
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
 data "aws_iam_policy_document" "key" {
@@ -56,22 +54,23 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${data.aws_region.current.name}.amazonaws.com"]
+      identifiers = ["logs.${var.aws_region}.amazonaws.com"]
     }
 
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
       values = [
-        "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${var.account_id}:log-group:/aws/lambda/${var.name}-*",
-        "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${var.account_id}:log-group:/aws/vendedlogs/states/${var.name}-*",
+        "arn:${data.aws_partition.current.partition}:logs:${var.aws_region}:${var.account_id}:log-group:/aws/lambda/${var.name}-*",
+        "arn:${data.aws_partition.current.partition}:logs:${var.aws_region}:${var.account_id}:log-group:/aws/vendedlogs/states/${var.name}-*",
       ]
     }
   }
 }
 
+# Made and kept with a key of the user's own as well: what was written before that key came lies under this one.
 resource "aws_kms_key" "data" {
-  count = var.kms_key_arn == null ? 1 : 0
+  count = var.retire_made_key ? 0 : 1
 
   description             = "Photos, records, messages and logs of ${var.name}"
   enable_key_rotation     = true
@@ -80,7 +79,7 @@ resource "aws_kms_key" "data" {
 }
 
 resource "aws_kms_alias" "data" {
-  count = var.kms_key_arn == null ? 1 : 0
+  count = var.retire_made_key ? 0 : 1
 
   name          = "alias/${var.name}"
   target_key_id = aws_kms_key.data[0].key_id

@@ -1,6 +1,15 @@
 output "key_arn" {
-  description = "ARN of the key everything is encrypted with."
+  description = "ARN of the key everything is encrypted with, once the bucket is this stack's."
   value       = local.key_arn
+
+  # Topics and rules of a name that exists are taken over without a word; a bucket's name is refused. Everything takes the
+  # key, so a stack whose names another one has stops before it takes over anything.
+  depends_on = [aws_s3_bucket.uploads]
+}
+
+output "previous_key_arns" {
+  description = "ARNs of the keys older photos may be encrypted with."
+  value       = var.kms_key_arn == null ? [] : aws_kms_key.data[*].arn
 }
 
 output "results_table" {

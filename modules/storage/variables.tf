@@ -4,9 +4,15 @@ variable "account_id" {
   nullable    = false
 }
 
+variable "aws_region" {
+  type        = string
+  description = "Region everything lives in."
+  nullable    = false
+}
+
 variable "kms_key_arn" {
   type        = string
-  description = "ARN of a key of your own to encrypt with; null makes one. docs/security.md says what its policy must hold."
+  description = "ARN of a key of your own to encrypt with; null for the one made here. docs/security.md says what its policy must hold."
   default     = null
 
   validation {
@@ -15,8 +21,8 @@ variable "kms_key_arn" {
   }
 
   validation {
-    condition     = var.kms_key_arn == null || !can(regex(":key/", var.kms_key_arn)) || try(strcontains(var.kms_key_arn, ":${data.aws_region.current.name}:${var.account_id}:"), false)
-    error_message = "kms_key_arn must be a key in ${data.aws_region.current.name} of account ${var.account_id}, where everything else is: S3 and DynamoDB take no key of another region."
+    condition     = var.kms_key_arn == null || !can(regex(":key/", var.kms_key_arn)) || try(strcontains(var.kms_key_arn, ":${var.aws_region}:${var.account_id}:"), false)
+    error_message = "kms_key_arn must be a key in ${var.aws_region} of account ${var.account_id}, where everything else is: S3 and DynamoDB take no key of another region."
   }
 }
 
@@ -53,5 +59,17 @@ variable "replaced_version_retention_days" {
   validation {
     condition     = var.replaced_version_retention_days >= 1 && var.replaced_version_retention_days <= 36500 && floor(var.replaced_version_retention_days) == var.replaced_version_retention_days
     error_message = "replaced_version_retention_days must be a whole number of days from 1 to 36500."
+  }
+}
+
+variable "retire_made_key" {
+  type        = bool
+  description = "Whether the key made here is deleted, or never made, because kms_key_arn names another; whatever still lies under it is lost with it."
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.retire_made_key || var.kms_key_arn != null
+    error_message = "retire_made_key needs kms_key_arn, the key to use instead."
   }
 }

@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   account_id = "111122223333"
+  aws_region = "us-east-1"
   name       = "photos-dev"
 }
 
@@ -50,16 +51,17 @@ run "key_serves_alarms_rules_and_own_log_groups_only" {
   }
 }
 
-run "key_of_your_own_makes_none" {
+run "a_retired_key_is_gone" {
   command = plan
 
   variables {
-    kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    kms_key_arn     = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    retire_made_key = true
   }
 
   assert {
     condition     = length(aws_kms_key.data) == 0
-    error_message = "No key may be made beside the given one."
+    error_message = "No key may be kept beside the given one."
   }
 
   assert {
@@ -68,20 +70,16 @@ run "key_of_your_own_makes_none" {
   }
 
   assert {
-    condition     = output.key_arn == "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    error_message = "Everything must be encrypted with the given key."
+    condition     = length(output.previous_key_arns) == 0
+    error_message = "No other key may be used."
   }
 }
 
 run "accepts_multi_region_keys_of_every_partition" {
   command = plan
 
-  override_data {
-    target = data.aws_region.current
-    values = { name = "us-gov-west-1" }
-  }
-
   variables {
+    aws_region  = "us-gov-west-1"
     kms_key_arn = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
   }
 }
@@ -124,4 +122,40 @@ run "reject_key_of_another_account" {
   }
 
   expect_failures = [var.kms_key_arn]
+}
+
+run "reject_retiring_the_key_that_is_used" {
+  command = plan
+
+  variables {
+    retire_made_key = true
+  }
+
+  expect_failures = [var.retire_made_key]
+}
+
+run "the_made_key_stays_beside_a_key_of_your_own" {
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+
+  override_resource {
+    target = aws_kms_key.data
+    values = { arn = "arn:aws:kms:us-east-1:111122223333:key/made" }
+  }
+
+  assert {
+    condition     = length(aws_kms_key.data) == 1
+    error_message = "Photos from before the given key lie under the made one: it must not be deleted."
+  }
+
+  assert {
+    condition     = output.key_arn == var.kms_key_arn
+    error_message = "Everything new must be encrypted with the given key."
+  }
+
+  assert {
+    condition     = output.previous_key_arns == tolist(["arn:aws:kms:us-east-1:111122223333:key/made"])
+    error_message = "Whoever reads older photos must be told of the made key."
+  }
 }

@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   account_id  = "111122223333"
+  aws_region  = "us-east-1"
   kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   name        = "photos-dev"
 }

@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   account_id = "111122223333"
+  aws_region = "us-east-1"
   name       = "photos-dev"
 }
 

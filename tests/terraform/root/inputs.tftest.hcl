@@ -94,11 +94,37 @@ run "reject_too_short_names" {
   expect_failures = [var.environment, var.name]
 }
 
+run "accepts_tags_every_service_takes" {
+  command = plan
+
+  variables {
+    tags = { "cost-center/team" = "Fotos München 2 + x=y_z.1:a@example.com", (format("%0128d", 0)) = format("%0256d", 0), empty = "" }
+  }
+}
+
+run "accepts_as_many_tags_as_a_resource_has_room_for" {
+  command = plan
+
+  variables {
+    tags = { for number in range(47) : "tag${number}" => "value" }
+  }
+}
+
 run "reject_tags_aws_keeps" {
   command = plan
 
   variables {
-    tags = { "aws:team" = "photos" }
+    tags = { "AWS:team" = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_tag_values_aws_keeps" {
+  command = plan
+
+  variables {
+    tags = { team = "aws:photos" }
   }
 
   expect_failures = [var.tags]
@@ -108,7 +134,77 @@ run "reject_tags_that_are_set_already" {
   command = plan
 
   variables {
-    tags = { Environment = "production" }
+    tags = { environment = "production" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_tags_that_differ_in_case_only" {
+  command = plan
+
+  variables {
+    tags = { Team = "photos", team = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_characters_in_tag_keys" {
+  command = plan
+
+  variables {
+    tags = { "r&d" = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_characters_in_tag_values" {
+  command = plan
+
+  variables {
+    tags = { teams = "photos, #films" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_tags_without_a_key" {
+  command = plan
+
+  variables {
+    tags = { "" = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_too_long_tag_keys" {
+  command = plan
+
+  variables {
+    tags = { (format("%0129d", 0)) = "photos" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_too_long_tag_values" {
+  command = plan
+
+  variables {
+    tags = { team = format("%0257d", 0) }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "reject_more_tags_than_a_resource_has_room_for" {
+  command = plan
+
+  variables {
+    tags = { for number in range(48) : "tag${number}" => "value" }
   }
 
   expect_failures = [var.tags]
