@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.request import Request, urlopen
 
-from operations import deploy
+from operations import deploy, state
 from operations.environments import Environment
 
 from .cloud import REGION, LocalCloud
@@ -60,7 +60,7 @@ class Stack:
 
         environment = Environment.load(name, cloud)
         deploy.apply(environment, console or Console(quiet=True))
-        return cls(cloud, environment, deploy.output(environment))
+        return cls(cloud, environment, state.output(environment))
 
     def client(self, service: str) -> Any:
         """An SDK client of the local cloud's administrator; made once."""

@@ -6,7 +6,7 @@ from operations import program
 
 VERBS = {
     # Deploying
-    "bootstrap": "operations.deploy:bootstrap_command",
+    "bootstrap": "operations.state:bootstrap_command",
     "plan": "operations.deploy:plan_command",
     "apply": "operations.deploy:apply_command",
     "output": "operations.deploy:output_command",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from operations import deploy
+from operations import state
 from operations.environments import Environment
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Deployment:
         """
         environment = Environment.load(name, cloud)
         environment.account()
-        return cls(environment, deploy.output(environment))
+        return cls(environment, state.output(environment))
 
     def client(self, service: str) -> Any:
         """An SDK client for the environment's account and region; made once."""

@@ -1,6 +1,6 @@
-"""Tell whether an environment still is what the code says.
+"""Whether an environment still is what the code says.
 
-The exit code is 0 when it is, 2 when it is not and 1 when that cannot be told, for a scheduled job to use.
+The exit code is 0 when it is, 2 when it is not, and 1 when that cannot be found out.
 """
 
 from __future__ import annotations
@@ -8,28 +8,41 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import deploy, options
+from operations import deploy, options, state
 from operations.environments import Environment
+from operations.plan import Summary, summarise
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 DRIFTED = 2
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Addresses of resources: those an apply would change, and among them those changed without Terraform."""
+    """What an apply would change, and the addresses among it that were changed without Terraform."""
 
-    to_change: tuple[str, ...]
+    summary: Summary
     changed_outside: tuple[str, ...]
+
+    @property
+    def to_change(self) -> tuple[str, ...]:
+        return tuple(change.address for change in self.summary.changes)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return `drifted`, addresses `to_change` and `changed_outside`, and `changes` as a plan has them."""
+        return {
+            "drifted": bool(self.to_change),
+            "to_change": list(self.to_change),
+            "changed_outside": list(self.changed_outside),
+            "changes": [change.as_json() for change in self.summary.changes],
+        }
 
 
 def check(environment: Environment, console: Console) -> Drift:
@@ -39,7 +52,7 @@ def check(environment: Environment, console: Console) -> Drift:
         UserError: nothing is deployed, or as `deploy.connect`.
         TerraformError: Terraform fails.
     """
-    deploy.output(environment)
+    state.output(environment)
     terraform = deploy.connect(environment, console)
     with tempfile.TemporaryDirectory() as folder, console.status("Comparing"):
         plan = Path(folder, "drift.tfplan")
@@ -49,42 +62,30 @@ def check(environment: Environment, console: Console) -> Drift:
             *(f"-var-file={environment.variables_file}", f"-out={plan}"),
         )
         shown: dict[str, Any] = json.loads(terraform.run("show", "-json", str(plan)))
-    planned, outside = _changes(shown, "resource_changes"), _changes(shown, "resource_drift")
+    planned = summarise(shown.get("resource_changes", []), local=environment.local)
+    by_address = {change.address: change for change in planned.changes}
     # Much that changes by itself needs no change back, and what depends on a change is planned along with it.
+    outside = summarise(shown.get("resource_drift", [])).changes
     return Drift(
-        tuple(planned),
+        planned,
         tuple(
-            address
-            for address, change in outside.items()
-            if address in planned and (change["after"] is None or _names(change) & _names(planned[address]))
+            change.address
+            for change in outside
+            if (found := by_address.get(change.address))
+            and (change.action == "delete" or change.attributes.keys() & found.attributes.keys())
         ),
     )
 
 
-def _changes(shown: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
-    """Return what changes by address, in Terraform's order."""
-    return {
-        resource["address"]: resource["change"]
-        for resource in shown.get(part, [])
-        if resource["mode"] == "managed" and resource["change"]["actions"] != ["no-op"]
-    }
-
-
-def _names(change: dict[str, Any]) -> set[str]:
-    """Return the attributes that differ; one known only after an apply counts."""
-    before, after = change["before"] or {}, change["after"] or {}
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-
-
 def sentence(name: str, drift: Drift) -> str:
-    if not drift.to_change:
-        return f"ENV={name} is as the code says."
+    """The answer in words."""
     count, outside = len(drift.to_change), len(drift.changed_outside)
-    shown = ", ".join(drift.to_change[:_SHOWN]) + (f" and {count - _SHOWN} more" if count > _SHOWN else "")
+    if not count:
+        return f"ENV={name} is as the code says."
     resources = "1 resource" if count == 1 else f"{count} resources"
     return (
-        f"ENV={name} differs from the code in {resources}, {outside} of them changed without Terraform:"
-        f" {shown}; look with 'make plan ENV={name}', and 'make apply ENV={name}' makes it as the code says."
+        f"ENV={name} differs from the code in {resources}, {outside} of them changed without Terraform;"
+        f" 'make apply ENV={name}' makes it as the code says."
     )
 
 
@@ -93,12 +94,13 @@ def sentence(name: str, drift: Drift) -> str:
 @options.as_json
 def command(env: str, as_json: bool) -> None:
     """Say whether an environment still is what the code says; exit code 2 when it is not."""
-    from rich.console import Console
+    from operations.terminal import console
 
-    with deploy.explained(env):
-        drift = check(Environment.load(env), Console(stderr=True, soft_wrap=True))
+    environment = Environment.load(env)
+    drift = check(environment, console(errors=True))
     if as_json:
-        click.echo(json.dumps({"env": env, "drifted": bool(drift.to_change), **asdict(drift)}, indent=2))
+        options.print_json({"env": env, **drift.as_json()})
     else:
+        drift.summary.show(console())
         click.echo(sentence(env, drift))
     sys.exit(DRIFTED if drift.to_change else 0)

@@ -103,6 +103,7 @@ class Environment:
                 f" {next((one for one in known() if one != LOCAL), LOCAL)}'s."
             )
         loaded = cls(name, _read(variables), _read(backend), cloud)
+        _check_name(loaded)
         _check_names(loaded)
         _check_accounts(loaded)
         absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
@@ -270,6 +271,22 @@ def known() -> list[str]:
     return sorted(
         path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
     )
+
+
+def _check_name(environment: Environment) -> None:
+    """Refuse whatever would have one environment's file adopt another's resources."""
+    file, named = environment.variables_file.relative_to(ROOT), environment.settings.get("environment")
+    if named is not None and named != environment.name:
+        raise UserError(
+            f'{file} says environment = "{named}", whose resources it would take over; say'
+            f' environment = "{environment.name}" there, or rename the file.'
+        )
+    workspace = os.environ.get("TF_WORKSPACE", "default")
+    if workspace != "default":
+        raise UserError(
+            f"TF_WORKSPACE={workspace} would plan ENV={environment.name} as if nothing were deployed;"
+            " unset it: each environment has a state of its own here."
+        )
 
 
 def _check_names(environment: Environment) -> None:

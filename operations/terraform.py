@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,16 +16,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from operations import providers
 from operations.errors import UserError
 from operations.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
-_LOCKED = re.compile(r'^provider "(?P<source>[^"]+)" \{\s*version\s*=\s*"(?P<version>[^"]+)"', re.MULTILINE)
+    from rich.console import Console
+
 # What the modules need: check blocks, optional attributes and S3's own lock files.
 _OLDEST = (1, 10)
-_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
+_DONE = {"create": "created", "delete": "destroyed", "update": "changed"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ class Terraform:
         self.environment = environment
         self.folder = folder
         self.data_dir = data_dir or folder / ".terraform" / environment
-        merged = {**process_environment(folder), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
+        merged = {
+            **providers.process_environment(folder),
+            **(variables or {}),
+            "TF_DATA_DIR": str(self.data_dir),
+        }
         self.variables = {name: value for name, value in merged.items() if value is not None}
 
     def command(self, *arguments: str) -> list[str]:
@@ -156,8 +161,21 @@ class Terraform:
                 raise
         if process.returncode:
             errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
-            lines = dict.fromkeys(map(str, errors)) or filter(None, noise)
+            lines = dict.fromkeys(map(self._sentence, errors)) or filter(None, noise)
             raise TerraformError("\n".join(lines) or f"Terraform ended with {process.returncode}.", errors)
+
+    def _sentence(self, problem: Diagnostic) -> str:
+        if problem.summary != "Error acquiring the state lock":
+            return str(problem)
+        found = dict(re.findall(r"^\s*(ID|Who|Created):\s*(.+?)\s*$", problem.detail, re.MULTILINE))
+        if not found:
+            return str(problem)
+        folder = shlex.quote(os.path.relpath(self.data_dir, self.folder))
+        return (
+            f"The state of ENV={self.environment} is locked by {found.get('Who', 'somebody')} since"
+            f" {found.get('Created', 'some time')}; wait until they are done, or if nobody is, release it"
+            f" with 'TF_DATA_DIR={folder} terraform force-unlock {found.get('ID', '')}'."
+        )
 
     def init(self, *arguments: str) -> None:
         """Prepare the working directory, changing neither the state's place nor the lock file.
@@ -165,7 +183,7 @@ class Terraform:
         Raises:
             TerraformError: it failed.
         """
-        with _alone(self.variables.get("TF_PLUGIN_CACHE_DIR")):
+        with providers.alone(self.variables.get("TF_PLUGIN_CACHE_DIR")):
             for _ in self.stream("init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments):
                 pass
 
@@ -224,119 +242,28 @@ def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
     return Diagnostic(message["severity"], message["summary"], message.get("detail", ""), where)
 
 
-def process_environment(folder: Path = ROOT) -> dict[str, str]:
-    """Return the process environment a Terraform command runs with in `folder`.
-
-    Where a filesystem mirror holds the providers of its lock file, a CLI configuration in ``build/`` says so;
-    otherwise Terraform's own configuration stands, and it keeps what it unpacks in the user's cache: AWS's
-    provider takes 675 MB, and every environment has a working directory of its own.
-
-    Raises:
-        TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold the providers.
-    """
-    variables = dict(os.environ)
-    variables |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    named = variables.get("TF_CLI_CONFIG_FILE")
-    if named and not Path(named).is_file():
-        # Terraform would warn about it on every command.
-        del variables["TF_CLI_CONFIG_FILE"]
-    own = Path(variables.get("TF_CLI_CONFIG_FILE") or Path.home() / ".terraformrc")
-    providers = locked_providers(folder)
-    mirror = find_mirror(providers, variables, configured=own.is_file())
-    if mirror:
-        variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror, providers))
-    elif providers and not own.is_file() and "TF_PLUGIN_CACHE_DIR" not in variables:
-        home = os.environ.get("XDG_CACHE_HOME")
-        cached = (Path(home) if home else Path.home() / ".cache") / "photo-analysis" / "plugins"
-        # Where there is no writing into a home, every working directory has its own copy.
-        with contextlib.suppress(OSError):
-            # Terraform takes none that does not exist.
-            cached.mkdir(parents=True, exist_ok=True)
-            variables["TF_PLUGIN_CACHE_DIR"] = str(cached)
-    return variables
-
-
-def find_mirror(
-    providers: Mapping[str, str], variables: Mapping[str, str], *, configured: bool = False
-) -> Path | None:
-    """Return the folder of a filesystem mirror that holds all of `providers`, if there is one.
-
-    TF_PLUGIN_MIRROR names it; otherwise, where Terraform is not `configured` by its user, one that an add-on
-    package has below /opt (Filesystem Hierarchy Standard 3.13) is taken.
-
-    Raises:
-        TerraformError: TF_PLUGIN_MIRROR names a folder that does not hold them.
-    """
-    if not providers:
-        return None
-    named = variables.get("TF_PLUGIN_MIRROR")
-    if named:
-        mirror = Path(named).expanduser()
-        if not _holds(mirror, providers):
-            wanted = ", ".join(f"{source} {version}" for source, version in providers.items())
-            raise TerraformError(f"TF_PLUGIN_MIRROR={named} does not hold {wanted}; correct or unset it.")
-        return mirror
-    if configured:
-        return None
-    found = (path.parent for path in sorted(Path("/opt").glob("*/registry.terraform.io")))
-    return next((folder for folder in found if _holds(folder, providers)), None)
-
-
-def locked_providers(folder: Path = ROOT) -> dict[str, str]:
-    """Return the version of each provider in the lock file of `folder` by its source address."""
-    lock = folder / ".terraform.lock.hcl"
-    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    return {match["source"]: match["version"] for match in _LOCKED.finditer(text)}
-
-
-@contextlib.contextmanager
-def _alone(cache: str | None) -> Iterator[None]:
-    """Let one ``terraform init`` at a time use a plugin cache.
-
-    Two that unpack into it at once spoil it: https://github.com/hashicorp/terraform/issues/31964
-    """
-    if not cache or not Path(cache).is_dir():
-        yield
-        return
-    # The lock is the folder, so no lock file is left.
-    descriptor = os.open(cache, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _holds(mirror: Path, providers: Mapping[str, str]) -> bool:
-    """Whether a mirror has `providers` for this platform, unpacked or packed."""
-    system, processor = platform.system().lower(), platform.machine().lower()
-    target = f"{system}_{_PROCESSORS.get(processor, processor)}"
-    return all(
-        (mirror / source / version / target).is_dir()
-        or (
-            mirror / source / f"terraform-provider-{source.rpartition('/')[2]}_{version}_{target}.zip"
-        ).is_file()
-        for source, version in providers.items()
-    )
-
-
-def _write_configuration(mirror: Path, providers: Mapping[str, str]) -> Path:
-    sources = json.dumps(sorted(providers))
-    text = f"""\
-provider_installation {{
-  filesystem_mirror {{
-    path    = {json.dumps(str(mirror.resolve()))}
-    include = {sources}
-  }}
-  direct {{
-    exclude = {sources}
-  }}
-}}
-"""
-    target = ROOT / "build" / "terraform.rc"
-    if not (target.is_file() and target.read_text(encoding="utf-8") == text):
-        target.parent.mkdir(exist_ok=True)
-        draft = target.with_suffix(f".{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(target)
-    return target
+def follow(messages: Generator[dict[str, Any], None, None], title: str, console: Console) -> None:
+    """Show what Terraform does: a line for each thing done, and what it waits for while it does."""
+    pending: dict[str, None] = {}
+    # An interrupt while something is printed must end Terraform in good order too, before all else.
+    with console.status(title) as status, contextlib.closing(messages):
+        for message in messages:
+            hook = message.get("hook", {})
+            address = hook.get("resource", {}).get("addr", "")
+            match message.get("type"):
+                case "apply_start":
+                    pending[address] = None
+                case "apply_complete" if hook.get("action") != "read":
+                    pending.pop(address, None)
+                    seconds = hook.get("elapsed_seconds", 0)
+                    done = _DONE.get(hook.get("action", ""), "done")
+                    console.print(f"  {done:9} {address} ({seconds:.0f} s)", highlight=False, markup=False)
+                case "apply_complete" | "apply_errored":
+                    pending.pop(address, None)
+                case "diagnostic" if message["diagnostic"]["severity"] == "warning":
+                    summary = message["diagnostic"]["summary"]
+                    console.print(f"  warning: {summary}", style="yellow", highlight=False, markup=False)
+            if pending:
+                waiting = next(iter(pending)).removeprefix("module.")
+                more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
+                status.update(f"{title}: {waiting}{more}")

@@ -24,7 +24,8 @@ from operations import deploy
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
-from operations.terraform import TerraformError, process_environment
+from operations.providers import process_environment
+from operations.terraform import TerraformError
 from tools import asl, fetch
 
 if TYPE_CHECKING:

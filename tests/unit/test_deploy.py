@@ -24,7 +24,7 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from operations import deploy
+from operations import deploy, plan, state
 from operations.environments import Environment, known
 from operations.errors import UserError
 
@@ -320,13 +320,15 @@ def test_an_environment_is_not_planned_in_another_account(account: Shell) -> Non
 
 def test_protected_data_is_not_destroyed_even_when_confirmed(shell: Shell) -> None:
     sentence = shell.refused("destroy", "--env=prod", "--confirm")
-    assert "ENV=prod protects its data" in sentence
+    assert sentence.startswith(
+        "ENV=prod protects its photos, records and parked events; set protect_data = false"
+    )
     assert "environments/prod.tfvars" in sentence
 
 
 def test_data_is_protected_unless_the_file_says_otherwise(shell: Shell) -> None:
     shell.write("environments/dev.tfvars", "")
-    assert "protects its data" in shell.refused("destroy", "--env=dev", "--confirm")
+    assert "protects its photos" in shell.refused("destroy", "--env=dev", "--confirm")
 
 
 def test_what_is_deployed_protected_is_not_begun_to_be_destroyed(ready: Shell, cloud: LocalCloud) -> None:
@@ -349,7 +351,7 @@ def test_what_is_deployed_protected_is_not_begun_to_be_destroyed(ready: Shell, c
     ready.write("outputs.tf", f'output "results_table_name" {{\n  value = "{table}"\n}}\n')
     ready.done("apply", "--env=dev")
     sentence = ready.refused("destroy", "--env=dev", "--confirm")
-    assert sentence.endswith("but that is not applied; run 'make apply ENV=dev', then destroy.")
+    assert sentence.endswith("which is not applied; 'make apply ENV=dev' first.")
     dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
     assert "destroyed terraform_data.word" in ready.done("destroy", "--env=dev", "--confirm")
 
@@ -364,7 +366,7 @@ def test_the_state_may_be_in_another_region_than_the_rest(monkeypatch: pytest.Mo
     backend = {"bucket": "state", "key": "dev.tfstate", "region": "eu-central-1"}
     environment = Environment("dev", {"aws_region": "eu-west-1"}, backend)
     assert environment.client("dynamodb").meta.region_name == "eu-west-1"
-    assert deploy.s3(environment).meta.region_name == "eu-central-1"
+    assert state.s3(environment).meta.region_name == "eu-central-1"
 
 
 def test_a_missing_state_bucket_says_how_to_make_it(account: Shell) -> None:
@@ -426,14 +428,13 @@ def test_apply_applies_what_was_planned_and_a_second_plan_is_empty(ready: Shell)
     assert text.endswith("TF_DATA_DIR=.terraform/dev terraform show build/dev.tfplan\n")
     assert (ready.repository / "build/dev.tfplan").is_file()
 
-    # What is written after the plan does not slip in.
-    ready.change("main.tf", '"first"', '"second"')
-    ready.done("apply", "--env=dev")
+    assert "Applying the plan made " in ready.done("apply", "--env=dev")
     assert not (ready.repository / "build/dev.tfplan").exists()
     assert json.loads(ready.done("output", "--env=dev", "--json")) == {"word": "first"}
     assert ready.done("output", "--env=dev") == "word  first\n"
 
-    ready.done("apply", "--env=dev")
+    ready.change("main.tf", '"first"', '"second"')
+    assert 'input: "first" -> "second"' in ready.done("apply", "--env=dev")
     assert json.loads(ready.done("output", "--env=dev", "--json"))["word"] == "second"
     assert plan_of(ready) == {
         "create": 0,
@@ -466,10 +467,10 @@ def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
     ready.change("environments/dev.tfvars", "protect_data", 'word = "second"\nprotect_data')
     summary = plan_of(ready)
     assert (summary["create"], summary["update"], summary["replace"], summary["delete"]) == (0, 1, 1, 0)
-    assert summary["changes"] == [
-        {"address": "terraform_data.place", "action": "replace"},
-        {"address": "terraform_data.word", "action": "update"},
-    ]
+    place, word = summary["changes"]
+    assert (place["address"], place["action"]) == ("terraform_data.place", "replace")
+    assert (word["address"], word["action"]) == ("terraform_data.word", "update")
+    assert word["attributes"]["input"] == {"old": '"first"', "new": '"second"'}
     text = ready.done("plan", "--env=dev")
     assert "-/+ terraform_data.place\n" in text
     assert "~ terraform_data.word\n" in text
@@ -481,11 +482,11 @@ def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
 )
 @pytest.mark.parametrize("action", ["replace", "delete"])
 def test_a_plan_that_loses_data_stands_out(kind: str, action: str) -> None:
-    loss = deploy.Change(f"module.storage.{kind}.photos", kind, action)
+    loss = plan.Change(f"module.storage.{kind}.photos", kind, action)
     same = {"point_in_time_recovery": [{"enabled": True}]}
-    kept = deploy.Change(f"module.storage.{kind}.other", kind, "update", same, same)
-    role = deploy.Change("aws_iam_role.function", "aws_iam_role", action)
-    summary = deploy.Summary((loss, kept, role))
+    kept = plan.Change(f"module.storage.{kind}.other", kind, "update", same, same)
+    role = plan.Change("aws_iam_role.function", "aws_iam_role", action)
+    summary = plan.Summary((loss, kept, role))
     assert summary.as_json()["loses_data"] == [loss.address]
 
     shown = io.StringIO()
@@ -526,13 +527,13 @@ def summary_of(
 ) -> dict[str, Any]:
     change = {"actions": list(actions or ("update",)), "before": before, "after": after}
     resource = {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
-    return deploy.summarise([resource]).as_json()
+    return plan.summarise([resource]).as_json()
 
 
 @pytest.mark.parametrize(
     ("kind", "before", "after", "losses"),
     [
-        (RULES, lifecycle(), lifecycle(photos=1), "deletes photos older than 1 days"),
+        (RULES, lifecycle(), lifecycle(photos=1), "deletes photos older than 1 day"),
         (RULES, lifecycle(photos=30), lifecycle(photos=7), "deletes photos older than 7 days"),
         (
             RULES,
@@ -544,13 +545,13 @@ def summary_of(
             RULES,
             lifecycle(),
             lifecycle(replaced=1),
-            "deletes photos replaced or deleted more than 1 days ago",
+            "deletes photos replaced or deleted more than 1 day ago",
         ),
         (
             RULES,
             lifecycle(photos=30),
             lifecycle(photos=1, replaced=1),
-            "deletes photos older than 1 days, deletes photos replaced or deleted more than 1 days ago",
+            "deletes photos older than 1 day, deletes photos replaced or deleted more than 1 day ago",
         ),
         (VERSIONING, versioning("Enabled"), versioning("Suspended"), "keeps no replaced photos any more"),
         (LOGS, {"retention_in_days": 90}, {"retention_in_days": 7}, "deletes logs older than 7 days"),
@@ -558,7 +559,7 @@ def summary_of(
         (LOGS, {"retention_in_days": 0}, {"retention_in_days": 7}, "deletes logs older than 7 days"),
         (TABLE, table(recovery=True), table(recovery=False), "ends its point-in-time recovery"),
         (TABLE, table(recovery=True), {"point_in_time_recovery": []}, "ends its point-in-time recovery"),
-        (QUEUE, FORTNIGHT, {"message_retention_seconds": 86_400}, "deletes events older than 1 days"),
+        (QUEUE, FORTNIGHT, {"message_retention_seconds": 86_400}, "deletes events older than 1 day"),
     ],
 )
 def test_settings_that_lose_data_are_told_and_setting_them_back_is_not(
@@ -566,7 +567,8 @@ def test_settings_that_lose_data_are_told_and_setting_them_back_is_not(
 ) -> None:
     summary = summary_of(kind, before, after)
     assert summary["loses_data"] == [f"{kind}.it"]
-    assert summary["changes"] == [{"address": f"{kind}.it", "action": "update", "losses": losses}]
+    [change] = summary["changes"]
+    assert (change["address"], change["action"], change["losses"]) == (f"{kind}.it", "update", losses)
     assert summary_of(kind, after, before)["loses_data"] == []
     assert summary_of(kind, before, before)["loses_data"] == []
 
@@ -597,28 +599,98 @@ def test_what_is_created_loses_nothing() -> None:
 @pytest.mark.terraform
 def test_a_plan_overtaken_by_another_is_not_applied(ready: Shell) -> None:
     ready.done("plan", "--env=dev")
-    plan = ready.repository / "build/dev.tfplan"
-    old = plan.read_bytes()
+    saved = ready.repository / "build/dev.tfplan"
+    old, beside = saved.read_bytes(), saved.with_suffix(".tfplan.json").read_bytes()
     ready.done("apply", "--env=dev")
-    plan.write_bytes(old)
+    saved.write_bytes(old)
+    saved.with_suffix(".tfplan.json").write_bytes(beside)
     sentence = ready.refused("apply", "--env=dev")
     assert "The saved plan is out of date" in sentence
     assert "make plan ENV=dev" in sentence
-    assert not plan.exists()
+    assert not saved.exists()
 
 
 @pytest.mark.terraform
-def test_functions_changed_after_the_plan_are_not_deployed(ready: Shell) -> None:
-    ready.write("handler.py", "1")
-    ready.write(
-        "zip.tf", 'resource "terraform_data" "zip" {\n  triggers_replace = filesha256("handler.py")\n}\n'
-    )
+def test_a_plan_made_from_other_files_is_not_applied(ready: Shell) -> None:
+    (ready.repository / "functions/process_image").mkdir(parents=True)
+    ready.write("functions/process_image/handler.py", "1")
     ready.done("plan", "--env=dev")
-    ready.write("handler.py", "2")
-    result = ready.run("apply", "--env=dev")
-    assert result.returncode == 1
-    assert "functions/ changed after the plan was made" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    for path, old, new in (
+        ("functions/process_image/handler.py", "1", "2"),
+        ("main.tf", '"first"', '"second"'),
+        ("environments/dev.tfvars", "protect_data", "# changed\nprotect_data"),
+        (".terraform.lock.hcl", "# ", "#  "),
+    ):
+        ready.change(path, old, new)
+        sentence = ready.refused("apply", "--env=dev")
+        assert sentence.startswith("The plan saved ")
+        assert f"ago was made from other files: {path} changed since; read a new one" in sentence
+        ready.change(path, new, old)
+    ready.write("extra.tf", "")
+    assert "extra.tf changed since" in ready.refused("apply", "--env=dev")
+    # Neither does a change one disliked, and took back by another plan that nobody read.
+    ready.done("plan", "--env=dev")
+    assert "Applying the plan made" in ready.done("apply", "--env=dev")
+
+
+def test_an_apply_that_loses_data_is_held_to_what_destroying_is() -> None:
+    before, after = {"retention_in_days": 90}, {"retention_in_days": 7}
+    logs = plan.Summary((plan.Change("aws_cloudwatch_log_group.logs", LOGS, "update", before, after),))
+    photos = plan.Summary((plan.Change("module.storage.aws_s3_bucket.uploads", "aws_s3_bucket", "replace"),))
+    dev = Environment.load("dev")
+    protected, open_ = (replace(dev, settings={"protect_data": on}) for on in (True, False))
+    for confirmed in (True, False):
+        with pytest.raises(UserError, match="uploads, but ENV=dev protects its photos"):
+            deploy._refuse_losses(protected, photos, confirmed=confirmed)
+    with pytest.raises(
+        UserError, match=r"logs deletes logs older than 7 days\. If that is meant, .*CONFIRM=1"
+    ):
+        deploy._refuse_losses(open_, logs, confirmed=False)
+    deploy._refuse_losses(open_, logs, confirmed=True)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "destroy", "drift", "output", "status"])
+def test_a_file_that_names_another_environment_is_refused(shell: Shell, command: str) -> None:
+    shell.write("environments/qa.tfvars", 'environment = "dev"\n')
+    shutil.copy(ROOT / "environments/dev.s3.tfbackend", shell.repository / "environments/qa.s3.tfbackend")
+    sentence = shell.refused(command, "--env=qa")
+    assert sentence.startswith('environments/qa.tfvars says environment = "dev", whose resources')
+    assert 'environment = "qa"' in sentence
+
+
+def test_a_workspace_of_terraform_is_refused(shell: Shell) -> None:
+    assert shell.refused("plan", "--env=dev", TF_WORKSPACE="qa").startswith("TF_WORKSPACE=qa would plan")
+
+
+def test_changed_attributes_are_shown_with_their_old_and_new_value() -> None:
+    policy = '{"Statement": [{"Action": "s3:%s"}]}'
+    change = plan.Change(
+        "aws_iam_role_policy.function", "aws_iam_role_policy", "update",
+        {"policy": policy % "GetObject", "timeout": 30, "name": "same", "tags": ["a", "b"]},
+        {"policy": policy % "*", "timeout": 60, "name": "same", "tags": ["a"]},
+        {"arn": True},
+    )  # fmt: skip
+    assert change.attributes == {
+        "policy.Statement[0].Action": ('"s3:GetObject"', '"s3:*"'),
+        "timeout": ("30", "60"),
+        "tags[1]": ('"b"', "(not set)"),
+        "arn": ("(not set)", "(known after apply)"),
+    }
+
+
+def test_what_the_local_cloud_reads_back_falsely_is_left_out_and_a_real_difference_is_not() -> None:
+    def alarm(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        change = {"actions": ["update"], "before": before, "after": after}
+        kind = "aws_cloudwatch_metric_alarm"
+        return {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
+
+    forgotten = alarm(
+        {"threshold": 5, "unit": None, "period": 0}, {"threshold": 5, "unit": "Count", "period": 60}
+    )
+    real = alarm({"threshold": 5}, {"threshold": 6})
+    assert plan.summarise([forgotten], local=True).changes == ()
+    assert len(plan.summarise([forgotten]).changes) == 1
+    assert len(plan.summarise([real], local=True).changes) == 1
 
 
 @pytest.mark.terraform
@@ -660,12 +732,13 @@ def test_the_local_environment_is_destroyed_unasked(shell: Shell, cloud: LocalCl
     assert "destroyed terraform_data.word" in local.done("destroy", "--env=local")
 
 
-def test_a_bucket_is_emptied_whatever_the_keys(s3: S3Client) -> None:
+def test_a_bucket_is_emptied_whatever_the_keys(s3: S3Client, cloud: LocalCloud) -> None:
     s3.create_bucket(Bucket="photos")
     s3.put_bucket_versioning(Bucket="photos", VersioningConfiguration={"Status": "Enabled"})
     for key in ("a b.jpg", "50%.jpg", "a+b.jpg", "ü/😀.jpg", "<&>.jpg", "a b.jpg"):
         s3.put_object(Bucket="photos", Key=key, Body=b"1")
     s3.delete_object(Bucket="photos", Key="50%.jpg")
-    deploy.empty_bucket(s3, "photos")
+    here = Environment.load("dev", cloud)
+    deploy.empty_bucket(here, "photos")
     s3.delete_bucket(Bucket="photos")
-    deploy.empty_bucket(s3, "photos")
+    deploy.empty_bucket(here, "photos")

@@ -1,4 +1,4 @@
-"""Finding the pinned tools, and the mirror Terraform's provider may lie in."""
+"""Finding the pinned tools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from operations import terraform
 from tools import fetch
 
 if TYPE_CHECKING:
@@ -280,141 +279,3 @@ def test_no_linter_at_all_is_said_in_one_sentence(machine: Machine, tool: str) -
     machine.install("go", "#!/bin/sh\necho 'go: no such module' >&2\nexit 1\n")
     assert "go: no such module" in refused(machine.fetch(tool))
     assert machine.cached() == []
-
-
-def mirror(folder: Path, *, version: str | None = None, packed: bool = False) -> Path:
-    """A mirror laid out as ``terraform providers mirror`` does, with empty files."""
-    for source, locked in terraform.locked_providers().items():
-        place = folder / source
-        if packed:
-            name = f"terraform-provider-{place.name}_{version or locked}_{fetch.machine()}.zip"
-            place.mkdir(parents=True)
-            (place / name).touch()
-        else:
-            (place / (version or locked) / fetch.machine()).mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory and a build folder of the test's own."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    names = "TF_CLI_CONFIG_FILE TF_PLUGIN_CACHE_DIR TF_PLUGIN_MIRROR XDG_CACHE_HOME XDG_DATA_HOME"
-    for name in names.split():
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-def test_the_lock_file_names_the_provider_for_every_platform() -> None:
-    assert terraform.locked_providers() == {"registry.terraform.io/hashicorp/aws": "5.100.0"}
-    root, bootstrap = (ROOT / folder / ".terraform.lock.hcl" for folder in (".", "bootstrap"))
-    assert root.read_text() == bootstrap.read_text()
-    # One archive for each of the registry's fifteen platforms.
-    assert root.read_text().count('"zh:') == 15
-
-
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_named_mirror_is_used_for_what_it_holds(home: Path, packed: bool) -> None:
-    folder = mirror(home / "providers", packed=packed)
-    assert terraform.find_mirror(terraform.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)}) == folder
-
-
-@pytest.mark.parametrize("version", ["5.99.0", "6.0.0"])
-def test_a_named_mirror_without_the_locked_version_is_refused(home: Path, version: str) -> None:
-    folder = mirror(home / "providers", version=version)
-    with pytest.raises(terraform.TerraformError, match=r"does not hold .*hashicorp/aws 5\.100\.0"):
-        terraform.find_mirror(terraform.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)})
-
-
-def test_a_mirror_where_terraform_looks_by_itself_needs_no_configuration(home: Path) -> None:
-    mirror(home / ".terraform.d" / "plugins")
-    assert terraform.find_mirror(terraform.locked_providers(), {}) is None
-
-
-def test_a_configuration_of_the_users_own_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configuration = home / "own.tfrc"
-    configuration.touch()
-    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
-    assert terraform.process_environment()["TF_CLI_CONFIG_FILE"] == str(configuration)
-
-
-def test_a_configuration_that_does_not_exist_is_forgotten(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror(home / ".terraform.d" / "plugins")
-    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(home / "none.tfrc"))
-    assert "TF_CLI_CONFIG_FILE" not in terraform.process_environment()
-
-
-@pytest.fixture
-def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory on a computer without a mirror."""
-    monkeypatch.setattr(terraform, "_shallow_search", lambda: iter(()))
-    monkeypatch.setattr(terraform, "ROOT", home / "repository")
-    return home
-
-
-def cache() -> str | None:
-    return terraform.process_environment(ROOT).get("TF_PLUGIN_CACHE_DIR")
-
-
-def test_providers_are_unpacked_once_for_all_working_directories(bare: Path) -> None:
-    assert cache() == str(bare / ".cache" / "photo-analysis" / "plugins")
-    # Terraform refuses a cache that does not exist.
-    assert (bare / ".cache" / "photo-analysis" / "plugins").is_dir()
-
-
-@pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("named", [True, False])
-def test_only_a_packed_mirror_needs_the_cache(
-    bare: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, named: bool
-) -> None:
-    (bare / "repository").mkdir()
-    folder = mirror(bare / ("mirror" if named else ".terraform.d/plugins"), packed=packed)
-    if named:
-        monkeypatch.setenv("TF_PLUGIN_MIRROR", str(folder))
-    assert bool(cache()) == packed
-
-
-@pytest.mark.parametrize(
-    "line", ['plugin_cache_dir = "/mine"', "provider_installation { filesystem_mirror {} }"]
-)
-def test_a_user_who_says_where_providers_are_kept_is_left_alone(bare: Path, line: str) -> None:
-    (bare / ".terraformrc").write_text("disable_checkpoint = true\n")
-    assert cache()
-    (bare / ".terraformrc").write_text(f"{line}\n")
-    assert cache() is None
-
-
-@pytest.mark.usefixtures("bare")
-def test_a_cache_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", "/mine")
-    assert cache() == "/mine"
-
-
-def test_a_home_that_cannot_be_written_to_does_without_the_cache(bare: Path) -> None:
-    (bare / ".cache").touch()
-    assert cache() is None
-
-
-@pytest.mark.terraform
-def test_terraform_takes_the_provider_from_the_mirror_and_nowhere_else(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A mirror of empty files shows it: Terraform looks there, finds the wrong checksums, and gives up."""
-    monkeypatch.setattr(terraform, "ROOT", _repository(home / "repository"))
-    monkeypatch.setenv("TF_PLUGIN_MIRROR", str(mirror(home / "providers")))
-    runner = terraform.Terraform("dev", folder=home / "repository")
-    configuration = Path(runner.variables["TF_CLI_CONFIG_FILE"]).read_text()
-    assert str(home / "providers") in configuration
-    with pytest.raises(terraform.TerraformError, match="checksum"):
-        runner.init()
-
-
-def _repository(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / ".terraform.lock.hcl").write_bytes((ROOT / ".terraform.lock.hcl").read_bytes())
-    (folder / "main.tf").write_text(
-        'terraform {\n  required_providers {\n    aws = {\n      source = "hashicorp/aws"\n    }\n  }\n}\n'
-    )
-    return folder

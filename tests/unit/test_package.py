@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.terraform import process_environment
+from operations.providers import process_environment
 from tools import fetch, package
 
 ROOT = Path(__file__).resolve().parents[2]

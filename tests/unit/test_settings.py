@@ -15,7 +15,7 @@ from operations import settings
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
-from operations.terraform import process_environment
+from operations.providers import process_environment
 from tools import fetch
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from operations import deploy, drift, environments, terraform
+from operations import drift, environments, state, terraform
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.terraform import Diagnostic, Terraform, TerraformError
@@ -84,14 +84,14 @@ def test_an_interrupt_while_something_is_printed_has_terraform_end_before_all_el
 
     messages = pretend(monkeypatch, tmp_path, SLOW_TO_END).stream("apply")
     with pytest.raises(KeyboardInterrupt):
-        deploy._run(messages, "Applying", Interrupting(quiet=True))
+        terraform.follow(messages, "Applying", Interrupting(quiet=True))
     assert (tmp_path / "saved").read_text() == "1"
 
 
 def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
     code = (
         "import os, signal, sys; from operations import __main__, deploy, program;"
-        " deploy.plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
+        " deploy.make_plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
         " sys.argv[1:] = ['plan', '--env=dev']; program.run(__main__.main, 'operations')"
     )
     result = subprocess.run(
@@ -173,7 +173,7 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: st
 def test_looking_for_outputs_or_drift_makes_no_state_bucket(tmp_path: Path) -> None:
     with LocalCloud.start(tmp_path) as cloud:
         local = Environment.load("local", cloud)
-        for look in (deploy.output, lambda environment: drift.check(environment, Console(quiet=True))):
+        for look in (state.output, lambda environment: drift.check(environment, Console(quiet=True))):
             with pytest.raises(UserError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
                 look(local)
         assert local.client("s3").list_buckets()["Buckets"] == []

@@ -1,0 +1,163 @@
+"""The bucket an environment's state lives in, and the outputs in it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options
+from operations.environments import Environment
+from operations.errors import UserError
+from operations.program import ROOT
+from operations.terraform import follow
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from rich.console import Console
+
+
+BOOTSTRAP = ROOT / "bootstrap"
+
+
+def s3(environment: Environment) -> S3Client:
+    """Return an S3 client for the environment's account, in the region of its state bucket."""
+    client: S3Client = environment.client("s3", environment.state_region)
+    return client
+
+
+def output(environment: Environment) -> dict[str, Any]:
+    """Return the outputs of what is deployed.
+
+    Raises:
+        UserError: nothing is deployed.
+    """
+    values = outputs(environment)
+    if not values:
+        name = environment.name
+        raise UserError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
+    return values
+
+
+def outputs(environment: Environment) -> dict[str, Any]:
+    """Return Terraform's outputs, empty without any, from the state itself: Terraform takes two seconds."""
+    account = environment.account()
+    client = s3(environment)
+    try:
+        answer = client.get_object(
+            Bucket=environment.state_bucket, Key=str(environment.backend["key"]), ExpectedBucketOwner=account
+        )
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchBucket", "NoSuchKey"):
+            raise
+        return {}
+    return {name: one["value"] for name, one in json.load(answer["Body"])["outputs"].items()}
+
+
+def bucket_exists(environment: Environment, account: str) -> bool:
+    """Whether the state bucket is there.
+
+    Raises:
+        UserError: it is another account's, in another region, cannot have that name, or does not answer.
+    """
+    from botocore import exceptions
+
+    client, bucket = s3(environment), environment.state_bucket
+    try:
+        client.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+    except exceptions.ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            return False
+        if status == 403:
+            raise UserError(
+                f"Account {account} may not use the state bucket {bucket}: it belongs to another account, or"
+                f" the credentials lack s3:ListBucket; correct {environment.backend_file.relative_to(ROOT)}"
+                " or the credentials."
+            ) from error
+        if status in (301, 400):
+            raise UserError(
+                f"The state bucket {bucket} is not in {environment.state_region}; correct"
+                f" {environment.backend_file.relative_to(ROOT)}."
+            ) from error
+        raise UserError(f"The state bucket {bucket} does not answer ({error}); try again.") from error
+    except exceptions.ParamValidationError as error:
+        raise UserError(
+            f"'{bucket}' cannot be a bucket's name; correct {environment.backend_file.relative_to(ROOT)}."
+        ) from error
+    except exceptions.BotoCoreError as error:
+        raise UserError(f"The state bucket {bucket} cannot be reached ({error}); try again.") from error
+    return True
+
+
+def lacking(environment: Environment) -> list[str]:
+    """Return which protections the state bucket goes without."""
+    from botocore import exceptions
+
+    client, bucket = s3(environment), environment.state_bucket
+    lacking = []
+    if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
+        lacking.append("versioning")
+    try:
+        block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+        if not all(block.values()):
+            lacking.append("a public access block")
+    except exceptions.ClientError:
+        lacking.append("a public access block")
+    try:
+        if "aws:SecureTransport" not in client.get_bucket_policy(Bucket=bucket)["Policy"]:
+            lacking.append("a TLS-only policy")
+    except exceptions.ClientError:
+        lacking.append("a TLS-only policy")
+    return lacking
+
+
+def bootstrap(environment: Environment, console: Console) -> None:
+    """Make the state bucket, or make sure it is there and protected.
+
+    Raises:
+        UserError: there are no usable credentials, or the bucket belongs to somebody else or
+            lacks protection.
+        TerraformError: Terraform fails.
+    """
+    account = environment.account()
+    if bucket_exists(environment, account):
+        missing = lacking(environment)
+        if not missing:
+            console.print(f"The state bucket {environment.state_bucket} is there already.")
+            return
+        if not environment.bootstrap_state.is_file():
+            raise UserError(
+                f"The bucket {environment.state_bucket} exists without {' and '.join(missing)}, and was not"
+                f" made from here; see to it in account {account}, or name another bucket in"
+                f" {environment.backend_file.relative_to(ROOT)}."
+            )
+    make_bucket(environment, console)
+
+
+def make_bucket(environment: Environment, console: Console) -> None:
+    console.print(f"Making the state bucket {environment.state_bucket}")
+    terraform = environment.terraform(BOOTSTRAP)
+    terraform.init(f"-backend-config=path={environment.bootstrap_state}")
+    settings = {
+        "allowed_account_ids": environment.account_ids,
+        "bucket": environment.state_bucket,
+        "environment": environment.name,
+        "region": environment.state_region,
+    }
+    terraform.variables |= {
+        f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
+    follow(terraform.stream("apply", "-auto-approve"), "Making the state bucket", console)
+
+
+@click.command
+@options.environment
+def bootstrap_command(env: str) -> None:
+    """Make the bucket an environment's state lives in, once per account."""
+    from operations.terminal import console
+
+    environment = Environment.load(env)
+    bootstrap(environment, console())
