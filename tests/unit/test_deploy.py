@@ -619,7 +619,6 @@ def test_a_plan_made_from_other_files_is_not_applied(ready: Shell) -> None:
         ("functions/process_image/handler.py", "1", "2"),
         ("main.tf", '"first"', '"second"'),
         ("environments/dev.tfvars", "protect_data", "# changed\nprotect_data"),
-        (".terraform.lock.hcl", "# ", "#  "),
     ):
         ready.change(path, old, new)
         sentence = ready.refused("apply", "--env=dev")
