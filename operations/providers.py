@@ -38,20 +38,28 @@ def process_environment(folder: Path = ROOT) -> dict[str, str]:
     if named and not Path(named).is_file():
         # Terraform would warn about it on every command.
         del variables["TF_CLI_CONFIG_FILE"]
-    own = Path(variables.get("TF_CLI_CONFIG_FILE") or Path.home() / ".terraformrc")
+    own = Path(variables.get("TF_CLI_CONFIG_FILE") or _home() / ".terraformrc")
     providers = locked_providers(folder)
     mirror = find_mirror(providers, variables, configured=own.is_file())
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(_write_configuration(mirror, providers))
     elif providers and not own.is_file() and "TF_PLUGIN_CACHE_DIR" not in variables:
         home = os.environ.get("XDG_CACHE_HOME")
-        cached = (Path(home) if home else Path.home() / ".cache") / "photo-analysis" / "plugins"
+        cached = (Path(home) if home else _home() / ".cache") / "photo-analysis" / "plugins"
         # Where there is no writing into a home, every working directory has its own copy.
         with contextlib.suppress(OSError):
             # Terraform takes none that does not exist.
             cached.mkdir(parents=True, exist_ok=True)
             variables["TF_PLUGIN_CACHE_DIR"] = str(cached)
     return variables
+
+
+def _home() -> Path:
+    """The user's home; nowhere for a user without one, as in a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
 
 
 def find_mirror(

@@ -115,7 +115,7 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     repository = tmp_path / "repository"
-    for name in ("bootstrap", "environments", "localcloud", "operations", "tools"):
+    for name in ("bootstrap", "environments", "functions", "localcloud", "operations", "tools"):
         shutil.copytree(
             ROOT / name,
             repository / name,
@@ -612,11 +612,9 @@ def test_a_plan_overtaken_by_another_is_not_applied(ready: Shell) -> None:
 
 @pytest.mark.terraform
 def test_a_plan_made_from_other_files_is_not_applied(ready: Shell) -> None:
-    (ready.repository / "functions/process_image").mkdir(parents=True)
-    ready.write("functions/process_image/handler.py", "1")
     ready.done("plan", "--env=dev")
     for path, old, new in (
-        ("functions/process_image/handler.py", "1", "2"),
+        ("functions/process_image/handler.py", "import os", "import  os"),
         ("main.tf", '"first"', '"second"'),
         ("environments/dev.tfvars", "protect_data", "# changed\nprotect_data"),
     ):

@@ -133,3 +133,12 @@ def _repository(folder: Path) -> Path:
         'terraform {\n  required_providers {\n    aws = {\n      source = "hashicorp/aws"\n    }\n  }\n}\n'
     )
     return folder
+
+
+def test_a_user_without_a_home_does_without_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(providers, "ROOT", home / "repository")
+    assert cache() is None
