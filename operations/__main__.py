@@ -12,8 +12,8 @@ VERBS = {
     "output": "operations.deploy:output_command",
     "destroy": "operations.deploy:destroy_command",
     "drift": "operations.drift",
-    "new-env": "operations.settings:new_command",
-    "diff": "operations.settings:diff_command",
+    "new-env": "operations.new_env",
+    "diff": "operations.diff",
     # Operating
     "status": "operations.status",
     "results": "operations.results",

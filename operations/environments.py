@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from operations.errors import UserError
+from operations import tfvars
+from operations.errors import UserError, from_credentials
 from operations.program import ROOT
 from operations.terraform import Terraform
 
 # The SDK and the parser are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import boto3
 
@@ -27,13 +27,7 @@ FOLDER = ROOT / "environments"
 LOCAL = "local"
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
-_VARIABLE = re.compile(
-    r'^variable "(?P<name>\w+)" \{\n  type\s*= (?P<type>.*?)\n  \w', re.MULTILINE | re.DOTALL
-)
-_ATTRIBUTE = re.compile(r"^ +(\w+)\s*=", re.MULTILINE)
-ACCOUNT = re.compile(r"[0-9]{12}")
 _BACKEND_KEYS = ("bucket", "key", "region")
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
 
 
@@ -102,10 +96,9 @@ class Environment:
                 f"{missing[0].relative_to(ROOT)} is missing; write it after the example of"
                 f" {next((one for one in known() if one != LOCAL), LOCAL)}'s."
             )
-        loaded = cls(name, _read(variables), _read(backend), cloud)
+        loaded = cls(name, tfvars.read(variables), tfvars.read(backend), cloud)
         _check_name(loaded)
-        _check_names(loaded)
-        _check_accounts(loaded)
+        tfvars.check(loaded.settings, variables)
         absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
         if absent:
             raise UserError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
@@ -232,7 +225,7 @@ class Environment:
         try:
             account = str(self.client("sts").get_caller_identity()["Account"])
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-            raise UserError(_credentials_problem(self.name, error)) from error
+            raise from_credentials(self.name, error) from error
         if self.account_ids and account not in self.account_ids:
             raise UserError(
                 f"ENV={self.name} belongs to account {' or '.join(self.account_ids)}, but the AWS credentials"
@@ -287,86 +280,3 @@ def _check_name(environment: Environment) -> None:
             f"TF_WORKSPACE={workspace} would plan ENV={environment.name} as if nothing were deployed;"
             " unset it: each environment has a state of its own here."
         )
-
-
-def _check_names(environment: Environment) -> None:
-    """Terraform only warns of a setting it does not know, and drops an unknown attribute without a word."""
-    declared = ROOT / "variables.tf"
-    types = {
-        match["name"]: match["type"]
-        for match in _VARIABLE.finditer(declared.read_text("utf-8") if declared.is_file() else "")
-    }
-    for name, value in environment.settings.items() if types else ():
-        if name not in types:
-            raise UserError(_unknown(environment, name, types))
-        attributes = set(_ATTRIBUTE.findall(types[name]))
-        # An object, or a map of objects by names of the team's choice.
-        objects = (
-            {f"{name}.{key}": one for key, one in value.items()}
-            if "map(object" in types[name]
-            else {name: value}
-        )
-        for place, one in objects.items() if attributes else ():
-            for key in one if isinstance(one, dict) else ():
-                if key not in attributes:
-                    raise UserError(_unknown(environment, key, attributes, f" in {place}"))
-
-
-def _unknown(environment: Environment, name: str, known: Iterable[str], place: str = "") -> str:
-    alike = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(sorted(known))}."
-    return f"{environment.variables_file.relative_to(ROOT)}: there is no setting {name}{place}; {hint}"
-
-
-def _check_accounts(environment: Environment) -> None:
-    """As variables.tf does, but before credentials are held against them."""
-    accounts = environment.settings.get("allowed_account_ids") or []
-    if isinstance(accounts, list) and all(
-        isinstance(account, str) and ACCOUNT.fullmatch(account) for account in accounts
-    ):
-        return
-    raise UserError(
-        f"{environment.variables_file.relative_to(ROOT)}: allowed_account_ids must be a list of account ids"
-        f' of twelve digits, in quotes, like ["111122223333"], not {accounts}.'
-    )
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """Return what a file in HCL says, texts without their quotes."""
-    import hcl2
-
-    reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
-    content: dict[str, Any] = hcl2.loads(text, serialization_options=reading)
-    return content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return parsed(path.read_text("utf-8"))
-    # The parser's own errors have no common base in what it exports.
-    except Exception as error:
-        line = getattr(error, "line", None)
-        place = (
-            f"{path.relative_to(ROOT)}:{line}"
-            if isinstance(line, int) and line > 0
-            else path.relative_to(ROOT)
-        )
-        raise UserError(f"{place} is not valid; write one 'name = value' a line.") from error
-
-
-def _credentials_problem(name: str, error: Exception) -> str:
-    """Say in one sentence why the caller is unknown to AWS."""
-    from botocore import exceptions
-
-    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return f"There are no AWS credentials for ENV={name}; sign in ('aws sso login') or set AWS_PROFILE."
-    if isinstance(error, exceptions.ClientError):
-        code = error.response["Error"].get("Code", "")
-        if code in _EXPIRED:
-            return f"The AWS credentials for ENV={name} have expired; sign in again ('aws sso login')."
-        return f"AWS refuses the credentials for ENV={name} ({code}); sign in again or set AWS_PROFILE."
-    if isinstance(error, exceptions.SSOError | exceptions.TokenRetrievalError):
-        return f"The AWS sign-in for ENV={name} has expired; sign in again ('aws sso login')."
-    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-        return f"AWS cannot be reached for ENV={name}; check the network, and AWS_ENDPOINT_URL if it is set."
-    return f"The AWS credentials for ENV={name} cannot be used ({error}); sign in again or set AWS_PROFILE."

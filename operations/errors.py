@@ -47,3 +47,25 @@ def from_sdk(error: Any) -> UserError:
             "The AWS credentials have expired; sign in again ('aws sso login') and run it again."
         )
     return UserError(f"AWS refused {error.operation_name}: {response['Error'].get('Message', code)}")
+
+
+def from_credentials(name: str, error: Exception) -> UserError:
+    """The sentence for why the caller of environment `name` is unknown to AWS."""
+    from botocore import exceptions
+
+    again = "sign in again ('aws sso login')"
+    match error:
+        case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
+            text = f"There are no AWS credentials for ENV={name}; {again} or set AWS_PROFILE."
+        case exceptions.ClientError() if error.response["Error"].get("Code") in _EXPIRED:
+            text = f"The AWS credentials for ENV={name} have expired; {again}."
+        case exceptions.ClientError():
+            code = error.response["Error"].get("Code", "")
+            text = f"AWS refuses the credentials for ENV={name} ({code}); {again} or set AWS_PROFILE."
+        case exceptions.SSOError() | exceptions.TokenRetrievalError():
+            text = f"The AWS sign-in for ENV={name} has expired; {again}."
+        case exceptions.ConnectionError() | exceptions.HTTPClientError():
+            text = f"AWS cannot be reached for ENV={name}; check the network and AWS_ENDPOINT_URL."
+        case _:
+            text = f"The AWS credentials for ENV={name} cannot be used ({error}); {again} or set AWS_PROFILE."
+    return UserError(text)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from localcloud.stack import Stack
-from operations import environments, settings
+from operations import environments, new_env
 from operations.__main__ import main
 from operations.program import ROOT
 from tests.integration.operating import Operator
@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
     try:
         for path in environments.FOLDER.glob("local.*"):
             shutil.copy(path, made)
-        variables, _ = settings.new(NAME, "000000000000", "us-east-1", made)
+        variables, _ = new_env.new(NAME, "000000000000", "us-east-1", made)
         lines = variables.read_text("utf-8").splitlines()
         kept = [line for line in lines if line.partition(" ")[0] not in SETTINGS]
         changed = [f"{name} = {value}" for name, value in SETTINGS.items()]

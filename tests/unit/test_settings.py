@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import hcl2
 import pytest
 
-from operations import settings
+from operations import diff, new_env
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
@@ -47,7 +47,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_new_environment_is_a_consistent_pair(tmp_path: Path) -> None:
-    variables, backend = settings.new("qa", ACCOUNT, "eu-central-1", tmp_path)
+    variables, backend = new_env.new("qa", ACCOUNT, "eu-central-1", tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["qa.s3.tfbackend", "qa.tfvars"]
     given, state = _read(variables), _read(backend)
@@ -66,15 +66,16 @@ def test_new_environment_is_a_consistent_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("region", "quota"), [("us-east-1", 50), ("us-west-2", 50), ("eu-west-1", 50), ("eu-central-1", 5)]
 )
-def test_concurrency_of_a_new_environment_is_the_regions_quota(
+def test_a_new_environment_reserves_nothing_and_shows_the_regions_quota(
     region: str, quota: int, tmp_path: Path
 ) -> None:
-    variables, _ = settings.new("qa", ACCOUNT, region, tmp_path)
-    assert _read(variables)["process_image"] == {"reserved_concurrency": quota}
+    variables, _ = new_env.new("qa", ACCOUNT, region, tmp_path)
+    assert "process_image" not in _read(variables)
+    assert f"# process_image     = {{ reserved_concurrency = {quota} }}" in variables.read_text("utf-8")
 
 
 def test_new_environment_is_formatted(tmp_path: Path) -> None:
-    settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
+    new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     result = subprocess.run(
         [fetch.terraform(), "fmt", "-check", "-diff", tmp_path],
         env=process_environment(),
@@ -86,12 +87,12 @@ def test_new_environment_is_formatted(tmp_path: Path) -> None:
 
 
 def test_longest_name_makes_a_bucket_name_s3_accepts(tmp_path: Path) -> None:
-    _, backend = settings.new("a" * 16, ACCOUNT, "us-east-1", tmp_path)
+    _, backend = new_env.new("a" * 16, ACCOUNT, "us-east-1", tmp_path)
     assert len(_read(backend)["bucket"]) <= 63
 
 
 def test_new_environment_sets_declared_variables_only(tmp_path: Path) -> None:
-    variables, _ = settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
+    variables, _ = new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     declared = {
         name.strip('"')
         for block in _read(ROOT / "variables.tf")["variable"]
@@ -102,10 +103,10 @@ def test_new_environment_sets_declared_variables_only(tmp_path: Path) -> None:
 
 
 def test_what_a_new_environment_shows_in_comments_can_be_uncommented(tmp_path: Path) -> None:
-    variables, _ = settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
+    variables, _ = new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     text = re.sub(r"^# (?=\w+ += |  |\})", "", variables.read_text("utf-8"), flags=re.MULTILINE)
     variables.write_text(text, "utf-8")
-    given = settings.differences(_environment("qa", {}), _environment("qa", _read(variables)))
+    given = diff.differences(_environment("qa", {}), _environment("qa", _read(variables)))
     assert {"runbook_url", "alarms.no_images_hours", "subscriptions.support"} <= set(given)
     assert all(
         default or name.split(".")[0].endswith("subscriptions") for name, (default, _) in given.items()
@@ -122,21 +123,21 @@ def test_alarms_of_shared_environments_are_tuned_and_lead_to_a_page(name: str) -
 @pytest.mark.parametrize("name", ["", "a", "A", "QA", "1qa", "qa-", "q_a", "../qa", "a" * 17, "qa\n"])
 def test_reject_names_no_environment_can_have(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be an environment's name"):
-        settings.new(name, ACCOUNT, "us-east-1", tmp_path)
+        new_env.new(name, ACCOUNT, "us-east-1", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("account", ["", "11112222333", "1111222233334", "my-company"])
 def test_reject_what_is_no_account(account: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no AWS account"):
-        settings.new("qa", account, "us-east-1", tmp_path)
+        new_env.new("qa", account, "us-east-1", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("region", ["", "Ireland", "us-east-1a"])
 def test_reject_what_is_no_region(region: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no AWS region"):
-        settings.new("qa", ACCOUNT, region, tmp_path)
+        new_env.new("qa", ACCOUNT, region, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -144,25 +145,25 @@ def test_reject_what_is_no_region(region: str, tmp_path: Path) -> None:
 def test_files_that_are_there_stay_as_they_are(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).write_text("mine", "utf-8")
     with pytest.raises(UserError, match="is there already"):
-        settings.new("qa", ACCOUNT, "us-east-1", tmp_path)
+        new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text("utf-8") == "mine"
 
 
 def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written to"):
-        settings.new("qa", ACCOUNT, "us-east-1", tmp_path / "missing")
+        new_env.new("qa", ACCOUNT, "us-east-1", tmp_path / "missing")
 
 
 def test_difference_shows_defaults() -> None:
-    found = settings.differences(_environment("one", {}), _environment("two", {"log_level": "DEBUG"}))
+    found = diff.differences(_environment("one", {}), _environment("two", {"log_level": "DEBUG"}))
     assert {name: tuple(map(str, values)) for name, values in found.items()} == {
         "log_level": ('"INFO" (default)', '"DEBUG"')
     }
 
 
 def test_difference_reaches_into_objects() -> None:
-    found = settings.differences(
+    found = diff.differences(
         _environment("one", {"process_image": {"memory_size": 1024}, "alarms": {"executions_failed": 0}}),
         _environment("two", {"process_image": {"reserved_concurrency": 5}}),
     )
@@ -175,15 +176,13 @@ def test_difference_reaches_into_objects() -> None:
 
 def test_a_default_that_is_written_down_is_no_difference() -> None:
     one = _environment("one", {"log_level": "INFO", "process_image": {"memory_size": 512}, "tags": {}})
-    assert settings.differences(one, _environment("two", {})) == {}
+    assert diff.differences(one, _environment("two", {})) == {}
 
 
 def test_difference_names_entries_only_one_has() -> None:
     entry = {"endpoint": "you@example.com", "protocol": "email"}
-    found = settings.differences(
-        _environment("one", {"subscriptions": {"me": entry}}), _environment("two", {})
-    )
-    assert found == {"subscriptions.me": (settings.Value(entry, given=True), None)}
+    found = diff.differences(_environment("one", {"subscriptions": {"me": entry}}), _environment("two", {}))
+    assert found == {"subscriptions.me": (diff.Value(entry, given=True), None)}
 
 
 def test_diff_prints_a_table_and_json() -> None:
