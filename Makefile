@@ -31,7 +31,7 @@ $(STAMP): requirements-dev.lock
 	@"$(PYTHON)" tools/setup.py
 
 .PHONY: demo
-demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own)
+demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own; OPEN=1 opens its page)
 	@$(PY) -m localcloud.demo
 
 .PHONY: test

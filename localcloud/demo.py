@@ -1,36 +1,39 @@
-"""`make demo`: real photos through the whole pipeline on this computer, with what became of each."""
+"""`make demo`: real photos through the whole pipeline on this computer, and a page that shows each."""
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass
+import webbrowser
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import terminal
+from operations import make, page, program, terminal
 from operations.errors import UserError
 from operations.program import end_in_order
 from operations.terminal import visible
 
-from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
+from .cloud import BUILD as BUILDS
+from .cloud import LocalCloud, LocalCloudError, shown
+from .photos import SAMPLES, DemoError, find_photos, key_of, unreadable
 from .stack import Stack, remove
+from .timeline import Timeline, read
 
 # The SDK and the rest of rich are imported where they are used: nobody answers an interrupt meanwhile.
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
 
-SAMPLES = REPOSITORY / "samples"
-BUILD = REPOSITORY / "build" / "demo"
+BUILD = BUILDS / "demo"
 PATIENCE_SECONDS = 60.0
 # Photos on their way at once: one for each of two cores, so that the seconds shown are the pipeline's.
 IN_FLIGHT = 2
@@ -38,15 +41,12 @@ _SHOWN = 5
 _STYLES = {"face_detected": "green", "no_face": "cyan", "rejected": "yellow", "parked": "red"}
 
 
-class DemoError(Exception):
-    """The demo cannot go on; the message is one sentence for people."""
-
-
 @dataclass(frozen=True)
 class Result:
-    """What became of one photo. `outcome` is `parked` for one whose event is in the dead-letter queue.
+    """One photo's outcome; `parked` when its event is in the dead-letter queue.
 
-    `seconds` run from the upload's answer to the arrival of the notification.
+    `seconds` run from the upload's answer to the arrival of the notification; the timeline's milliseconds
+    from the upload's beginning.
     """
 
     key: str
@@ -55,64 +55,8 @@ class Result:
     seconds: float | None
     notification: str | None
     record: dict[str, Any] | None
-
-
-def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files in `folder` and below, and what is left out: hidden, or no file, as a link to nowhere.
-
-    Raises DemoError when there is no such folder, nothing in it, or a file that cannot be read or be a key.
-    """
-    if not folder.is_dir():
-        raise DemoError(
-            f"There is no folder {visible(str(folder))}; name one with photos, like PHOTOS=holiday."
-        )
-    photos: list[Path] = []
-    left_out: list[Path] = []
-    try:
-        for path in _entries(folder):
-            if path.name.startswith(".") or not path.is_file():
-                left_out.append(path.relative_to(folder))
-            # It says where the samples are from.
-            elif path.resolve() != SAMPLES / "README.md":
-                _check(path, folder)
-                photos.append(path)
-    except OSError as error:
-        raise _unreadable(error) from error
-    if not photos:
-        raise DemoError(f"There is no photo in {visible(str(folder))}; name another folder with PHOTOS=.")
-    return sorted(photos), sorted(left_out)
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    """Everything in `folder` and below but the folders gone into: those neither hidden nor linked to."""
-
-    def stop(error: OSError) -> NoReturn:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=stop):
-        here = Path(parent)
-        aside = {name for name in folders if name.startswith(".") or (here / name).is_symlink()}
-        folders[:] = [name for name in folders if name not in aside]
-        yield from (here / name for name in [*aside, *files])
-
-
-def _check(path: Path, folder: Path) -> None:
-    if not os.access(path, os.R_OK):
-        raise DemoError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
-    try:
-        _key_of(path, folder).encode()
-    except UnicodeEncodeError:
-        raise DemoError(
-            f"The name of {visible(str(path))} is not UTF-8, as a key must be; rename it."
-        ) from None
-
-
-def _key_of(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _unreadable(error: OSError) -> DemoError:
-    return DemoError(f"{visible(str(error.filename))} cannot be read: {error.strerror}.")
+    execution: str | None = None
+    timeline: Timeline | None = None
 
 
 def run(stack: Stack, folder: Path, photos: Sequence[Path], progress: Progress) -> list[Result]:
@@ -123,17 +67,19 @@ def run(stack: Stack, folder: Path, photos: Sequence[Path], progress: Progress) 
     subscription = stack.subscribe()
     task = progress.add_task("Photos", total=len(photos))
     waiting: dict[str, tuple[str, float]] = {}
+    began: dict[str, datetime] = {}
     results: dict[str, Result] = {}
     pending = list(photos)
     while pending or waiting:
         while pending and len(waiting) < IN_FLIGHT:
             path = pending.pop(0)
-            key = _key_of(path, folder)
+            key = key_of(path, folder)
             progress.update(task, description=visible(key))
             try:
                 body = path.read_bytes()
             except OSError as error:
-                raise _unreadable(error) from error
+                raise unreadable(error) from error
+            began[key] = datetime.now(UTC)
             image_id = stack.upload(key, body)
             waiting[image_id] = (key, time.monotonic())
         for notification in subscription.receive():
@@ -162,15 +108,32 @@ def run(stack: Stack, folder: Path, photos: Sequence[Path], progress: Progress) 
         result.key for result in results.values() if result.outcome != "parked" and not result.record
     ]
     if unrecorded:
-        raise DemoError(f"Told, but without a record: {visible(', '.join(unrecorded))}.")
-    return [results[_key_of(path, folder)] for path in photos]
+        raise DemoError(f"Notified, but without a record: {visible(', '.join(unrecorded))}.")
+    found = [results[key_of(path, folder)] for path in photos]
+    return [replace(one, timeline=_finished(stack, one, began[one.key])) for one in found]
+
+
+def _finished(stack: Stack, result: Result, began: datetime) -> Timeline | None:
+    """The timeline of a photo that is accounted for, so that its execution is about to end."""
+    execution = result.execution or (result.record or {}).get("ExecutionId")
+    if not execution:
+        return None
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        timeline = read(stack.client("stepfunctions"), execution, began)
+        if timeline.status != "RUNNING" or time.monotonic() > deadline:
+            return timeline
+        time.sleep(0.05)
 
 
 def _give_up(
     stack: Stack, keys: list[str], results: dict[str, Result], progress: Progress, task: Any
 ) -> None:
     """Account for photos whose event was parked; raise DemoError for those that are nowhere."""
-    parked = {_key(json.loads(message["Body"])) for message in stack.dead_letters()}
+    parked = {
+        _key(json.loads(message["Body"])): message.get("MessageAttributes", {})
+        for message in stack.dead_letters()
+    }
     lost = [key for key in keys if key not in parked]
     if lost:
         raise DemoError(
@@ -178,7 +141,8 @@ def _give_up(
             f" the logs are in {shown(BUILD / 'localcloud')}."
         )
     for key in keys:
-        results[key] = Result(key, "parked", None, None, None, None)
+        execution = parked[key].get("EXECUTION_ID", {}).get("StringValue")
+        results[key] = Result(key, "parked", None, None, None, None, execution)
         progress.advance(task)
 
 
@@ -209,22 +173,47 @@ def table(results: Sequence[Result]) -> Table:
     return grid
 
 
+def html(folder: Path, results: Sequence[Result]) -> str:
+    """The results as a page that needs nothing but itself."""
+    photos = []
+    for result in results:
+        timeline = result.timeline
+        photos.append(
+            page.Photo(
+                key=result.key,
+                outcome=result.outcome,
+                record=result.record,
+                picture=page.thumbnail((folder / result.key).read_bytes()),
+                absence="Not a picture that can be shown",
+                steps=timeline.steps if timeline else (),
+                messages=timeline.messages if timeline else {},
+            )
+        )
+    count = f"{len(photos)} photo{'' if len(photos) == 1 else 's'}"
+    now = datetime.now(UTC)
+    lead = f"On this computer's local cloud, {now.day} {now:%B %Y, %H:%M} UTC."
+    return page.photos(f"{count} through the pipeline", lead, photos)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
     default=SAMPLES,
+    envvar="PHOTOS",
     show_default="samples",
     help="Folder with photos of your own.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
-def main(photos: Path, as_json: bool) -> None:
-    """Send photos through the pipeline on this computer and show what became of each."""
+@click.option("--json", "as_json", envvar="JSON", is_flag=True, help="Print the report instead of the table.")
+@click.option("--open", "as_page", envvar="OPEN", is_flag=True, help="Open the page in the browser.")
+def main(photos: Path, as_json: bool, as_page: bool) -> None:
+    """Send photos through the pipeline on this computer, and write a page that shows each."""
     end_in_order()
     console = terminal.console(errors=as_json)
-    path = BUILD / "report.json"
-    # One that is there is of this run.
+    path, shown_in = BUILD / "report.json", BUILD / "index.html"
+    # Those that are there are of this run.
     path.unlink(missing_ok=True)
+    shown_in.unlink(missing_ok=True)
     try:
         results = demonstrate(photos, console)
     except (DemoError, UserError, LocalCloudError) as error:
@@ -234,13 +223,17 @@ def main(photos: Path, as_json: bool) -> None:
         sys.exit(130)
     report = {"photos": [asdict(result) for result in results]}
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    shown_in.write_text(html(photos, results), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(report))
     else:
         console.print(table(results))
         seconds = [result.seconds for result in results if result.seconds is not None]
         median = f"; median {statistics.median(seconds):.2f} s from upload to notification" if seconds else ""
-        console.print(f"{len(results)} photos accounted for{median}. Report: {shown(path)}")
+        console.print(f"{len(results)} photos accounted for{median}.")
+        console.print(f"Page: {shown(shown_in)}  Report: {shown(path)}")
+    if as_page:
+        webbrowser.open(shown_in.resolve().as_uri())
 
 
 def demonstrate(folder: Path, console: Console) -> list[Result]:
@@ -265,7 +258,10 @@ def demonstrate(folder: Path, console: Console) -> list[Result]:
                 results = run(stack, folder, photos, progress)
     except (BotoCoreError, ClientError) as error:
         raise DemoError(f"The local cloud failed: {error}; the logs are in {shown(directory)}.") from error
-    remove(directory)
+    if any(result.outcome == "parked" for result in results):
+        console.print(f"A photo was parked; its logs are in {shown(directory)}.", markup=False)
+    else:
+        remove(directory)
     return results
 
 
@@ -292,4 +288,6 @@ def bar(console: Console) -> Progress:
 
 
 if __name__ == "__main__":
-    main()
+    if program.under_make():
+        make.take_variables(["JSON", "OPEN", "PHOTOS"])
+    program.run(main, "python -m localcloud.demo")

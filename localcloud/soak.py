@@ -26,7 +26,8 @@ from operations.program import end_in_order
 from operations.workflow import start, warm
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
-from .demo import SAMPLES, bar
+from .demo import bar
+from .photos import SAMPLES
 from .stack import Stack, remove
 
 if TYPE_CHECKING:

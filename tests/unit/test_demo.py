@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import webbrowser
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,16 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from localcloud import LocalCloud, demo
-from localcloud.demo import DemoError, find_photos
+from localcloud.photos import SAMPLES, DemoError, find_photos
 from localcloud.stack import Notification, Stack
+from localcloud.timeline import Timeline
+from operations.page import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+TIMELINE = Timeline("SUCCEEDED", [Step("Uploaded", 0)], {})
 
 
 @pytest.fixture
@@ -49,47 +55,59 @@ class Clock:
 
 @dataclass
 class FakeStack:
-    """A pipeline that tells of every upload at once, but for the keys it loses, parks or does not record."""
+    """A pipeline that notifies of every upload at once, but for keys it loses, parks or does not record."""
 
     lost: tuple[str, ...] = ()
     parked: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
     uploaded: list[str] = field(default_factory=list)
-    _told: deque[Notification] = field(default_factory=deque)
+    _sent: deque[Notification] = field(default_factory=deque)
 
     def subscribe(self) -> FakeStack:
         # Somebody else's photo, as a notification that came late.
-        self._tell("other.jpg")
+        self._send("other.jpg")
         return self
 
     def upload(self, key: str, body: bytes) -> str:
         assert body == key.encode()
         self.uploaded.append(key)
         if key not in (*self.lost, *self.parked):
-            self._tell(key)
+            self._send(key)
         return f"{key}@etag"
 
     def receive(self) -> Iterator[Notification]:
-        while self._told:
-            yield self._told.popleft()
+        while self._sent:
+            yield self._sent.popleft()
 
     def record(self, image_id: str) -> dict[str, Any] | None:
         key = image_id.removesuffix("@etag")
-        return None if key in self.unrecorded else {"Key": key, "Outcome": "face_detected"}
+        if key in self.unrecorded:
+            return None
+        return {"Key": key, "Outcome": "face_detected", "ExecutionId": f"execution-of-{key}"}
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        return [{"Body": json.dumps({"detail": {"object": {"key": key}}})} for key in self.parked]
+        return [
+            {
+                "Body": json.dumps({"detail": {"object": {"key": key}}}),
+                "MessageAttributes": {"EXECUTION_ID": {"StringValue": f"execution-of-{key}"}},
+            }
+            for key in self.parked
+        ]
 
-    def _tell(self, key: str) -> None:
+    def client(self, service: str) -> str:
+        return service
+
+    def _send(self, key: str) -> None:
         facts = {"image_id": f"{key}@etag", "key": key, "outcome": "face_detected", "face_count": 2}
         subject = f"Face detected in image: {key.encode('ascii', 'replace').decode()}"
-        self._told.append(Notification(subject, facts, {}))
+        self._sent.append(Notification(subject, facts, {}))
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(demo, "time", clock)
+    monkeypatch.setattr(demo, "read", lambda *_: TIMELINE)
     return clock
 
 
@@ -111,9 +129,9 @@ def test_every_file_is_a_photo_whatever_its_name(folder: Path) -> None:
 
 
 def test_of_the_samples_their_own_readme_alone_is_left_out() -> None:
-    samples = {path.name for path in demo.SAMPLES.iterdir()}
-    assert set(keys(demo.SAMPLES)) == samples - {"README.md"}
-    assert keys(Path(os.path.relpath(demo.SAMPLES))) == keys(demo.SAMPLES)
+    samples = {path.name for path in SAMPLES.iterdir()}
+    assert set(keys(SAMPLES)) == samples - {"README.md"}
+    assert keys(Path(os.path.relpath(SAMPLES))) == keys(SAMPLES)
 
 
 def test_what_is_hidden_or_no_file_is_left_out_and_named(folder: Path) -> None:
@@ -177,7 +195,8 @@ def test_photos_are_accounted_for_in_order_each_with_its_record(folder: Path) ->
         seconds=0.0,
         # As an email has it, though its subject is ASCII.
         notification="Face detected in image: grüße.jpg",
-        record={"Key": "grüße.jpg", "Outcome": "face_detected"},
+        record={"Key": "grüße.jpg", "Outcome": "face_detected", "ExecutionId": "execution-of-grüße.jpg"},
+        timeline=TIMELINE,
     )
 
 
@@ -195,7 +214,9 @@ def test_seconds_run_from_the_answer_to_the_upload(folder: Path, clock: Clock) -
 def test_a_parked_photo_is_said_to_be(folder: Path) -> None:
     results = run(FakeStack(parked=("b.jpg",)), folder)
     assert [result.outcome for result in results] == ["face_detected", "parked", "face_detected"]
-    assert results[1] == demo.Result("b.jpg", "parked", None, None, None, None)
+    assert results[1] == demo.Result(
+        "b.jpg", "parked", None, None, None, None, "execution-of-b.jpg", TIMELINE
+    )
 
 
 def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock: Clock) -> None:
@@ -211,8 +232,8 @@ def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_photo_that_is_told_but_not_recorded_is_named(folder: Path) -> None:
-    with pytest.raises(DemoError, match=r"^Told, but without a record: a\.jpg, trip/c\.png\.$"):
+def test_a_photo_that_is_notified_but_not_recorded_is_named(folder: Path) -> None:
+    with pytest.raises(DemoError, match=r"^Notified, but without a record: a\.jpg, trip/c\.png\.$"):
         run(FakeStack(unrecorded=("a.jpg", "trip/c.png")), folder)
 
 
@@ -235,6 +256,7 @@ def pretended(build: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:  # noq
     monkeypatch.setattr(LocalCloud, "start", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(Stack, "deploy", lambda *_, **__: stack)
     monkeypatch.setattr(demo, "time", Clock())
+    monkeypatch.setattr(demo, "read", lambda *_: TIMELINE)
     return stack
 
 
@@ -257,10 +279,40 @@ def test_the_report_says_what_became_of_each_photo(folder: Path, build: Path) ->
         "face_count": 2,
         "seconds": 0.0,
         "notification": "Face detected in image: trip/c.png",
-        "record": {"Key": "trip/c.png", "Outcome": "face_detected"},
+        "record": {"Key": "trip/c.png", "Outcome": "face_detected", "ExecutionId": "execution-of-trip/c.png"},
+        "execution": None,
+        "timeline": {
+            "status": "SUCCEEDED",
+            "steps": [{"name": "Uploaded", "ms": 0, "failed": False}],
+            "messages": {},
+        },
     }
+    assert "Page: " in shown.stdout
+    assert "trip/c.png" in (build / "index.html").read_text("utf-8")
     printed = invoke("--photos", folder, "--json")
     assert json.loads(printed.stdout) == report
+
+
+@pytest.mark.usefixtures("pretended")
+def test_the_page_is_opened_for_who_asks(folder: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    invoke("--photos", folder)
+    assert opened == []
+    invoke("--photos", folder, "--open")
+    assert opened == [(build / "index.html").as_uri()]
+
+
+@pytest.mark.parametrize("parked", [True, False])
+def test_the_logs_stay_while_a_photo_is_parked(
+    folder: Path, build: Path, pretended: FakeStack, parked: bool
+) -> None:
+    pretended.parked = ("b.jpg",) if parked else ()
+    (build / "localcloud").mkdir()
+    shown = invoke("--photos", folder)
+    assert shown.exit_code == 0, shown.output
+    assert (build / "localcloud").exists() is parked
+    assert ("its logs are in " in shown.stdout) is parked
 
 
 @pytest.mark.usefixtures("pretended")

@@ -1,0 +1,112 @@
+"""What happened to one photo, from its execution's own history: steps in milliseconds, and the texts sent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from operations.page import Step
+
+from .cloud import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+# What a Task's beginning and end are called, by its state; the other states are no steps of a photo's way.
+_BEGINS = {"ProcessImage": "Analysing", "ConvertImage": "Converting"}
+_ENDS = {
+    "ProcessImage": "Recorded",
+    "ConvertImage": "Converted",
+    "SendNotification": "Notified",
+    "Park": "Parked",
+}
+_FAILURES = {
+    "TaskFailed": "taskFailed",
+    "TaskTimedOut": "taskTimedOut",
+    "LambdaFunctionFailed": "lambdaFunctionFailed",
+}
+_SUBSCRIBERS = {"email": "Email", "sms": "SMS", "default": "HTTPS, SQS, Lambda"}
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`steps` since the upload began; `messages` by kind of subscriber, empty while nothing was sent.
+
+    `status` is Step Functions' own: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED.
+    """
+
+    status: str
+    steps: Sequence[Step]
+    messages: Mapping[str, str]
+
+
+def read(stepfunctions: Any, execution: str, began: datetime) -> Timeline:
+    """The timeline of `execution`, as far as it has come; `began` by this computer's clock."""
+    described = stepfunctions.describe_execution(executionArn=execution)
+    pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
+    history = [event for page in pages for event in page["events"]]
+    return Timeline(described["status"], steps(history, began), messages(history))
+
+
+def steps(history: Sequence[Mapping[str, Any]], began: datetime) -> list[Step]:
+    """The steps in `history`, Step Functions' events in order, of a photo whose upload began at `began`."""
+
+    def step(name: str, moment: datetime, *, failed: bool = False) -> Step:
+        return Step(name, max(0, round((moment - began).total_seconds() * 1000)), failed)
+
+    found = [step("Uploaded", began)]
+    for state, event in _by_state(history):
+        kind, moment = event["type"], event["timestamp"]
+        if kind == "ExecutionStarted":
+            content = json.loads(event["executionStartedEventDetails"]["input"])
+            # S3's own time is of whole seconds on AWS: nothing to say in milliseconds.
+            if "." in str(content.get("time")):
+                found.append(step("Event", datetime.fromisoformat(content["time"])))
+            found.append(step("Started", moment))
+        elif kind == "TaskScheduled" and state in _BEGINS:
+            found.append(step(_BEGINS[state], moment))
+        elif kind == "TaskSucceeded" and state in _ENDS:
+            found.append(step(_ENDS[state], moment))
+        elif kind in _FAILURES:
+            found.append(step(_error(event.get(f"{_FAILURES[kind]}EventDetails", {})), moment, failed=True))
+    return found
+
+
+def messages(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What SendNotification sent, by kind of subscriber: composed by its own code from its own input."""
+    if str(REPOSITORY / "functions") not in sys.path:
+        # As in Lambda, where each zip holds its package.
+        sys.path.append(str(REPOSITORY / "functions"))
+    from send_notification.message import compose
+
+    given = None
+    for state, event in _by_state(history):
+        if state == "SendNotification" and "stateEnteredEventDetails" in event:
+            given = json.loads(event["stateEnteredEventDetails"]["input"])
+        elif state == "SendNotification" and event["type"] == "TaskSucceeded":
+            break
+    else:
+        return {}
+    message = compose(given or {})
+    return {"Subject of the email": message.subject} | {
+        title: message.bodies[kind] for kind, title in _SUBSCRIBERS.items()
+    }
+
+
+def _by_state(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each event with the name of its state; the workflow has no Map or Parallel, whose states mix."""
+    state = ""
+    for event in history:
+        state = event.get("stateEnteredEventDetails", {}).get("name", state)
+        yield state, event
+
+
+def _error(details: Mapping[str, Any]) -> str:
+    """The error's class: the local cloud names it in the cause only."""
+    try:
+        return str(json.loads(details["cause"])["errorType"])
+    except (KeyError, TypeError, ValueError):
+        return str(details.get("error") or "Failed")

@@ -1,0 +1,264 @@
+"""Self-contained HTML pages about photos: no script, no request, and any key shown as it is.
+
+What uploaders choose is escaped in every template, its invisible characters are written out, and the page's
+own policy lets nothing run or load but its pictures and the one style sheet inside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import math
+import statistics
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from operations import options
+from operations.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from jinja2 import Environment
+
+FOLDER = Path(__file__).parent / "pages"
+# Pixels of a thumbnail's longer side: sharp on a card 310 pixels wide, twice as dense.
+SIDE = 640
+TITLES = {
+    "face_detected": "Face",
+    "no_face": "No face",
+    "rejected": "Rejected",
+    "parked": "Parked",
+    "running": "On its way",
+}
+_REASONS = {
+    "empty": "the file is empty",
+    "gone": "the file was deleted before it was read",
+    "too_large": "the file is too large",
+    "too_small": "the picture is smaller than 80 pixels",
+    "unsupported_format": "the file is not a picture that can be read",
+}
+_SIDES = ("Left", "Top", "Width", "Height")
+# EXIF's orientations as Pillow's transpositions.
+# https://exiftool.org/TagNames/EXIF.html
+_ORIENTATION = 0x0112
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail, upright: a data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Face:
+    """A box in ratios of the upright picture's sides, and Rekognition's confidence in percent."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happened to a photo `ms` milliseconds after its upload began."""
+
+    name: str
+    ms: int
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One card. `outcome` is one of TITLES; `messages` are texts by kind of subscriber.
+
+    Without a `picture`, `absence` says why there is none.
+    """
+
+    key: str
+    outcome: str
+    record: Mapping[str, Any] | None = None
+    picture: Picture | None = None
+    absence: str = "No picture"
+    steps: Sequence[Step] = ()
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def faces(self) -> list[Face]:
+        """The faces whose boxes the record holds, largest first as Rekognition orders them."""
+        found = []
+        with contextlib.suppress(ValueError, TypeError):
+            for face in json.loads((self.record or {}).get("FaceDetails") or "[]"):
+                box = face.get("BoundingBox") or {}
+                left, top, width, height = (float(box.get(side, 0)) for side in _SIDES)
+                found.append(Face(left, top, width, height, float(face.get("Confidence", 0))))
+        return found
+
+    @property
+    def face_count(self) -> int:
+        return int((self.record or {}).get("FaceCount") or 0)
+
+    @property
+    def found(self) -> str:
+        """What was found, as a reader would say it."""
+        record = self.record or {}
+        if self.outcome == "rejected":
+            return _REASONS.get(str(record.get("Reason")), str(record.get("Reason") or "no reason recorded"))
+        if self.outcome == "parked":
+            return "its event waits in the dead-letter queue"
+        if self.outcome == "running":
+            return self.steps[-1].name if self.steps else ""
+        count = self.face_count
+        parts = [f"{count or 'no'} face{'' if count == 1 else 's'}"]
+        if confidences := [face.confidence for face in self.faces]:
+            low, high = min(confidences), max(confidences)
+            parts.append(f"{low:.1f} to {high:.1f} %" if high - low >= 0.1 else f"{high:.1f} % sure")
+        if isinstance(size := record.get("Size"), int):
+            parts.append(options.size(size))
+        return ", ".join(parts)
+
+    @property
+    def attributes(self) -> list[tuple[str, str]]:
+        record = self.record or {}
+        return [(name, _text(value)) for name, value in record.items() if name != "FaceDetails"]
+
+    @property
+    def face_details(self) -> str:
+        text = str((self.record or {}).get("FaceDetails") or "")
+        try:
+            return json.dumps(json.loads(text), indent=2) if text else ""
+        except ValueError:
+            return text
+
+    @property
+    def segments(self) -> list[tuple[float, float, bool]]:
+        """From each step to the next, in percent of the whole way; whether it ended in a failure."""
+        whole = max((step.ms for step in self.steps), default=0) or 1
+        pairs = zip(self.steps, self.steps[1:], strict=False)
+        return [
+            (round(100 * one.ms / whole, 2), round(100 * two.ms / whole, 2), two.failed) for one, two in pairs
+        ]
+
+
+def thumbnail(body: bytes) -> Picture | None:
+    """A JPEG of at most SIDE pixels, turned as Rekognition turns the photo; None for what is no picture.
+
+    Rekognition reads the EXIF orientation of JPEG only; what other formats say of theirs is left alone.
+    """
+    from PIL import Image
+
+    _read_heif()
+    try:
+        with warnings.catch_warnings():
+            # Of many pixels; more than Pillow allows is an error all the same.
+            warnings.simplefilter("ignore")
+            image: Image.Image = Image.open(io.BytesIO(body))
+            turn = _turn(image) if image.format in ("JPEG", "MPO") else None
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            if image.mode.startswith("I;16"):
+                image = image.point(lambda value: value / 256).convert("L")
+            image.thumbnail((SIDE, SIDE))
+            if turn is not None:
+                image = image.transpose(turn)
+            flat = Image.new("RGB", image.size, "white")
+            seen = image.convert("RGBA")
+            flat.paste(seen, mask=seen.getchannel("A"))
+            out = io.BytesIO()
+            flat.save(out, "JPEG", quality=82, optimize=True)
+    except Exception:  # Pillow's readers raise whatever a damaged file makes them raise.
+        return None
+    return Picture(f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}", *flat.size)
+
+
+@cache
+def _read_heif() -> None:
+    """Pictures of iPhones, where their decoder is installed."""
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+
+
+def _turn(image: Any) -> Any:
+    from PIL import Image
+
+    with contextlib.suppress(Exception):
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        return None if turn is None else Image.Transpose(turn)
+    return None
+
+
+def photos(title: str, lead: str, shown: Sequence[Photo]) -> str:
+    """The page of a demo or of an environment's records."""
+    counted = Counter(photo.outcome for photo in shown)
+    return render(
+        "photos.html.j2",
+        title=title,
+        lead=lead,
+        photos=shown,
+        counts=[(outcome, counted[outcome]) for outcome in TITLES if counted[outcome]],
+        latencies=[photo.steps[-1].ms for photo in shown if photo.steps and photo.outcome != "parked"],
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A whole page from a template of FOLDER."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    made = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(FOLDER),
+        lstrip_blocks=True,
+        trim_blocks=True,
+        undefined=StrictUndefined,
+    )
+    made.filters |= {"median": statistics.median, "scale": scale, "tallest": _tallest}
+    made.filters["visible"] = lambda text, keep="": visible(str(text), keep=keep)
+    made.globals["titles"] = TITLES
+    style = made.get_template("style.css").render()
+    made.globals |= {"style": Markup(style), "style_hash": digest(style)}
+    return made
+
+
+def digest(text: str) -> str:
+    """What a Content-Security-Policy knows an inline style or script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def scale(values: Iterable[float]) -> tuple[float, list[float]]:
+    """The end of an axis that starts at 0 and holds `values`, and its marks: 1, 2 or 5 by powers of 10."""
+    highest = max(values, default=0) or 1
+    rough = highest / 4
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
+    marks = [step * index for index in range(math.ceil(highest / step) + 1)]
+    if step >= 1:
+        marks = [round(mark) for mark in marks]
+    return marks[-1], marks
+
+
+def _tallest(groups: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> list[float]:
+    return [sum(value for _, value in parts) for _, parts in groups]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
