@@ -155,7 +155,7 @@ def table(results: Sequence[Result]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title="What became of each photo", title_justify="left")
+    grid = Table(title="Each photo's outcome", title_justify="left")
     grid.add_column("Photo", overflow="fold")
     grid.add_column("Outcome")
     grid.add_column("Faces", justify="right")
