@@ -80,6 +80,11 @@ class Step:
     ms: int
     failed: bool = False
 
+    @property
+    def style(self) -> str:
+        """The class of the style sheet that colours the time before it."""
+        return "failed" if self.failed else f"to-{self.name.lower()}"
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -100,7 +105,7 @@ class Photo:
     def faces(self) -> list[Face]:
         """The faces whose boxes the record holds, largest first as Rekognition orders them."""
         found = []
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
             for face in json.loads((self.record or {}).get("FaceDetails") or "[]"):
                 box = face.get("BoundingBox") or {}
                 left, top, width, height = (float(box.get(side, 0)) for side in _SIDES)
@@ -144,13 +149,11 @@ class Photo:
             return text
 
     @property
-    def segments(self) -> list[tuple[float, float, bool]]:
-        """From each step to the next, in percent of the whole way; whether it ended in a failure."""
+    def segments(self) -> list[tuple[float, float, str]]:
+        """Where the time before each step begins, and how long it is, in percent of the whole; its style."""
         whole = max((step.ms for step in self.steps), default=0) or 1
         pairs = zip(self.steps, self.steps[1:], strict=False)
-        return [
-            (round(100 * one.ms / whole, 2), round(100 * two.ms / whole, 2), two.failed) for one, two in pairs
-        ]
+        return [(100 * one.ms / whole, 100 * (two.ms - one.ms) / whole, two.style) for one, two in pairs]
 
 
 def thumbnail(body: bytes) -> Picture | None:
