@@ -61,6 +61,11 @@ resource "aws_lambda_alias" "live" {
   description      = "The version the workflow invokes"
   function_name    = aws_lambda_function.function.function_name
   function_version = aws_lambda_function.function.version
+
+  lifecycle {
+    # An alias goes with its function, and Terraform would update it in the new one.
+    replace_triggered_by = [aws_lambda_function.function.arn]
+  }
 }
 
 resource "aws_cloudwatch_log_group" "function" {
