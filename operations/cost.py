@@ -169,7 +169,7 @@ def estimate(
     yield line("a month", "S3", "photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
     yield line("a month", "DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
-    if not settings.get("kms_key_arn"):
+    if not settings.get("retire_made_key"):
         yield line("a month", "KMS", "the stack's key", "kms_key", 1)
     # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
     yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"] - (0 if standard else 1))

@@ -100,10 +100,8 @@ def test_settings_that_cost_more_are_seen(settings: dict[str, Any], service: str
     assert dollars(service, lines(settings)) > dollars(service, lines())
 
 
-def test_a_key_of_ones_own_costs_nothing_here() -> None:
-    assert dollars("KMS", lines({"kms_key_arn": "arn:aws:kms:x"})) == pytest.approx(
-        dollars("KMS", lines()) - 1
-    )
+def test_the_made_key_costs_until_it_is_retired() -> None:
+    assert dollars("KMS", lines({"retire_made_key": True})) == pytest.approx(dollars("KMS", lines()) - 1)
 
 
 def test_measured_durations_replace_assumed_ones() -> None:
