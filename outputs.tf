@@ -54,7 +54,7 @@ output "results_table_name" {
 }
 
 output "results_topic_arn" {
-  description = "Topic people are told on."
+  description = "Topic the results are published to."
   value       = module.notification.results_topic_arn
 }
 

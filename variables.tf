@@ -14,7 +14,7 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "From what on each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "The value from which each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
   default     = {}
   nullable    = false
 }
@@ -24,7 +24,7 @@ variable "alert_subscriptions" {
     endpoint = string
     protocol = string
   }))
-  description = "Who is told when an alarm goes off, by a name of your choice."
+  description = "Who is notified when an alarm goes off, by a name of your choice."
   default     = {}
   nullable    = false
 }
@@ -78,7 +78,7 @@ variable "environment" {
 
 variable "face_attributes" {
   type        = list(string)
-  description = "What Rekognition tells of a face: [\"DEFAULT\"], [\"ALL\"], or DEFAULT with single attributes such as SMILE."
+  description = "What Rekognition reports about a face: [\"DEFAULT\"], [\"ALL\"], or DEFAULT with single attributes such as SMILE."
   default     = ["DEFAULT"]
   nullable    = false
 }
@@ -202,7 +202,7 @@ variable "subscriptions" {
     outcomes = optional(list(string))
     protocol = string
   }))
-  description = "Who is told about analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
+  description = "Who is notified of analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
   default     = {}
   nullable    = false
 }

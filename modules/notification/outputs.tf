@@ -11,13 +11,13 @@ output "alerts_topic_name" {
 }
 
 output "results_topic_arn" {
-  description = "Topic people are told on."
+  description = "Topic the results are published to."
   value       = aws_sns_topic.results.arn
 
   depends_on = [aws_sns_topic_policy.results]
 }
 
 output "results_topic_name" {
-  description = "Name of the topic people are told on."
+  description = "Name of the topic the results are published to."
   value       = aws_sns_topic.results.name
 }

@@ -9,7 +9,7 @@ variable "alert_subscriptions" {
     endpoint = string
     protocol = string
   }))
-  description = "Who is told when an alarm goes off, by a name of your choice."
+  description = "Who is notified when an alarm goes off, by a name of your choice."
   default     = {}
   nullable    = false
 
@@ -48,7 +48,7 @@ variable "subscriptions" {
     outcomes = optional(list(string))
     protocol = string
   }))
-  description = "Who is told about analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
+  description = "Who is notified of analysed photos, by a name of your choice; outcomes (face_detected, no_face, rejected) default to all."
   default     = {}
   nullable    = false
 
