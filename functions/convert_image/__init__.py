@@ -1,0 +1,1 @@
+"""Lambda function: analyse an uploaded photo that Rekognition cannot take as it is."""
