@@ -18,12 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.table import Table
 
 from operations import records, terminal
-from operations.audit import listing, parked_images
 from operations.deployment import Deployment
 from operations.errors import UserError
-from operations.executions import event
+from operations.executions import event, start
 from operations.program import end_in_order
-from operations.workflow import start, warm
+from operations.uploads import listing, parked_images
 
 from .cloud import REPOSITORY, LocalCloud, LocalCloudError, shown
 from .demo import bar
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from operations.audit import Stored
+    from operations.uploads import Stored
 
     from .stack import Subscription
 
@@ -135,7 +134,6 @@ class Soak:
         self._in_flight = in_flight
         self._patience = patience
         self._deployment = Deployment(stack.environment, stack.outputs)
-        warm(self._deployment, "dynamodb", "s3", "sqs", "stepfunctions")
         stack.client("s3")
         self.told: Counter[str] = Counter()
         self._later: dict[str, Image] = {}
@@ -245,7 +243,7 @@ class Soak:
     def _deliver_again(self, image: Image, image_id: str) -> None:
         etag = image_id.rpartition("@")[2]
         again = event(self._stack.bucket, image.key, etag, len(image.body))
-        start(self._deployment, f"again-{uuid.uuid4()}", json.dumps(again))
+        start(self._deployment, again, f"again-{uuid.uuid4()}")
 
     def _running(self) -> bool:
         return bool(

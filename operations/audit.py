@@ -4,66 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from operations import options, records
+from operations import executions, options, records, terminal
+from operations.deployment import Deployment
 from operations.errors import UserError
+from operations.uploads import Stored, is_folder_marker, listing, parked_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Mapping
 
-    from operations.deployment import Deployment
-    from operations.workflow import Started
+    from operations.records import Record
 
-# Retries of a throttled workflow end within this, unless EventBridge itself cannot reach the workflow.
-GRACE_SECONDS = 600
+# A photo that waits for its turn in a burst is tried for up to 16 minutes, and a throttled call again within
+# that, unless EventBridge itself cannot reach the workflow.
+GRACE_SECONDS = 1200
 _KEPT_IN_JSON = 1_000
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One version of an object as a listing shows it. `size` in bytes."""
-
-    bucket: str
-    key: str
-    etag: str
-    size: int
-    version_id: str | None
-    modified: datetime
-
-    @property
-    def image_id(self) -> str:
-        return f"{self.key}@{self.etag}"
-
-    def event(self) -> dict[str, Any]:
-        """What starts the workflow for it."""
-        from operations import executions
-
-        return executions.event(self.bucket, self.key, self.etag, self.size, self.version_id)
 
 
 @dataclass
 class Account:
-    """What became of each upload; the counts add up to `uploaded`.
+    """How each upload ended; the counts but `recorded` add up to `uploaded`.
 
-    `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded too short a time ago to
-    tell; `expired` is older than records are kept; `not_watched` has a key that starts no workflow;
-    `unaccounted` is none of these. `started` counts the executions begun for those, `already_started` those
-    an earlier audit began and that still run. `parked_unseen` counts parked events somebody else is reading,
-    whose uploads show as something else.
+    `recorded` counts all with a record: `notified`; `not_to_be_notified`, as in a backfill; `unnotified`,
+    which should have been; and `notification_unknown`, whose execution AWS has forgotten and which were made
+    before notifications were recorded. `parked` is in the dead-letter queue, recorded or not; `in_flight` was
+    uploaded or recorded too short a time ago to say; `expired` is older than records are kept; `not_watched`
+    has a key that starts no workflow; `unaccounted` is none of these. `started` counts the executions begun
+    for the unnotified and unaccounted, `already_started` those an earlier audit began and that still run.
+    `parked_unseen` counts parked events somebody else is reading, whose uploads show as something else.
     """
 
     environment: str
     prefix: str
     uploaded: int = 0
     recorded: int = 0
+    notified: int = 0
+    not_to_be_notified: int = 0
+    unnotified: int = 0
+    notification_unknown: int = 0
     parked: int = 0
     in_flight: int = 0
     expired: int = 0
@@ -73,6 +60,10 @@ class Account:
     already_started: int = 0
     parked_unseen: int = 0
     images: list[dict[str, Any]] = field(default_factory=list)
+
+
+# The verdicts that CONFIRM=1 does something about.
+_OPEN = ("unnotified", "unaccounted")
 
 
 @dataclass(frozen=True)
@@ -93,69 +84,52 @@ class Expectation:
             kept_after=None if days is None else now - timedelta(days=int(days)),
         )
 
-    def verdict(self, stored: Stored, recorded: Collection[str], parked: Collection[str]) -> str:
-        """The field of Account an upload counts for."""
-        if stored.key.endswith("/") or not stored.key.startswith(self.upload_prefix):
-            return "not_watched"
+    def verdict(
+        self,
+        stored: Stored,
+        recorded: Mapping[str, Record],
+        parked: Collection[str],
+        ended: Callable[[Record], str],
+    ) -> str:
+        """The field of Account an upload counts for; `ended` says how a record without marks was notified."""
         if stored.image_id in parked:
             return "parked"
-        if stored.image_id in recorded:
-            return "recorded"
+        if record := recorded.get(stored.image_id):
+            if record.get("NotifiedAt"):
+                return "notified"
+            if record.get("Notify") is False:
+                return "not_to_be_notified"
+            return ended(record) if stored.modified <= self.settled_before else "in_flight"
+        # Recorded before the setting was made, an upload outside of it is accounted for all the same.
+        if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(self.upload_prefix):
+            return "not_watched"
         if self.kept_after is not None and stored.modified < self.kept_after:
             return "expired"
         return "in_flight" if stored.modified > self.settled_before else "unaccounted"
 
 
-def listing(deployment: Deployment, prefix: str) -> Iterator[Stored]:
-    """Every version of every object under `prefix`, as S3 pages them."""
-    pages = deployment.client("s3").get_paginator("list_object_versions")
-    for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
-        for one in page.get("Versions", []):
-            yield Stored(
-                bucket=deployment.bucket,
-                key=one["Key"],
-                etag=one["ETag"].strip('"'),
-                size=one["Size"],
-                # What an unversioned bucket's listing shows; events name none there.
-                version_id=None if one["VersionId"] == "null" else one["VersionId"],
-                modified=one["LastModified"],
-            )
-
-
-class Parked(NamedTuple):
-    """ImageIDs of the events in the dead-letter queue, and how many messages others hold just now."""
-
-    ids: set[str]
-    unseen: int
-
-
-def parked_images(deployment: Deployment) -> Parked:
-    """What is in the dead-letter queue, which stays as it is.
-
-    Raises UserError when it holds more than can be looked at.
-    """
-    from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
-
-    found: set[str] = set()
-    with reading(deployment) as queue:
-        total, _ = queue.state()
-        if total > MOST_SHOWN:
-            raise UserError(
-                f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
-                " run 'make redrive CONFIRM=1' first."
-            )
-        for batch in queue.letters(hidden_seconds=60 + total // 50):
-            for letter in batch:
-                try:
-                    found.add(letter.image_id())
-                except NotAnEventError:
-                    continue
-        unseen = queue.held_elsewhere()
-    return Parked(found, unseen)
-
-
-def _silent(_progress: object) -> None:
-    """For callers who do not watch."""
+@retry(
+    retry=retry_if_exception(executions.is_busy),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    stop=stop_after_delay(60),
+    reraise=True,
+)
+def how_it_ended(deployment: Deployment, record: Record) -> str:
+    """The field of Account for a record without marks, from the execution that owns it."""
+    client = deployment.client("stepfunctions")
+    try:
+        described = client.describe_execution(executionArn=str(record.get("ExecutionId")))
+    except client.exceptions.ClientError as error:
+        # AWS forgets an execution after 90 days, and describes none of an EXPRESS workflow.
+        if error.response["Error"].get("Code") in ("ExecutionDoesNotExist", "InvalidArn"):
+            return "notification_unknown"
+        raise
+    if described["status"] == "RUNNING":
+        return "in_flight"
+    if described["status"] in executions.FAILED:
+        return "unnotified"
+    # SendNotification's answer; else the workflow ended after the record because its input said so.
+    return "notified" if "message_id" in (described.get("output") or "") else "not_to_be_notified"
 
 
 def audit(
@@ -164,23 +138,21 @@ def audit(
     prefix: str = "",
     grace_seconds: int = GRACE_SECONDS,
     confirmed: bool = False,
-    report: Callable[[Stored], object] = _silent,
-    tell: Callable[[Account], object] = _silent,
+    report: Callable[[Stored, str], object] = terminal.unwatched,
+    update: Callable[[Account], object] = terminal.unwatched,
 ) -> Account:
-    """Account for every upload under `prefix`; when confirmed, start the workflow for the unaccounted ones.
+    """Account for every upload under `prefix`; when confirmed, start the workflow where that helps.
 
-    Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
-    bucket's size. `report` is given each unaccounted upload, `tell` the counts so far.
+    For the unaccounted ones it analyses, for the unnotified it only notifies. Needs memory for a few pages of
+    the listing and the ImageIDs in the dead-letter queue, whatever the bucket's size. `report` is given each
+    such upload and which it is, `update` the counts so far.
 
     Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
     events, and what AWS raises.
     """
-    from operations.workflow import warm
-
     account = Account(deployment.environment.name, prefix)
     now = datetime.now(UTC)
     expectation = Expectation.of(deployment, grace_seconds, now)
-    warm(deployment, "dynamodb", "s3", "stepfunctions")
     parked, account.parked_unseen = parked_images(deployment)
     if confirmed and account.parked_unseen:
         raise UserError(
@@ -188,30 +160,42 @@ def audit(
             " and would be started twice; run it again in two minutes."
         )
     uploads = listing(deployment, prefix)
+    ended = partial(how_it_ended, deployment)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while group := list(itertools.islice(uploads, 8 * records.BATCH)):
             parts = [group[at : at + records.BATCH] for at in range(0, len(group), records.BATCH)]
-            answers = pool.map(
-                lambda part: records.recorded(deployment, (stored.image_id for stored in part)), parts
-            )
-            recorded = set().union(*answers)
-            missing = []
-            for stored in group:
-                verdict = expectation.verdict(stored, recorded, parked)
+            recorded: dict[str, Record] = {}
+            for found in pool.map(
+                lambda part: records.recorded(deployment, (one.image_id for one in part)), parts
+            ):
+                recorded |= found
+
+            def judge(stored: Stored, recorded: Mapping[str, Record] = recorded) -> str:
+                return expectation.verdict(stored, recorded, parked, ended)
+
+            open_uploads = []
+            for stored, verdict in zip(group, pool.map(judge, group), strict=True):
                 account.uploaded += 1
+                account.recorded += stored.image_id in recorded and verdict != "parked"
                 setattr(account, verdict, getattr(account, verdict) + 1)
-                if verdict == "unaccounted":
-                    missing.append(stored)
-                    report(stored)
-            for stored in missing[: _KEPT_IN_JSON - len(account.images)]:
-                account.images.append(
-                    {"key": stored.key, "etag": stored.etag, "version_id": stored.version_id}
-                )
+                if verdict in _OPEN:
+                    open_uploads.append((stored, verdict))
+                    report(stored, verdict)
+            account.images += [
+                {"key": one.key, "etag": one.etag, "version_id": one.version_id, "verdict": verdict}
+                for one, verdict in open_uploads[: _KEPT_IN_JSON - len(account.images)]
+            ]
             if confirmed:
-                outcomes = list(pool.map(lambda stored: _start(deployment, stored, now), missing))
-                account.started += outcomes.count("started")
-                account.already_started += outcomes.count("already")
-            tell(account)
+                owners = {image: str(record.get("ExecutionId")) for image, record in recorded.items()}
+                fresh = [
+                    pool.submit(_start, deployment, one, owners.get(one.image_id), now)
+                    for one, _ in open_uploads
+                ]
+                wait(fresh)
+                begun = [future.result() for future in fresh]
+                account.started += begun.count(True)
+                account.already_started += begun.count(False)
+            update(account)
     if prefix and not account.uploaded:
         raise UserError(
             f"Nothing in {deployment.bucket} begins with '{prefix}'; prefixes are case-sensitive and do not"
@@ -220,18 +204,16 @@ def audit(
     return account
 
 
-def _start(deployment: Deployment, stored: Stored, now: datetime) -> Started:
-    """Start the workflow for an upload, unless what an earlier audit of the day started for it still runs."""
-    from operations.workflow import is_running, start
-
-    name, text = execution_name(stored, now), json.dumps(stored.event())
+def _start(deployment: Deployment, stored: Stored, owner: str | None, now: datetime) -> bool:
+    """Start the workflow for an upload; False when what an earlier audit of the day started still runs."""
+    name, event = execution_name(stored, now), stored.event(owner)
     for number in itertools.count(1):
         # A name that was used is refused for 90 days, also when nothing came of it.
         numbered = name if number == 1 else f"{name}-{number}"
-        if start(deployment, numbered, text) == "started":
-            return "started"
-        if is_running(deployment, numbered):
-            return "already"
+        if executions.start(deployment, event, numbered):
+            return True
+        if executions.is_running(deployment, numbered):
+            return False
     raise AssertionError("unreachable")
 
 
@@ -243,7 +225,7 @@ def execution_name(stored: Stored, now: datetime) -> str:
 
 @click.command
 @options.environment
-@click.option("--prefix", default="", help="Only keys that begin with this.")
+@click.option("--prefix", default="", type=options.KEY, help="Only keys that begin with this.")
 @click.option(
     "--grace",
     type=click.IntRange(min=0),
@@ -252,36 +234,19 @@ def execution_name(stored: Stored, now: datetime) -> str:
     metavar="SECONDS",
     help="Uploads younger than this may still be on their way.",
 )
-@options.confirm("Start the workflow for what is unaccounted for")
+@options.confirm("Start the workflow for what is unaccounted for or not notified")
 @options.as_json
 def command(env: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> None:
-    """Account for every upload: a record, a dead letter, or unaccounted for."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.text import Text
-
-    from operations.deployment import Deployment
-    from operations.terminal import console, visible
-
+    """Account for every upload: recorded and notified, parked, or unaccounted for."""
     deployment = Deployment.load(env)
-    out, screen = console(), console(errors=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    ) as progress:
-        task = progress.add_task("Reading the dead-letter queue and the bucket's listing", total=None)
+    with terminal.progress("Reading the dead-letter queue and the bucket's listing", hidden=as_json) as bar:
 
-        def tell(account: Account) -> None:
-            progress.update(
-                task, description=f"{account.uploaded:,} uploads, {account.unaccounted:,} unaccounted for"
-            )
+        def update(account: Account) -> None:
+            bar(account.uploaded, None, f"{account.unaccounted + account.unnotified:,} to look at")
 
-        def report(stored: Stored) -> None:
+        def report(stored: Stored, verdict: str) -> None:
             if not as_json:
-                out.print(Text(f'Unaccounted for: "{visible(stored.key)}" {stored.etag}'))
+                click.echo(f'{_TITLES[verdict].capitalize()}: "{terminal.visible(stored.key)}" {stored.etag}')
 
         account = audit(
             deployment,
@@ -289,45 +254,49 @@ def command(env: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> 
             grace_seconds=grace,
             confirmed=confirm,
             report=report,
-            tell=tell,
+            update=update,
         )
     if as_json:
-        click.echo(json.dumps(asdict(account)))
+        options.print_json(asdict(account))
     else:
-        _print(account, confirm)
-    if account.unaccounted and not confirm:
+        _show(account, confirm)
+    if (account.unaccounted or account.unnotified) and not confirm:
         sys.exit(1)
 
 
-def _print(account: Account, confirmed: bool) -> None:
-    from rich.table import Table
+_TITLES = {
+    "notified": "recorded and notified",
+    "not_to_be_notified": "recorded and not to be notified",
+    "unnotified": "recorded but not notified",
+    "parked": "in the dead-letter queue",
+    "unaccounted": "unaccounted for",
+    "notification_unknown": "recorded, too long ago to say whether notified",
+    "in_flight": "on their way",
+    "expired": "older than records are kept",
+    "not_watched": "not watched (folder markers, other prefixes)",
+    "uploaded": "all",
+}
+_ALWAYS = ("notified", "not_to_be_notified", "unnotified", "parked", "unaccounted", "uploaded")
 
-    from operations.terminal import console
 
-    grid = Table(title=f"Uploads of {account.environment}", title_justify="left")
-    grid.add_column("What became of them")
-    grid.add_column("Uploads", justify="right")
-    for title, count in (
-        ("recorded", account.recorded),
-        ("in the dead-letter queue", account.parked),
-        ("on their way", account.in_flight),
-        ("older than records are kept", account.expired),
-        ("not watched (folder markers, other prefixes)", account.not_watched),
-        ("unaccounted for", account.unaccounted),
-        ("all", account.uploaded),
-    ):
-        if count or title in {"recorded", "unaccounted for", "all"}:
-            grid.add_row(title, f"{count:,}")
-    out = console()
-    out.print(grid)
-    if confirmed and account.unaccounted:
-        again = f", {account.already_started:,} are on their way already" if account.already_started else ""
-        out.print(f"{account.started:,} started{again}.")
+def _show(account: Account, confirmed: bool) -> None:
+    counts = [(title, name, getattr(account, name)) for name, title in _TITLES.items()]
+    rows = [(title, f"{count:,}") for title, name, count in counts if count or name in _ALWAYS]
+    bad = {_TITLES[verdict] for verdict in _OPEN}
+    title = f"Uploads of {account.environment}"
+    columns = ("How they ended", "Uploads")
+    table = terminal.table(*columns, rows=rows, numbers=("Uploads",), red=bad, title=title)
+    terminal.console().print(table)
+    if confirmed and (account.unaccounted or account.unnotified):
+        running = f", {account.already_started:,} are on their way already" if account.already_started else ""
+        click.echo(f"{account.started:,} started{running}.")
     elif account.parked_unseen:
-        out.print(
+        click.echo(
             f"{account.parked_unseen:,} parked events are being read by somebody else just now: their uploads"
-            " may show as unaccounted for; look again in two minutes.",
-            style="yellow",
+            " may show as unaccounted for; look again in two minutes."
         )
-    elif account.unaccounted:
-        out.print("Nothing was changed; with CONFIRM=1 the unaccounted ones are started.")
+    elif account.unaccounted or account.unnotified:
+        click.echo(
+            "Nothing was changed; with CONFIRM=1 the unaccounted ones are analysed, and those recorded but"
+            " not notified are notified."
+        )

@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import options
+from operations import options, terminal
+from operations.deployment import Deployment
+from operations.environments import Environment
+from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from operations.environments import Environment
 
 PRICES = Path(__file__).with_name("prices.json")
 MEASURED_DAYS = 14
 # Columns from which a line has room for the full name of its price page.
 _WIDE = 130
+# Characters of a line's name in a narrower one.
+_WHAT = 24
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,21 @@ def tiered(tiers: list[tuple[float | None, float]], quantity: float) -> float:
 )
 @options.as_json
 def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
-    """Estimate a month's bill for so many images, a line for each price on AWS's pages.
+    """Estimate a month's bill for so many images, a line for each price of AWS.
 
     Settings come from the environment's tfvars; durations from CloudWatch's last 14 days where it is
     deployed, else from the assumptions in operations/prices.json. Photos and records are counted for one
     month's uploads.
     """
-    from operations.environments import Environment
-
+    if not math.isfinite(photo_mb):
+        raise UserError(f"{options.named('photo-mb')} must be a number of megabytes, such as 2.5.")
     environment = Environment.load(env)
     prices = PriceList.load()
-    measured, note = measure(environment)
+    try:
+        measured, note = measure(Deployment.load(env))
+    except (UserError, BotoCoreError, ClientError) as error:
+        measured, note = {}, f"Durations are assumed: {error}"
     lines = list(estimate(environment.settings, images, photo_mb, prices, measured))
-    total = sum(line.dollars for line in lines)
     region = str(environment.settings.get("aws_region", ""))
     notes = [note, f"Prices of {prices.region} as of {prices.as_of}, before free tiers, discounts and tax."]
     if region != prices.region:
@@ -110,7 +116,7 @@ def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
                 "workflow_type": environment.settings.get("workflow_type", "STANDARD"),
                 "measured": measured,
                 "prices_as_of": prices.as_of,
-                "total": round(total, 2),
+                "total": round(sum(line.dollars for line in lines), 2),
                 "lines": [vars(line) for line in lines],
                 "notes": notes,
             }
@@ -125,15 +131,16 @@ def estimate(
     photo_mb: float,
     prices: PriceList,
     measured: Mapping[str, float],
+    *,
+    notify: bool = True,
 ) -> Iterator[Line]:
-    """The lines of a month with `images` uploads, every one new and told to the subscribers.
+    """The lines of a month with `images` uploads, every one new, and notified if `notify`.
 
     `settings` as in an environment's tfvars; `measured` overrides assumptions of prices.json.
     """
     known = {**prices.assumptions, **measured}
-    process = {"architecture": "arm64", "memory_size": 512, **(settings.get("process_image") or {})}
-    notify = {"architecture": "arm64", "memory_size": 256, **(settings.get("send_notification") or {})}
     line = prices.line
+    functions = _functions(settings, known, images, notify=notify)
 
     yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
     standard = settings.get("workflow_type", "STANDARD") == "STANDARD"
@@ -144,22 +151,27 @@ def estimate(
         memory = images * known["workflow_seconds"] * known["workflow_gb"]
         yield line("each image", "Step Functions", "EXPRESS", "states_express_request", images)
         yield line("each image", "Step Functions", "EXPRESS, 64 MB", "states_express_gb_second", memory)
-    yield line("each image", "Lambda", "both functions", "lambda_request", 2 * images)
-    for name, function in (("process_image", process), ("send_notification", notify)):
-        memory = images * known[f"{name}_seconds"] * float(function["memory_size"]) / 1024
+    calls = sum(count for _, count, _ in functions)
+    yield line("each image", "Lambda", "every function", "lambda_request", calls)
+    for name, count, function in functions:
+        memory = count * known[f"{name}_seconds"] * float(function["memory_size"]) / 1024
         price = f"lambda_gb_second_{function['architecture']}"
         yield line("each image", "Lambda", f"{name}, {function['memory_size']} MB", price, memory)
 
-    plain = set(settings.get("face_attributes") or ["DEFAULT"]) == {"DEFAULT"}
-    face = known["face_kb_default" if plain else "face_kb_all"]
+    default = set(settings.get("face_attributes") or ["DEFAULT"]) == {"DEFAULT"}
+    face = known["face_kb_default" if default else "face_kb_all"]
     record = known["record_kb"] + known["faces"] * face
     # The record, rounded up to whole KB, and a row of under 1 KB in each of the two indexes.
     writes = math.ceil(record) + 2
     yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
     yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images)
     yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
-    yield line("each image", "SNS", "results topic", "sns_publish", images)
-    yield from _deliveries(settings, images, prices)
+    if notify:
+        # NotifiedAt rewrites the record.
+        mark = images * math.ceil(record)
+        yield line("each image", "DynamoDB", "notified", "dynamodb_write", mark)
+        yield line("each image", "SNS", "results topic", "sns_publish", images)
+        yield from _deliveries(settings, images, prices)
     yield line("each image", "S3", "upload", "s3_put", images)
     yield line("each image", "S3", "read by Rekognition", "s3_get", images)
     yield line("each image", "KMS", "requests of the services", "kms_request", images * known["kms_requests"])
@@ -175,6 +187,23 @@ def estimate(
     yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"] - (0 if standard else 1))
     yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
+
+
+def _functions(
+    settings: Mapping[str, Any], known: Mapping[str, float], images: int, *, notify: bool
+) -> list[tuple[str, float, dict[str, Any]]]:
+    """Each function that is invoked: its name, how often, and its settings."""
+    convert = settings.get("convert") or {}
+    invoked = [
+        ("process_image", float(images), {"memory_size": 512, **(settings.get("process_image") or {})})
+    ]
+    if convert.get("formats"):
+        converted = images * known["converted_share"]
+        invoked.append(("convert_image", converted, {"memory_size": 1769, **convert}))
+    if notify:
+        memory = {"memory_size": 256, **(settings.get("send_notification") or {})}
+        invoked.append(("send_notification", float(images), memory))
+    return [(name, count, {"architecture": "arm64", **function}) for name, count, function in invoked]
 
 
 def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:
@@ -195,50 +224,34 @@ def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> 
             yield prices.line("each image", "SNS", what, price, images * parts)
 
 
-def measure(environment: Environment) -> tuple[dict[str, float], str]:
+def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
     """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from operations.errors import UserError
-
-    settings = environment.settings
-    stack = f"{settings.get('name', 'photo-analysis')}-{settings.get('environment', environment.name)}"
-    try:
-        account = environment.account()
-        region = environment.region
-        wanted = {
-            "process_image_seconds": ("AWS/Lambda", "Duration", "FunctionName", f"{stack}-process-image"),
-            "send_notification_seconds": (
-                *("AWS/Lambda", "Duration", "FunctionName"),
-                f"{stack}-send-notification",
-            ),
-            "workflow_seconds": (
-                *("AWS/States", "ExecutionTime", "StateMachineArn"),
-                f"arn:{_partition(region)}:states:{region}:{account}:stateMachine:{stack}-pipeline",
-            ),
-        }
-        now = datetime.now(UTC)
-        answer = environment.client("cloudwatch").get_metric_data(
-            MetricDataQueries=[
-                {
-                    "Id": name,
-                    "MetricStat": {
-                        "Metric": {
-                            "Namespace": namespace,
-                            "MetricName": metric,
-                            "Dimensions": [{"Name": dimension, "Value": value}],
-                        },
-                        "Period": MEASURED_DAYS * 86400,
-                        "Stat": "Average",
+    wanted = {
+        f"{function}_seconds": ("AWS/Lambda", "Duration", "FunctionName", name)
+        for function, name in deployment.value("function_names").items()
+    }
+    arn = deployment.state_machine_arn
+    wanted["workflow_seconds"] = ("AWS/States", "ExecutionTime", "StateMachineArn", arn)
+    now = datetime.now(UTC)
+    answer = deployment.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[
+            {
+                "Id": name,
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": namespace,
+                        "MetricName": metric,
+                        "Dimensions": [{"Name": dimension, "Value": value}],
                     },
-                }
-                for name, (namespace, metric, dimension, value) in wanted.items()
-            ],
-            StartTime=now - timedelta(days=MEASURED_DAYS),
-            EndTime=now,
-        )
-    except (UserError, BotoCoreError, ClientError) as error:
-        return {}, f"Durations are assumed: {error}"
+                    "Period": MEASURED_DAYS * 86400,
+                    "Stat": "Average",
+                },
+            }
+            for name, (namespace, metric, dimension, value) in wanted.items()
+        ],
+        StartTime=now - timedelta(days=MEASURED_DAYS),
+        EndTime=now,
+    )
     # Both metrics are in milliseconds.
     found = {
         one["Id"]: round(float(one["Values"][0]) / 1000, 3)
@@ -251,47 +264,34 @@ def measure(environment: Environment) -> tuple[dict[str, float], str]:
     return found, f"Durations are measured over the last 14 days ({shown})."
 
 
-def _partition(region: str) -> str:
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
-
-
 def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from operations.terminal import console
-
+    out = terminal.console()
     total = sum(line.dollars for line in lines)
-    out = console()
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        padding=(0, 2, 0, 0),
-        show_footer=True,
-        footer_style="bold",
-    )
-    # Subscriptions have names of any length; the rest fits.
-    table.add_column("For", footer="Total", overflow="fold", max_width=27)
-    table.add_column("Quantity", justify="right", no_wrap=True)
-    table.add_column("Unit", no_wrap=True)
-    table.add_column("USD/month", justify="right", footer=f"{total:,.2f}", no_wrap=True)
-    table.add_column("AWS price page", overflow="fold")
     # The name of a price's place on its page takes a wide window; its address is below in any.
     wide = out.width >= _WIDE
+    rows: list[tuple[str, ...]] = []
     previous = ""
     for line in lines:
         if line.group != previous:
-            table.add_row(f"[dim]{line.group}[/]")
+            rows.append((line.group + ":", "", "", "", ""))
             previous = line.group
         quantity = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
         page = line.page if wide else line.service
-        table.add_row(Text(line.what), quantity, line.unit, f"{line.dollars:,.2f}", page)
+        # Subscriptions have names of any length; the rest fits.
+        what = line.what if wide or len(line.what) <= _WHAT else f"{line.what[: _WHAT - 3]}..."
+        rows.append((what, quantity, line.unit, f"{line.dollars:,.2f}", page))
     kind = environment.settings.get("workflow_type", "STANDARD")
-    out.print(f"[bold]{environment.name}[/], {kind}: {images:,} images a month\n")
-    out.print(table)
+    columns = ("For", "Quantity", "Unit", "USD/month", "AWS price page")
+    out.print(
+        terminal.table(
+            *columns,
+            rows=rows,
+            numbers=("Quantity", "USD/month"),
+            title=f"{environment.name}, {kind}: {images:,} images a month",
+            footer=("Total", "", "", f"{total:,.2f}", ""),
+            width=out.width,
+        )
+    )
     share = lines[0].dollars / total * 100 if total else 0.0
     out.print(f"\n{total / images * 1000:,.3f} USD per 1,000 images; {share:.0f} % of it is Rekognition.\n")
     for service, url in dict.fromkeys((line.service, line.url) for line in lines):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from operations import records
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,11 +31,12 @@ class NotAnEventError(Exception):
 
 
 @dataclass(frozen=True)
-class Letter:
-    """One parked event.
+class ParkedEvent:
+    """One event in the dead-letter queue.
 
-    `redriven_from`: the executions that had it before, oldest first; empty for events EventBridge itself
-    parked. `sent`: seconds since the epoch, by the queue's clock.
+    `chain`: JSON list of the executions that had it before, oldest first; None for events EventBridge itself
+    parked. `execution`: the one that parked it, empty likewise. `sent`: seconds since the epoch, by the
+    queue's clock.
     """
 
     message_id: str
@@ -43,9 +46,10 @@ class Letter:
     cause: str
     chain: str | None
     sent: float
+    execution: str = ""
 
     @classmethod
-    def of(cls, message: Mapping[str, Any]) -> Letter:
+    def of(cls, message: Mapping[str, Any]) -> ParkedEvent:
         """The message as SQS delivers it, with all attributes."""
         texts = {
             name: str(value.get("StringValue", ""))
@@ -59,6 +63,7 @@ class Letter:
             cause=texts.get("ERROR_MESSAGE", ""),
             chain=texts.get("REDRIVEN_FROM"),
             sent=int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000,
+            execution=texts.get("EXECUTION_ID", ""),
         )
 
     def event(self) -> dict[str, Any]:
@@ -90,7 +95,14 @@ class Letter:
         Raises NotAnEventError as `event`.
         """
         stored = self.event()["detail"]["object"]
-        return f"{stored['key']}@{stored['etag'].strip(chr(34))}"
+        return records.image_id(stored["key"], stored["etag"])
+
+    def key(self) -> str:
+        """The key of its object, as far as it has one; else empty."""
+        try:
+            return str(json.loads(self.body)["detail"]["object"]["key"])
+        except (ValueError, KeyError, TypeError):
+            return ""
 
     def concerns(self, bucket: str, key: str) -> bool:
         """Whether it is of this object, be the event complete or not; the queue is of one bucket."""
@@ -101,21 +113,21 @@ class Letter:
         except (ValueError, KeyError, TypeError):
             return False
 
-    def execution_input(self) -> str:
+    def execution_input(self) -> dict[str, Any]:
         """What to start the workflow with: the event, and the executions it takes over from if there are any.
 
         Raises NotAnEventError as `event`, or when REDRIVEN_FROM is not a JSON list of texts.
         """
         event = self.event()
         if self.chain is None:
-            return json.dumps(event)
+            return event
         try:
             chain = json.loads(self.chain)
         except ValueError:
             chain = None
         if not isinstance(chain, list) or not all(isinstance(one, str) and one for one in chain):
             raise NotAnEventError("its attribute REDRIVEN_FROM is not a JSON list of executions")
-        return json.dumps({**event, "redriven_from": chain})
+        return {**event, "redriven_from": chain}
 
 
 class Queue:
@@ -146,7 +158,23 @@ class Queue:
         hidden = int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
         return max(0, hidden - len(self._held))
 
-    def letters(self, *, hidden_seconds: int) -> Iterator[list[Letter]]:
+    def peek(self) -> list[ParkedEvent]:
+        """Ten messages at most, each once, left visible to everybody."""
+        messages = self._receive(hidden_seconds=0, wait_seconds=0)
+        return list({one["MessageId"]: ParkedEvent.of(one) for one in messages}.values())
+
+    def _receive(self, *, hidden_seconds: int, wait_seconds: int) -> list[dict[str, Any]]:
+        messages: list[dict[str, Any]] = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=BATCH,
+            MessageAttributeNames=["All"],
+            AttributeNames=["SentTimestamp"],
+            VisibilityTimeout=hidden_seconds,
+            WaitTimeSeconds=wait_seconds,
+        ).get("Messages", [])
+        return messages
+
+    def events(self, *, hidden_seconds: int) -> Iterator[list[ParkedEvent]]:
         """Batches of messages, each message once, until none is left to see.
 
         A message stays hidden from others for `hidden_seconds` or until `give_back` or `delete`.
@@ -154,16 +182,9 @@ class Queue:
         seen: set[str] = set()
         stale = 0
         while True:
-            messages = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=BATCH,
-                MessageAttributeNames=["All"],
-                AttributeNames=["SentTimestamp"],
-                VisibilityTimeout=hidden_seconds,
-                WaitTimeSeconds=_WAIT_SECONDS,
-            ).get("Messages", [])
+            messages = self._receive(hidden_seconds=hidden_seconds, wait_seconds=_WAIT_SECONDS)
             self._held |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
-            new = [Letter.of(one) for one in messages if one["MessageId"] not in seen]
+            new = [ParkedEvent.of(one) for one in messages if one["MessageId"] not in seen]
             # In a long run, messages that stay come round again; after one whole round of them it is over.
             stale = 0 if new else stale + len(messages)
             if not messages or stale > len(seen):
@@ -174,17 +195,17 @@ class Queue:
             # Afterwards, so that a deleted message need not be remembered.
             seen |= {one.message_id for one in new} & self._held.keys()
 
-    def delete(self, letters: Sequence[Letter]) -> list[Letter]:
+    def delete(self, events: Sequence[ParkedEvent]) -> list[ParkedEvent]:
         """Delete messages, ten at most; answer those that were."""
-        if not letters:
+        if not events:
             return []
         answer = self._sqs.delete_message_batch(
             QueueUrl=self._url,
-            Entries=[{"Id": str(i), "ReceiptHandle": one.receipt} for i, one in enumerate(letters)],
+            Entries=[{"Id": str(i), "ReceiptHandle": one.receipt} for i, one in enumerate(events)],
         )
-        done = [letters[int(one["Id"])] for one in answer.get("Successful", [])]
-        for letter in done:
-            self._held.pop(letter.message_id, None)
+        done = [events[int(one["Id"])] for one in answer.get("Successful", [])]
+        for event in done:
+            self._held.pop(event.message_id, None)
         return done
 
     def give_back(self) -> None:

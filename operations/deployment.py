@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from operations import state
 from operations.environments import Environment
+from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from localcloud import LocalCloud
+    from collections.abc import Callable
+
+    from operations.environments import LocalCloud
 
 
 @dataclass
@@ -19,36 +24,67 @@ class Deployment:
     environment: Environment
     outputs: dict[str, Any]
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Self:
         """Find environment `name`.
 
-        Raises UserError or TerraformError, one sentence each: there is no such environment, it is not
-        deployed, or its credentials are missing, expired or another account's.
+        Raises UserError, one sentence: there is no such environment, it is not deployed, or its credentials
+        are missing, expired or another account's.
         """
         environment = Environment.load(name, cloud)
-        environment.account()
         return cls(environment, state.output(environment))
 
     def client(self, service: str) -> Any:
-        """An SDK client for the environment's account and region; made once."""
-        if service not in self._clients:
-            self._clients[service] = self.environment.client(service)
-        return self._clients[service]
+        """An SDK client for the environment's account and region; made once, whatever thread asks."""
+        # Making one is not thread-safe.
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self.environment.client(service)
+            return self._clients[service]
+
+    def value(self, output: str) -> Any:
+        """One of Terraform's outputs.
+
+        Raises UserError when the environment was deployed by a version without it.
+        """
+        if output not in self.outputs:
+            name = self.environment.name
+            raise UserError(
+                f"ENV={name} was deployed by an earlier version without the output {output};"
+                f" run 'make apply ENV={name}'."
+            )
+        return self.outputs[output]
+
+    @property
+    def name(self) -> str:
+        """What every resource's name begins with."""
+        return str(self.outputs.get("name") or self.table.removesuffix("-results"))
 
     @property
     def bucket(self) -> str:
-        return str(self.outputs["uploads_bucket_name"])
+        return str(self.value("uploads_bucket_name"))
 
     @property
     def dead_letter_queue_url(self) -> str:
-        return str(self.outputs["dead_letter_queue_url"])
+        return str(self.value("dead_letter_queue_url"))
 
     @property
     def state_machine_arn(self) -> str:
-        return str(self.outputs["state_machine_arn"])
+        return str(self.value("state_machine_arn"))
 
     @property
     def table(self) -> str:
-        return str(self.outputs["results_table_name"])
+        return str(self.value("results_table_name"))
+
+    @property
+    def upload_prefix(self) -> str:
+        """Keys that do not begin with this start no workflow."""
+        return str(self.environment.settings.get("upload_prefix") or "")
+
+
+def together(*questions: Callable[[], Any]) -> list[Any]:
+    """The answers to independent questions, asked at once."""
+    with ThreadPoolExecutor(max(1, len(questions))) as pool:
+        return [future.result() for future in [pool.submit(question) for question in questions]]

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options
+from operations import keys, options, records, terminal
+from operations.dead_letters import reading
+from operations.deployment import Deployment
+from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from operations.deployment import Deployment
-
-    # Called with what is done and how much there is.
-    Tell = Callable[[int, int], None]
+    from operations.terminal import Update
 
 # The most versions S3 deletes at once.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
@@ -69,9 +67,6 @@ class Found:
 
 def find(deployment: Deployment, key: str) -> Found:
     """Look through bucket, table and dead-letter queue; changes nothing."""
-    from operations import records
-    from operations.dead_letters import reading
-
     found = Found(
         deployment.environment.name,
         deployment.bucket,
@@ -87,7 +82,7 @@ def find(deployment: Deployment, key: str) -> Found:
             if one.get("Bucket") == deployment.bucket
         ]
     with reading(deployment) as queue:
-        for batch in queue.letters(hidden_seconds=_HIDDEN_SECONDS):
+        for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS):
             found.dead_letters += [one.message_id for one in batch if one.concerns(found.bucket, key)]
         found.dead_letters_unseen = queue.held_elsewhere()
     return found
@@ -96,7 +91,7 @@ def find(deployment: Deployment, key: str) -> Found:
 _SHOWN = {"image_id": "ImageID", "timestamp": "Timestamp", "outcome": "Outcome", "face_count": "FaceCount"}
 
 
-def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
+def erase(deployment: Deployment, found: Found, update: Update = terminal.unwatched) -> None:
     """Remove what was found for good; begun again after an interruption it removes the rest.
 
     Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
@@ -105,13 +100,10 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
     Raises UserError when S3 keeps a version, or a parked event is out of reach; then nothing but other
     parked events is erased.
     """
-    from operations.dead_letters import reading
-    from operations.errors import UserError
-
     left = set(found.dead_letters)
     with reading(deployment) as queue:
-        for letters in queue.letters(hidden_seconds=_HIDDEN_SECONDS) if left else ():
-            chosen = [one for one in letters if one.message_id in left]
+        for events in queue.events(hidden_seconds=_HIDDEN_SECONDS) if left else ():
+            chosen = [one for one in events if one.message_id in left]
             left -= {one.message_id for one in queue.delete(chosen)}
     if left:
         raise UserError(
@@ -119,7 +111,7 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
             " nothing more was erased, run it again in two minutes."
         )
     done = len(found.dead_letters)
-    tell(done, len(found))
+    update(done, len(found))
 
     s3 = deployment.client("s3")
     for start in range(0, len(found.versions), _BATCH):
@@ -137,19 +129,19 @@ def erase(deployment: Deployment, found: Found, tell: Tell) -> None:
                 f" {errors[0].get('Message')}); allow s3:DeleteObjectVersion and run it again."
             )
         done += len(batch)
-        tell(done, len(found))
+        update(done, len(found))
 
     for unfinished in found.unfinished:
         with contextlib.suppress(s3.exceptions.NoSuchUpload):
             s3.abort_multipart_upload(Bucket=found.bucket, Key=found.key, UploadId=unfinished.upload_id)
         done += 1
-        tell(done, len(found))
+        update(done, len(found))
 
     dynamodb = deployment.client("dynamodb")
     for record in found.records:
         dynamodb.delete_item(TableName=deployment.table, Key={"ImageID": {"S": record["image_id"]}})
         done += 1
-        tell(done, len(found))
+        update(done, len(found))
 
 
 def _versions(deployment: Deployment, key: str) -> list[Version]:
@@ -176,21 +168,16 @@ def _unfinished(deployment: Deployment, key: str) -> list[Unfinished]:
 
 
 @click.command
-@click.argument("key", required=False)
+@click.argument("key", required=False, type=options.KEY)
 @options.environment
 @options.confirm("Erase for good")
 @options.as_json
 def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
-    """Show everything stored about the photo KEY and, with --confirm, erase it for good."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from operations.deployment import Deployment
-    from operations.errors import UserError
-    from operations.terminal import console
-
+    """Show everything stored about the photo KEY and, when confirmed, erase it for good."""
     if not key:
-        raise UserError("Say which photo: make erase ENV=dev KEY=holiday/beach.jpg")
+        raise UserError(f"Say which photo: make erase ENV={env} KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
+    key = keys.choose(deployment, key)
     found = find(deployment, key)
     if confirm and found.dead_letters_unseen:
         raise UserError(
@@ -199,44 +186,38 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
         )
     if not found and not found.dead_letters_unseen:
         raise UserError(
-            f"Nothing is stored about {key!r} in {deployment.bucket}; check the key: it is the whole path in"
-            " the bucket, and capitals count."
+            f"Nothing is stored about {terminal.shown_key(key)} in {deployment.bucket}; check the key: it is"
+            " the whole path in the bucket, and capitals count."
         )
     if not as_json:
         _show(found)
     if confirm:
-        columns = (TextColumn("Erasing"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=console(errors=True), transient=True) as progress:
-            task = progress.add_task("", total=len(found))
-            erase(deployment, found, lambda done, total: progress.update(task, completed=done, total=total))
+        with terminal.progress("Erasing", total=len(found), hidden=as_json) as update:
+            erase(deployment, found, update)
     if as_json:
         options.print_json(found.as_json(erased=confirm))
     elif confirm:
-        console().print(
+        click.echo(
             "All of it is erased. docs/privacy.md names what cannot be: backups, histories and messages sent."
         )
     else:
-        console().print("Nothing is erased yet; with CONFIRM=1 all of it goes for good.")
+        click.echo("Nothing is erased yet; with CONFIRM=1 all of it goes for good.")
 
 
 def _show(found: Found) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from operations.terminal import console
-
-    table = Table("Where", "What", "When", title=f"{escape(found.key)} in {escape(found.bucket)}")
+    out = terminal.console()
+    rows = []
     for version in found.versions[:_ROWS]:
         what = "delete marker" if version.delete_marker else options.size(version.size)
-        table.add_row("photo", f"{what}, version {escape(version.version_id)}", version.modified)
-    for unfinished in found.unfinished[:_ROWS]:
-        table.add_row("photo", f"unfinished upload {escape(unfinished.upload_id)}", unfinished.begun)
+        rows.append(("photo", f"{what}, version {version.version_id}", version.modified))
+    rows += [("photo", f"unfinished upload {one.upload_id}", one.begun) for one in found.unfinished[:_ROWS]]
     for record in found.records[:_ROWS]:
         what = f"{record['outcome']}, {record['face_count']} faces: {record['image_id']}"
-        table.add_row("record", escape(what), str(record["timestamp"]))
-    for message_id in found.dead_letters[:_ROWS]:
-        table.add_row("dead letter", escape(message_id), "")
-    console().print(table)
+        rows.append(("record", what, str(record["timestamp"])))
+    rows += [("dead letter", message_id, "") for message_id in found.dead_letters[:_ROWS]]
+    title = f"{terminal.shown_key(found.key)} in {found.bucket}"
+    click.echo(title)
+    out.print(terminal.table("Where", "What", "When", rows=rows))
     counts = {
         "versions": len(found.versions),
         "unfinished uploads": len(found.unfinished),
@@ -244,11 +225,12 @@ def _show(found: Found) -> None:
         "dead letters": len(found.dead_letters),
     }
     if max(counts.values()) > _ROWS:
-        console().print(f"Only the first {_ROWS} of a kind are shown; --json names them all.")
-    console().print(f"{', '.join(f'{count} {kind}' for kind, count in counts.items())}.")
+        click.echo(
+            f"Only the first {_ROWS} of a kind are shown; {options.named('json', '1')} lists them all."
+        )
+    click.echo(f"{', '.join(f'{count} {kind}' for kind, count in counts.items())}.")
     if found.dead_letters_unseen:
-        console().print(
+        click.echo(
             f"{found.dead_letters_unseen} parked events are being read by somebody else just now: one may be"
             " this photo's.",
-            style="yellow",
         )

@@ -1,4 +1,4 @@
-"""Runs of the workflow: listing, starting and following them."""
+"""Runs of the workflow: its input, and starting, listing and following them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from operations import records
 from operations.errors import UserError
+from operations.terminal import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
@@ -19,10 +23,93 @@ if TYPE_CHECKING:
 # "Results are sorted by time, with the most recent execution first", 1,000 a page at most.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
 PAGE = 1000
+# StartExecution refills at 300 a second in the large regions and 150 in others: a wait soon helps.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+_PATIENCE_SECONDS = 60
+_BUSY = {"ThrottlingException", "Throttling", "ExecutionLimitExceeded", "TooManyRequestsException"}
+FAILED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
 
 
 class NoHistoryError(Exception):
     """The workflow is EXPRESS: Step Functions keeps no list of its executions."""
+
+
+def event(
+    bucket: str,
+    key: str,
+    etag: str,
+    size: int,
+    version_id: str | None = None,
+    *,
+    notify: bool = True,
+    reanalyse: bool = False,
+    redriven_from: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The workflow's input for an object that is in the bucket: S3's own event and three private fields.
+
+    S3's events have none of the three; the workflow and ProcessImage read them from the input's top level.
+
+    Args:
+        notify: false records the result without notifying anybody.
+        reanalyse: true asks Rekognition again although there is a record.
+        redriven_from: ARNs of the executions it takes over from, oldest first: their record may be replaced,
+            and an image they recorded is notified without asking Rekognition again.
+    """
+    stored: dict[str, Any] = {"key": key, "size": size, "etag": etag.strip('"')}
+    # "null" names the one version of an object that was there before versioning was switched on.
+    if version_id and version_id != "null":
+        stored["version-id"] = version_id
+    made: dict[str, Any] = {
+        "source": "photo-analysis.operations",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": bucket}, "object": stored},
+    }
+    if not notify:
+        made["notify"] = False
+    if reanalyse:
+        made["reanalyse"] = True
+    if redriven_from:
+        made["redriven_from"] = list(redriven_from)
+    return made
+
+
+def start(
+    deployment: Deployment, content: dict[str, Any], name: str, *, state_machine: str | None = None
+) -> str | None:
+    """Start one execution called `name`; return its ARN, or None when the name was used before.
+
+    A STANDARD workflow accepts a name once in 90 days, so starting twice is starting once. An EXPRESS one
+    does not remember names: its second execution finds the image taken and ends as a duplicate.
+
+    Raises ClientError when it is refused, for throttling only after a minute of trying.
+    """
+    client = deployment.client("stepfunctions")
+    machine = state_machine or deployment.state_machine_arn
+    for attempt in Retrying(
+        retry=retry_if_exception(is_busy),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        stop=stop_after_delay(_PATIENCE_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            try:
+                answer = client.start_execution(stateMachineArn=machine, name=name, input=json.dumps(content))
+                return str(answer["executionArn"])
+            except client.exceptions.ExecutionAlreadyExists:
+                return None
+    raise AssertionError("unreachable")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether AWS said that there were too many calls."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") in _BUSY
+
+
+def is_running(deployment: Deployment, name: str) -> bool:
+    """Whether the execution called `name` has not ended yet."""
+    execution = f"{deployment.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    described = deployment.client("stepfunctions").describe_execution(executionArn=execution)
+    return bool(described["status"] == "RUNNING")
 
 
 def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[dict[str, Any]]:
@@ -60,36 +147,8 @@ def newest(deployment: Deployment, *, page: int = PAGE) -> Iterator[dict[str, An
         request["nextToken"] = answer["nextToken"]
 
 
-def event(bucket: str, key: str, etag: str, size: int, version_id: str | None = None) -> dict[str, Any]:
-    """The workflow's input for an object that is there already, in the shape of S3's own event."""
-    stored: dict[str, Any] = {"key": key, "size": size, "etag": etag.strip('"')}
-    # "null" names the one version of an object that was there before versioning was switched on.
-    if version_id and version_id != "null":
-        stored["version-id"] = version_id
-    return {
-        "source": "photo-analysis.operations",
-        "detail-type": "Object Created",
-        "detail": {"bucket": {"name": bucket}, "object": stored},
-    }
-
-
-def start(deployment: Deployment, content: dict[str, Any], name: str) -> str:
-    """Start the workflow; answer the execution's ARN."""
-    answer = deployment.client("stepfunctions").start_execution(
-        stateMachineArn=deployment.state_machine_arn, name=name, input=json.dumps(content)
-    )
-    return str(answer["executionArn"])
-
-
-def follow(
-    deployment: Deployment,
-    execution: str,
-    identity: str,
-    *,
-    timeout: float,
-    waiting: Callable[[], None] = lambda: None,
-) -> records.Record:
-    """Wait until `execution` owns the record of image `identity` and is done, and answer the record.
+def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: float) -> records.Record:
+    """Wait until `execution` owns the record of image `image_id` and is done, and return the record.
 
     Raises UserError when the execution fails, finds the image another's, or takes over `timeout`
     seconds.
@@ -98,7 +157,6 @@ def follow(
     deadline = time.monotonic() + timeout
     pause = 0.2
     while time.monotonic() < deadline:
-        waiting()
         status = None
         try:
             described = client.describe_execution(executionArn=execution)
@@ -106,16 +164,14 @@ def follow(
         except (client.exceptions.InvalidArn, client.exceptions.ExecutionDoesNotExist):
             # An EXPRESS execution cannot be described: its record is all there is to see.
             described = {}
-        if status in ("FAILED", "TIMED_OUT", "ABORTED"):
-            from operations.terminal import visible
-
+        if status in FAILED:
             cause = visible(shortened(described.get("cause") or "no cause given"))
             raise UserError(
                 f"The execution ended {status} with {described.get('error') or 'no error named'}"
                 f" ({cause}); the event is in the dead-letter queue, see 'make redrive'."
             )
         if status in (None, "SUCCEEDED"):
-            record = records.get(deployment, identity)
+            record = records.get(deployment, image_id)
             if record and record.get("ExecutionId") == execution:
                 return record
             if status == "SUCCEEDED":

@@ -26,10 +26,10 @@ ROW_GROUP = 1_000
 ROW_GROUP_BYTES = 4 * 1024 * 1024
 
 # Columns with few different values; dictionaries of the others would hold every value twice.
-_REPEATING = ["Bucket", "Outcome", "Reason"]
+_REPEATING = ["Bucket", "Format", "Outcome", "Reason"]
 
-_WHOLE_NUMBERS = frozenset({"ExpiresAt", "FaceCount", "Size"})
-_TRUTHS = frozenset({"FaceDetected"})
+_WHOLE_NUMBERS = frozenset({"ExpiresAt", "FaceCount", "Height", "Size", "Width"})
+_TRUTHS = frozenset({"Converted", "FaceDetected"})
 
 
 @dataclass

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from operations.program import under_make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,31 @@ environment: Decorator = click.option(
 )
 as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 dry_run: Decorator = click.option("--dry-run", type=bool, hidden=True)
+
+
+class _Key(click.types.StringParamType):
+    """A key or prefix in the bucket, whatever the terminal's encoding: S3's are UTF-8."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # A terminal in Latin-1 gives UTF-8 that was pasted into it letter by letter.
+        text = str(value)
+        try:
+            return os.fsencode(text).decode()
+        except UnicodeError:
+            pass
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            self.fail("it is not UTF-8, as every key in S3 is; take it from a listing.", param, ctx)
+        return text
+
+
+KEY = _Key()
+
+
+def named(option: str, value: str = "") -> str:
+    """How the user gives `option`: LIMIT= under make, --limit without; flags take the `value` 1 there."""
+    return f"{option.upper().replace('-', '_')}={value}" if under_make() else f"--{option}"
 
 
 def confirm(what: str) -> Decorator:

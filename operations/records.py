@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
@@ -27,10 +29,11 @@ OUTCOMES = ("face_detected", "no_face", "rejected")
 # What a record may hold, in the order people read it; see docs/ and functions/process_image/record.py.
 ATTRIBUTES = (
     *("Timestamp", "Key", "Outcome", "FaceCount", "Reason", "Size", "ImageID", "Bucket", "VersionId", "ETag"),
-    *("FaceDetected", "Sequencer", "ExecutionId", "ExpiresAt", "FaceDetails"),
+    *("FaceDetected", "Sequencer", "ExecutionId", "NotifiedAt", "Format", "Converted", "Width", "Height"),
+    *("ExpiresAt", "FaceDetails"),
 )
 # Kept for the indexes and for the writer's own sake; nothing a reader misses.
-INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept"})
+INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept", "Notify"})
 
 
 def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
@@ -50,13 +53,19 @@ def public(record: Record) -> Record:
     return {name: value for name, value in record.items() if name not in INTERNAL}
 
 
+@cache
+def _deserialize() -> Callable[[Any], Any]:
+    # The SDK's import takes longer than --help may.
+    from boto3.dynamodb.types import TypeDeserializer
+
+    return TypeDeserializer().deserialize
+
+
 def _value(typed: Mapping[str, Any]) -> Any:
-    kind, value = next(iter(typed.items()))
-    if kind == "NULL":
-        return None
-    if kind == "N":
-        return int(value) if str(value).lstrip("-").isdecimal() else float(value)
-    return value if kind in ("S", "BOOL") else str(value)
+    value = _deserialize()(typed)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value if value is None or isinstance(value, (str, bool)) else str(value)
 
 
 def image_id(key: str, etag: str) -> str:
@@ -64,43 +73,46 @@ def image_id(key: str, etag: str) -> str:
     return f"{key}@{etag.strip(chr(34))}"
 
 
-def get(deployment: Deployment, identity: str) -> Record | None:
+def get(deployment: Deployment, image: str) -> Record | None:
     """The record of an image, read consistently; None where there is none.
 
     Raises UserError when the table has other keys than this version's.
     """
     with expecting_this_shape(deployment):
         answer = deployment.client("dynamodb").get_item(
-            TableName=deployment.table, Key={"ImageID": {"S": identity}}, ConsistentRead=True
+            TableName=deployment.table, Key={"ImageID": {"S": image}}, ConsistentRead=True
         )
     return plain(answer["Item"]) if "Item" in answer else None
 
 
-def whole(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Record]]:
+def complete(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Record]]:
     """Pages of `found`, which the indexes keep in part, with everything the table holds, in the same order.
 
     What was erased meanwhile is left out.
     """
     for at in range(0, len(found), BATCH):
-        identities = [str(record["ImageID"]) for record in found[at : at + BATCH]]
-        items = _items(deployment, identities)
-        yield [plain(items[identity]) for identity in identities if identity in items]
+        images = [str(record["ImageID"]) for record in found[at : at + BATCH]]
+        items = _items(deployment, images)
+        yield [plain(items[image]) for image in images if image in items]
 
 
-def recorded(deployment: Deployment, identities: Iterable[str]) -> set[str]:
-    """Those of at most BATCH images that have a record, read consistently.
+def recorded(deployment: Deployment, images: Iterable[str]) -> dict[str, Record]:
+    """What says who recorded and notified at most BATCH images, by ImageID, read consistently.
+
+    Images without a record are left out; records hold ImageID, ExecutionId, NotifiedAt and Notify.
 
     Raises UserError when the table has other keys than this version's.
     """
     with expecting_this_shape(deployment):
-        return set(_items(deployment, identities, ProjectionExpression="ImageID"))
+        items = _items(deployment, images, ProjectionExpression="ImageID, ExecutionId, NotifiedAt, Notify")
+    return {image: plain(item) for image, item in items.items()}
 
 
-def _items(deployment: Deployment, identities: Iterable[str], **options: str) -> dict[str, Mapping[str, Any]]:
+def _items(deployment: Deployment, images: Iterable[str], **options: str) -> dict[str, Mapping[str, Any]]:
     """The items of at most BATCH images, read consistently, by ImageID."""
     client, table = deployment.client("dynamodb"), deployment.table
     items: dict[str, Mapping[str, Any]] = {}
-    keys = [{"ImageID": {"S": identity}} for identity in dict.fromkeys(identities)]
+    keys = [{"ImageID": {"S": image}} for image in dict.fromkeys(images)]
     asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}} if keys else {}
     pause = 0.0
     while asked:
@@ -130,13 +142,23 @@ def by_outcome(
     yield from _query(deployment, "ByOutcomeDay", names, values)
 
 
-def everything(deployment: Deployment) -> Iterator[list[Record]]:
-    """Pages of the whole table, in no order; a page is at most 1 MB, as DynamoDB reads it."""
-    for page in (
-        deployment.client("dynamodb")
-        .get_paginator("scan")
-        .paginate(TableName=deployment.table, PaginationConfig={"PageSize": _PAGE})
-    ):
+def everything(
+    deployment: Deployment, *, outcome: str | None = None, reason: str | None = None
+) -> Iterator[list[Record]]:
+    """Pages of the table in no order: all of it, or what has this outcome and reason.
+
+    A page is at most 1 MB, as DynamoDB reads it.
+    """
+    wanted = {name: value for name, value in (("Outcome", outcome), ("Reason", reason)) if value}
+    condition: dict[str, Any] = {}
+    if wanted:
+        condition = {
+            "FilterExpression": " AND ".join(f"#{name} = :{name}" for name in wanted),
+            "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
+            "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in wanted.items()},
+        }
+    pages = deployment.client("dynamodb").get_paginator("scan")
+    for page in pages.paginate(TableName=deployment.table, PaginationConfig={"PageSize": _PAGE}, **condition):
         yield [plain(item) for item in page["Items"]]
 
 

@@ -1,58 +1,76 @@
-"""One image again, on purpose."""
+"""Photos analysed again on purpose: one of them, or all with an outcome."""
 
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options
+from operations import backfill, bulk, executions, keys, options, records, terminal
+from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from operations.deployment import Deployment
+    from collections.abc import Iterator, Sequence
+
+    from operations.records import Record
 
 
 @click.command
-@click.argument("key", required=False)
+@click.argument("key", required=False, type=options.KEY)
 @options.environment
+@click.option("--outcome", type=click.Choice(records.OUTCOMES), help="Instead of one: all with this outcome.")
+@click.option("--reason", help="Of those rejected: only with this reason, such as unsupported_format.")
 @click.option("--quiet", is_flag=True, help="Do not notify the subscribers of the new result.")
 @click.option("--timeout", type=click.IntRange(1), default=300, show_default=True, help="Seconds to wait.")
+@options.confirm("Analyse all with the outcome")
 @options.as_json
-def command(key: str | None, env: str, quiet: bool, timeout: int, as_json: bool) -> None:
-    """Analyse the object KEY again, pay for it again, replace its record and notify again.
+def command(
+    key: str | None,
+    env: str,
+    outcome: str | None,
+    reason: str | None,
+    quiet: bool,
+    timeout: int,
+    confirm: bool,
+    as_json: bool,
+) -> None:
+    """Analyse a photo again, or all of an outcome; pay, replace the record and notify again.
 
-    It is the current version that is analysed; records of earlier versions stay as they are.
+    It is the current version of KEY that is analysed; records of earlier versions stay as they are. Photos of
+    an outcome are counted and priced first, and analysed when confirmed.
     """
-    from rich.markup import escape
-
-    from operations import records
-    from operations.deployment import Deployment
-    from operations.terminal import console, visible
-
-    if not key:
-        raise UserError("Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg")
+    if bool(key) == bool(outcome):
+        raise UserError(
+            f"Say which photo: make reprocess ENV={env} KEY=holiday/beach.jpg (or OUTCOME=rejected"
+            " REASON=unsupported_format for all of those)."
+        )
+    if reason and outcome != "rejected":
+        raise UserError("Only rejected photos have a reason; give OUTCOME=rejected with it.")
     deployment = Deployment.load(env)
-    with console(errors=True).status(f"Analysing {escape(visible(key))} again"):
-        before, after = again(deployment, key, notify=not quiet, timeout=timeout)
+    if outcome:
+        _reprocess_all(deployment, outcome, reason, notify=not quiet, confirmed=confirm, as_json=as_json)
+        return
+    key = keys.choose(deployment, str(key))
+    with terminal.progress(f"Analysing {terminal.shown_key(key)} again", hidden=as_json):
+        before, after = reprocess(deployment, key, notify=not quiet, timeout=timeout)
     if as_json:
         options.print_json({"before": before and records.public(before), "after": records.public(after)})
         return
     for title, record in (("Before", before), ("Now", after)):
-        click.echo(f"{title + ':':8}{visible(_sentence(record))}")
+        click.echo(f"{title + ':':8}{terminal.visible(_sentence(record))}")
 
 
-def again(
+def reprocess(
     deployment: Deployment, key: str, *, notify: bool, timeout: float
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Run the workflow for the current version of `key`; answer the record before (if any) and after.
+) -> tuple[Record | None, Record]:
+    """Run the workflow for the current version of `key`; return the record before (if any) and after.
 
     Raises UserError when there is no such object, or the execution does not end well within `timeout`
     seconds.
     """
-    from operations import executions, records
-
     s3 = deployment.client("s3")
     try:
         found = s3.head_object(Bucket=deployment.bucket, Key=key)
@@ -60,25 +78,105 @@ def again(
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
         raise UserError(_missing(deployment, key)) from None
+    image = records.image_id(key, found["ETag"])
+    before = records.get(deployment, image)
     event = executions.event(
-        deployment.bucket, key, found["ETag"], found["ContentLength"], found.get("VersionId")
+        deployment.bucket,
+        key,
+        found["ETag"],
+        found["ContentLength"],
+        found.get("VersionId"),
+        notify=notify,
+        reanalyse=True,
+        redriven_from=_owners(before),
     )
-    identity = records.image_id(key, found["ETag"])
-    before = records.get(deployment, identity)
-    event |= {
-        "notify": notify,
-        "reanalyse": True,
-        "redriven_from": [before["ExecutionId"]] if before and before.get("ExecutionId") else [],
-    }
     execution = executions.start(deployment, event, f"reprocess-{uuid.uuid4()}")
-    return before, executions.follow(deployment, execution, identity, timeout=timeout)
+    assert execution, "no execution had this name before"
+    return before, executions.follow(deployment, execution, image, timeout=timeout)
+
+
+def _owners(record: Record | None) -> Sequence[str]:
+    return [str(record["ExecutionId"])] if record and record.get("ExecutionId") else []
+
+
+def _reprocess_all(
+    deployment: Deployment, outcome: str, reason: str | None, *, notify: bool, confirmed: bool, as_json: bool
+) -> None:
+    env = deployment.environment.name
+    what = f"{outcome} ({reason})" if reason else outcome
+    purpose = f"Reprocess of {what}"
+    with terminal.progress("Reading records", hidden=as_json) as update:
+        found = gone = 0
+        for present, missing in _photos(deployment, outcome, reason):
+            found, gone = found + len(present), gone + missing
+            update(found)
+    concurrency = bulk.concurrency(deployment)
+    dollars, seconds = backfill.forecast(deployment, found, concurrency, notify=notify)
+    result: dict[str, Any] = {
+        "outcome": outcome,
+        "reason": reason,
+        "photos": found,
+        "gone": gone,
+        "concurrency": concurrency,
+        "notify": notify,
+        "estimated_dollars": round(dollars, 2),
+        "estimated_seconds": round(seconds),
+        "started": confirmed and bool(found),
+    }
+    if not as_json:
+        rows = [("Photos", f"{found:,} recorded as {what}"), ("No longer in the bucket", f"{gone:,}")]
+        rows += backfill.estimate_rows(concurrency, dollars, seconds, notify=notify)
+        terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
+    if result["started"]:
+        photos = (one for present, _ in _photos(deployment, outcome, reason) for one in present)
+        events = (_event(deployment, one, notify=notify) for one in photos)
+        result |= bulk.run(deployment, purpose, events, found, quiet=as_json)
+    if as_json:
+        options.print_json(result)
+    elif not confirmed:
+        click.echo("Nothing is started yet; CONFIRM=1 starts it.")
+    elif not result.get("failed"):
+        click.echo(f"Done: {result.get('succeeded', 0):,} photos were analysed again.")
+    if result.get("failed"):
+        raise backfill.failures(result["failed"], env)
+
+
+def _photos(deployment: Deployment, outcome: str, reason: str | None) -> Iterator[tuple[list[Record], int]]:
+    """Pages of records with that outcome whose photo is still stored, and how many have lost theirs."""
+    with ThreadPoolExecutor(8) as pool:
+        for page in records.everything(deployment, outcome=outcome, reason=reason):
+            stored = list(pool.map(lambda record: _is_stored(deployment, record), page))
+            yield [record for record, there in zip(page, stored, strict=True) if there], stored.count(False)
+
+
+def _is_stored(deployment: Deployment, record: Record) -> bool:
+    version = {"VersionId": record["VersionId"]} if record.get("VersionId") else {}
+    s3 = deployment.client("s3")
+    try:
+        found = s3.head_object(Bucket=deployment.bucket, Key=record["Key"], **version)
+    except s3.exceptions.ClientError as error:
+        # 405 is a delete marker.
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 405):
+            raise
+        return False
+    return records.image_id(record["Key"], found["ETag"]) == str(record["ImageID"])
+
+
+def _event(deployment: Deployment, record: Record, *, notify: bool) -> dict[str, Any]:
+    return executions.event(
+        deployment.bucket,
+        str(record["Key"]),
+        str(record["ETag"]),
+        int(record.get("Size") or 0),
+        record.get("VersionId"),
+        notify=notify,
+        reanalyse=True,
+        redriven_from=_owners(record),
+    )
 
 
 def _missing(deployment: Deployment, key: str) -> str:
-    from operations import records
-    from operations.terminal import visible
-
-    bucket, shown = deployment.bucket, visible(key)
+    bucket, shown = deployment.bucket, terminal.visible(key)
     for page in records.by_key(deployment, key):
         if page:
             return (
@@ -88,7 +186,7 @@ def _missing(deployment: Deployment, key: str) -> str:
     return f"There is no '{shown}' in {bucket}; keys are exact: letter case, spaces and the folder count."
 
 
-def _sentence(record: dict[str, Any] | None) -> str:
+def _sentence(record: Record | None) -> str:
     if record is None:
         return "never analysed"
     parts = [str(record.get("Outcome") or "")]

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from operations import options, records
+from operations import export as exporting
+from operations import keys, options, records, terminal
+from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from operations.deployment import Deployment
     from operations.records import Record
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @click.command
-@click.argument("key", required=False)
+@click.argument("key", required=False, type=options.KEY)
 @options.environment
 @click.option("--outcome", type=click.Choice(records.OUTCOMES), help="Only this outcome, of one day.")
-@click.option("--day", help="Day of --outcome in UTC, as 2026-11-24; today without it.")
+@click.option("--day", help="Day of the outcome in UTC, as 2026-11-24; today without it.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit with --export."
+    "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit in an export."
 )
 @click.option("--faces", is_flag=True, help="With all that is recorded, faces' details too, as an export.")
 @click.option(
@@ -46,42 +49,40 @@ def command(
     export: Path | None,
     as_json: bool,
 ) -> None:
-    """Show records, newest first: of one KEY, or of an --outcome on a --day.
+    """Show records, newest first: of one KEY, or of an outcome on a day.
 
-    Without KEY and --outcome: today's and yesterday's of every outcome, or the whole table with --export.
+    Without KEY and outcome: today's and yesterday's of every outcome, or the whole table in an export.
     """
-    from operations.deployment import Deployment
-    from operations.terminal import visible
-
     if key and (outcome or day):
-        raise UserError("A KEY and --outcome or --day are two questions; ask one at a time.")
+        asked = f"{options.named('outcome')} or {options.named('day')}"
+        raise UserError(f"A KEY and {asked} are two questions; ask one at a time.")
     if export:
-        from operations.export import check
-
-        check(export)
-    asked = _day(day)
+        exporting.check(export)
+    chosen_day = _day(day)
     deployment = Deployment.load(env)
+    if key:
+        key = keys.choose(deployment, key)
     if export:
-        _export(deployment, export, key, outcome, asked, limit, as_json=as_json)
+        _export(deployment, export, key, outcome, chosen_day, limit, as_json=as_json)
         return
     shown = limit or 20
-    # One more tells whether there are more.
-    pages = _cut(_newest(deployment, key, outcome, asked), shown + 1)
+    # One more shows whether there are more.
+    pages = _cut(_newest(deployment, key, outcome, chosen_day), shown + 1)
     found = [record for page in pages for record in page]
     more, found = len(found) > shown, found[:shown]
     if faces:
-        found = [record for page in records.whole(deployment, found) for record in page]
+        found = [record for page in records.complete(deployment, found) for record in page]
     if as_json:
         options.print_json([records.public(record) for record in found])
     elif found:
         _show(found, more=more)
     elif key:
         raise UserError(
-            f"There is no record of '{visible(key)}' in ENV={env}; keys are exact: letter case, spaces and"
-            " the folder count."
+            f"There is no record of '{terminal.visible(key)}' in ENV={env}; keys are exact: letter case,"
+            " spaces and the folder count."
         )
     else:
-        where = f"of {outcome or 'any outcome'} on {asked or 'these two days'}"
+        where = f"of {outcome or 'any outcome'} on {chosen_day or 'these two days'}"
         click.echo(f"There is no record {where} in ENV={env}.", err=True)
 
 
@@ -110,10 +111,6 @@ def _newest(
 
 
 def _merged(deployment: Deployment, day: str | None) -> Iterator[list[Record]]:
-    import heapq
-    import itertools
-    from datetime import timedelta
-
     today = datetime.now(UTC).date()
     days = [day] if day else [today.isoformat(), (today - timedelta(days=1)).isoformat()]
     for one in days:
@@ -149,27 +146,21 @@ def _export(
     *,
     as_json: bool,
 ) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from operations.export import write
-    from operations.terminal import console
-
     everything = not (key or outcome or day)
     pages = records.everything(deployment) if everything else _newest(deployment, key, outcome, day)
     total = _expected(deployment) if everything else None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    screen = console(errors=True)
-    hidden = as_json or not screen.is_terminal
-    with Progress(*columns, console=screen, transient=True, disable=hidden) as progress:
-        task = progress.add_task("Exporting", total=min(total, limit) if total and limit else total)
+    total = min(total, limit) if total and limit else total
+    with terminal.progress("Exporting", total=total, hidden=as_json) as update:
 
         def stream() -> Iterator[list[Record]]:
+            done = 0
             for page in _cut(pages, limit):
-                for part in [page] if everything else records.whole(deployment, page):
+                for part in [page] if everything else records.complete(deployment, page):
                     yield part
-                    progress.update(task, advance=len(part))
+                    done += len(part)
+                    update(done, total)
 
-        summary = write(path, stream())
+        summary = exporting.write(path, stream())
     if as_json:
         options.print_json(
             {"file": str(path), "records": summary.records, "unknown": sorted(summary.unknown)}
@@ -188,28 +179,20 @@ def _expected(deployment: Deployment) -> int | None:
 
 
 def _show(found: Sequence[Record], *, more: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from operations.terminal import console, visible
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("Time (UTC)", "Outcome", "Faces", "Size", "Key"):
-        table.add_column(name, justify="right" if name in ("Faces", "Size") else "left", overflow="fold")
+    rows = []
     for record in found:
-        outcome = str(record.get("Outcome") or "")
-        reason = record.get("Reason")
-        table.add_row(
-            Text(visible(str(record.get("Timestamp") or "")[:19].replace("T", " "))),
-            Text(visible(f"{outcome} ({reason})" if reason else outcome)),
-            Text(visible(_text(record.get("FaceCount")))),
-            options.size(record["Size"]) if isinstance(record.get("Size"), int) else "",
-            Text(visible(str(record.get("Key") or record.get("ImageID") or ""))),
+        outcome, reason = str(record.get("Outcome") or ""), record.get("Reason")
+        faces = record.get("FaceCount")
+        rows.append(
+            (
+                str(record.get("Timestamp") or "")[:19].replace("T", " "),
+                f"{outcome} ({reason})" if reason else outcome,
+                "" if faces is None else str(faces),
+                options.size(record["Size"]) if isinstance(record.get("Size"), int) else "",
+                terminal.shown_key(str(record.get("Key") or record.get("ImageID") or "")),
+            )
         )
-    console().print(table)
+    columns = ("Time (UTC)", "Outcome", "Faces", "Size", "Key")
+    terminal.console().print(terminal.table(*columns, rows=rows, numbers=("Faces", "Size")))
     if more:
-        click.echo(f"Only the newest {len(found)} are shown; --limit shows more.", err=True)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+        click.echo(f"Only the newest {len(found)} are shown; {options.named('limit')} shows more.", err=True)

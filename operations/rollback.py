@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options
+from operations import options, terminal
+from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from operations.deployment import Deployment
+    from collections.abc import Mapping
 
 ALIAS = "live"
-FUNCTIONS = ("process_image", "send_notification")
+# A version that was rolled back from keeps an alias of this name and its number: Terraform, which manages
+# descriptions and tags, leaves aliases of others alone.
+MARK = "rolled-back-from-"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version: its description names the sources' hash and commit; `published` in ISO 8601.
+
+    `rolled_back`: when it was rolled back from, and empty where it was not.
+    """
+
+    number: int
+    published: str
+    description: str
+    rolled_back: str
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a rollback changes: versions of one function, each with its description of when it was made."""
+    """What a rollback changes: from one of a function's versions to another."""
 
     function: str
     current: int
     target: int
-    versions: dict[int, str]
+    versions: Mapping[int, Version]
     revision: str | None
 
 
 @click.command
-@click.argument("function", type=click.Choice(FUNCTIONS), required=False)
+@click.argument("function", required=False)
 @options.environment
 @click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
 @options.confirm("Move the alias")
@@ -43,20 +60,20 @@ def command(
     dry_run: bool | None,
     as_json: bool,
 ) -> None:
-    """Point the alias `live` of FUNCTION to the version published before the one it is on, at once.
+    """Point a FUNCTION's alias to the good version before the one it is on.
 
-    Executions that run now pick it up with their
-    next invocation. The next `make apply` moves the alias forward again unless functions/ is what it was:
-    revert the change there as well.
+    Versions that were rolled back from are marked, and passed over until TO= names one. Executions that run
+    now pick the version up with their next invocation. The next `make apply` moves the alias forward again
+    unless functions/ is what it was: revert the change there as well.
     """
-    from operations.deployment import Deployment
-
     confirm = options.confirmed(confirm, dry_run)
-    if function is None:
-        raise UserError(
-            f"Say which function: make rollback ENV={env} FUNCTION={FUNCTIONS[0]} (or {FUNCTIONS[1]})."
-        )
     deployment = Deployment.load(env)
+    functions = sorted(deployment.value("function_names"))
+    if not function or function not in functions:
+        raise UserError(
+            f"Say which function: make rollback ENV={env} FUNCTION={functions[0]} (there are"
+            f" {', '.join(functions)})."
+        )
     step = prepare(deployment, function, version)
     if confirm:
         carry_out(deployment, step)
@@ -66,7 +83,8 @@ def command(
                 "function": step.function,
                 "from": step.current,
                 "to": step.target,
-                "versions": {str(number): made for number, made in step.versions.items()},
+                "versions": {str(number): one.published for number, one in step.versions.items()},
+                "details": [asdict(one) for one in step.versions.values()],
                 "done": confirm,
             }
         )
@@ -74,42 +92,49 @@ def command(
     _show(step, done=confirm)
     if not confirm:
         click.echo("Nothing is changed; CONFIRM=1 moves it there.")
-    else:
-        click.echo(f"Back again: make rollback ENV={env} FUNCTION={function} TO={step.current} CONFIRM=1")
-        if step.target != max(step.versions):
-            click.echo(
-                f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
-                f" functions/{function} before that."
-            )
+        return
+    click.echo(f"Back again: make rollback ENV={env} FUNCTION={function} TO={step.current} CONFIRM=1")
+    if step.target != max(step.versions):
+        click.echo(
+            f"The next 'make apply ENV={env}' moves it forward again; revert the change in"
+            f" functions/{function} before that."
+        )
 
 
 def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
     """Work out what to change.
 
-    Raises UserError when there is no earlier version, none of that number, or the alias is on it.
+    Raises UserError when there is no good earlier version, none of that number, or the alias is on it.
     """
-    name = str(deployment.outputs["function_names"][function])
+    name = str(deployment.value("function_names")[function])
     client = deployment.client("lambda")
     alias = client.get_alias(FunctionName=name, Name=ALIAS)
     current = int(alias["FunctionVersion"])
     versions = _versions(client, name)
     target = version
     if target is None:
-        target = max((number for number in versions if number < current), default=None)
+        earlier = [number for number in versions if number < current]
+        good = [number for number in earlier if not versions[number].rolled_back]
+        target = max(good, default=None)
+        if earlier and target is None:
+            raise UserError(
+                f"Every version of {name} before {current} was rolled back from; choose one with"
+                f" {options.named('to', '<number>')} all the same, or mend the code and apply it."
+            )
     if target is None:
         raise UserError(
             f"Version {current} of {name} is the first one there is; there is nothing to go back to."
         )
     if target not in versions:
         known = ", ".join(map(str, sorted(versions)))
-        raise UserError(f"{name} has no version {target}; choose one of {known} with --to.")
+        raise UserError(f"{name} has no version {target}; choose one of {known} with {options.named('to')}.")
     if target == current:
         raise UserError(f"'{ALIAS}' of {name} is on version {target} already.")
     return Step(name, current, target, versions, alias.get("RevisionId"))
 
 
 def carry_out(deployment: Deployment, step: Step) -> None:
-    """Move the alias.
+    """Move the alias; mark the version it leaves when it goes back, and unmark the one it goes to.
 
     Raises UserError when somebody moved it since it was looked at.
     """
@@ -127,32 +152,45 @@ def carry_out(deployment: Deployment, step: Step) -> None:
         raise UserError(
             f"'{ALIAS}' of {step.function} was changed by somebody else just now; look again, then decide."
         ) from None
+    if step.target < step.current and not step.versions[step.current].rolled_back:
+        client.create_alias(
+            FunctionName=step.function,
+            Name=f"{MARK}{step.current}",
+            FunctionVersion=str(step.current),
+            Description=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    if step.versions[step.target].rolled_back:
+        client.delete_alias(FunctionName=step.function, Name=f"{MARK}{step.target}")
 
 
-def _versions(client: Any, name: str) -> dict[int, str]:
-    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+def _versions(client: Any, name: str) -> dict[int, Version]:
+    marks = {
+        alias["Name"]: alias.get("Description") or "before"
+        for page in client.get_paginator("list_aliases").paginate(FunctionName=name)
+        for alias in page["Aliases"]
+    }
     return {
-        int(version["Version"]): str(version.get("LastModified", ""))
-        for page in pages
-        for version in page["Versions"]
-        if version["Version"] != "$LATEST"
+        int(one["Version"]): Version(
+            int(one["Version"]),
+            str(one.get("LastModified", "")),
+            str(one.get("Description", "")),
+            marks.get(f"{MARK}{one['Version']}", ""),
+        )
+        for page in client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+        for one in page["Versions"]
+        if one["Version"] != "$LATEST"
     }
 
 
 def _show(step: Step, *, done: bool) -> None:
-    from rich.table import Table
-
-    from operations.terminal import console
-
     marks = {
         step.current: f"'{ALIAS}' was here" if done else f"'{ALIAS}' is here",
         step.target: f"'{ALIAS}' is here now" if done else "goes here",
     }
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    for name in ("Version", "Published", ""):
-        table.add_column(name)
-    for number, made in sorted(step.versions.items(), reverse=True)[:10]:
-        table.add_row(str(number), made[:19].replace("T", " "), marks.get(number, ""))
-    out = console()
-    out.print(f"[bold]{step.function}[/]")
-    out.print(table)
+    rows = []
+    for number, one in sorted(step.versions.items(), reverse=True)[:10]:
+        rolled_back = f"rolled back from on {one.rolled_back[:10]}" if one.rolled_back else ""
+        moment = one.published[:19].replace("T", " ")
+        rows.append((str(number), moment, one.description, marks.get(number, rolled_back)))
+    columns = ("Version", "Published", "What", "")
+    terminal.console().print(terminal.table(*columns, rows=rows, numbers=(), title=step.function))

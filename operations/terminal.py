@@ -1,22 +1,116 @@
-"""The console every command-line program here prints on, and what may be printed on it."""
+"""What every command line here prints with: one console, one style of table, one progress bar."""
 
 from __future__ import annotations
 
 import unicodedata
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    # Called with how much is done, and how much there is where that is known.
+    Update = Callable[..., object]
 
 # Controls, formatting (invisible, or turning the reading direction), surrogates, separators of lines.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What a table's last column keeps at least; the columns before it are not folded while that is left.
+_LAST_COLUMN = 15
+_GAP = 3
 
 
 def console(*, errors: bool = False) -> Console:
     """Where people read: colours only on a terminal."""
     made = Console(stderr=errors, highlight=False)
     if not made.is_terminal:
-        # A program that reads lines wants them whole, keys of 1,024 bytes and all.
+        # Programs that read lines want them unbroken, with keys of 1,024 bytes.
         made.width = 2000
     return made
+
+
+def table(
+    *columns: str,
+    rows: Iterable[Sequence[str | Text]],
+    title: str = "",
+    numbers: Collection[str] = ("",),
+    red: Collection[str] = (),
+    footer: Sequence[str] = (),
+    width: int | None = None,
+) -> Table:
+    """Rows under their headings; every cell is shown as text, with nothing in it that a terminal obeys.
+
+    Args:
+        numbers: headings of the columns that hold numbers, which are aligned to the right and never folded.
+        red: first cells whose row is red, unless its second cell is 0.
+        footer: a last row in bold.
+        width: of the window; the console's without it.
+    """
+    shown = [[one if isinstance(one, Text) else Text(visible(one)) for one in row] for row in rows]
+    room = (width or console().width) - _LAST_COLUMN - _GAP
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        show_header=any(columns),
+        show_footer=bool(footer),
+        header_style="bold",
+        footer_style="bold",
+        padding=(0, _GAP, 0, 0),
+    )
+    for index, name in enumerate(columns):
+        longest = max((row[index].cell_len for row in shown), default=0)
+        number = name in numbers
+        made.add_column(
+            Text(name),
+            footer=footer[index] if footer else "",
+            justify="right" if number else "left",
+            no_wrap=number or (index < len(columns) - 1 and longest <= room),
+            overflow="fold",
+        )
+    for row in shown:
+        bad = row[0].plain in red and (len(row) < 2 or row[1].plain != "0")
+        made.add_row(*row, style="red" if bad else "")
+    return made
+
+
+@contextmanager
+def progress(description: str, *, total: float | None = None, hidden: bool = False) -> Iterator[Update]:
+    """A bar on a terminal, nothing elsewhere; call what it yields: `update(done, total, description)`."""
+    screen = console(errors=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    hidden = hidden or not screen.is_terminal
+    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
+        task = bar.add_task(visible(description), total=total)
+
+        def update(done: float, total: float | None = None, description: str | None = None) -> None:
+            more: dict[str, Any] = {} if description is None else {"description": visible(description)}
+            bar.update(task, completed=done, total=total, **more)
+
+        yield update
+
+
+def unwatched(*_: object) -> None:
+    """An `Update` for callers who do not watch."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -31,3 +125,8 @@ def visible(text: str, *, keep: str = "") -> str:
         else char
         for char in text
     )
+
+
+def shown_key(key: str) -> str:
+    """A key for people: in quotes where spaces at its ends would not be seen."""
+    return f'"{visible(key)}"' if key != key.strip() or not key else visible(key)

@@ -2,75 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
-from operations import options
+from operations import executions, options, terminal
+from operations.deployment import Deployment
+from operations.tracking import ROWS, UNKNOWN, Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import RenderableType
-
-    from operations.deployment import Deployment
-
-# Executions described in one round: DescribeExecution allows 15 calls a second in every region. Those that
-# end well are told by their records instead, whatever their number.
-# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-MAX_DESCRIBED = 12
-# Executions listed in one round again, and for the first time; StartExecution allows 300 a second.
-MAX_LISTED_AGAIN = 5_000
-MAX_LISTED = 20_000
-# What ended in another way than well and waits to be described; more are told without their photos.
-MAX_WAITING = 1_000
-ROWS = 20
-_POLL_SECONDS = 1.0
-# How long after its start an execution may appear in a list, which is eventually consistent.
-_LATE = timedelta(seconds=10)
-# What is done is remembered so long, and so long executions are found by listing; older ones are described.
-_REMEMBERED = timedelta(minutes=2)
-# A record has the time its function began, and appears within the function's time limit of a minute.
-_RECORDED_LATE = timedelta(seconds=75)
-_DONE = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-_UNKNOWN = "not looked up"
-
-
-@dataclass(slots=True)
-class Sight:
-    """One image as far as it got. `seconds`: from the start of its execution to its end, or to now.
-
-    `outcome` is empty until it is known; `described`: when Step Functions was last asked about this one.
-    """
-
-    execution: str
-    started: datetime
-    status: str
-    key: str = ""
-    outcome: str = ""
-    faces: int | None = None
-    seconds: float | None = None
-    reported: bool = field(default=False, repr=False)
-    described: float = field(default=0.0, repr=False)
-
-    @property
-    def done(self) -> bool:
-        return self.status in _DONE
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "execution": self.execution,
-            "started": self.started.isoformat(timespec="milliseconds"),
-            "status": self.status,
-            "key": self.key,
-            "outcome": self.outcome,
-            "faces": self.faces,
-            "seconds": self.seconds,
-        }
 
 
 @click.command
@@ -79,8 +24,6 @@ class Sight:
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image that is done.")
 def command(env: str, seconds: float | None, as_json: bool) -> None:
     """Follow images through the pipeline until Ctrl-C: those of the last minute and every new one."""
-    from operations.deployment import Deployment
-
     pipeline = Pipeline(Deployment.load(env), datetime.now(UTC) - timedelta(minutes=1))
     try:
         if as_json:
@@ -92,231 +35,22 @@ def command(env: str, seconds: float | None, as_json: bool) -> None:
         return
 
 
-@dataclass
-class Pipeline:
-    """What is seen of the images whose executions started after `since`.
-
-    A STANDARD workflow's images are seen from their start. An EXPRESS workflow has no list of executions: its
-    images are seen when they are recorded, so duplicates and parked ones are not.
-
-    `seen` forgets what is done, reported and too old to be listed again, so that watching for days costs no
-    more memory than two minutes' images. `done` counts them all; `unknown` those told without their photos;
-    `unlisted`: more started at once than could be listed.
-    """
-
-    deployment: Deployment
-    since: datetime
-    seen: dict[str, Sight] = field(default_factory=dict)
-    listed: bool = True
-    done: int = 0
-    unknown: int = 0
-    unlisted: bool = False
-    _newest: datetime | None = None
-
-    def rounds(self, seconds: float | None, *, keys_of_running: int = 0) -> Iterator[None]:
-        """Look once a second for `seconds` (None: for ever); the newest running ones get their keys too."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while True:
-            self.look(keys_of_running)
-            yield
-            if deadline is not None and time.monotonic() >= deadline:
-                return
-            time.sleep(_POLL_SECONDS)
-
-    def look(self, keys_of_running: int = 0) -> None:
-        from operations import executions
-
-        if self.listed:
-            try:
-                self._list()
-            except executions.NoHistoryError:
-                self.listed = False
-            else:
-                self._read_records()
-                self._describe(keys_of_running)
-        if not self.listed:
-            self._list_records()
-
-    def report(self, *, last: bool = False) -> list[Sight]:
-        """What is done and known and was not reported before, in the order it started.
-
-        The `last` time, and when too many wait, that holds also what could not be looked up.
-        """
-        waiting = self.waiting()
-        for sight in waiting if last else waiting[: max(0, len(waiting) - MAX_WAITING)]:
-            sight.outcome = _UNKNOWN
-            self.unknown += 1
-        ready = [one for one in self.seen.values() if one.done and one.outcome and not one.reported]
-        for sight in ready:
-            sight.reported = True
-        self.done += len(ready)
-        for old in self.newest()[ROWS:]:
-            if old.reported and old.started < self.since:
-                del self.seen[old.execution]
-        return sorted(ready, key=lambda one: one.started)
-
-    def shortfall(self) -> str | None:
-        """The sentence on what is not shown, if anything is not."""
-        parts = []
-        if self.unknown:
-            parts.append(f"{self.unknown:,} ended without being looked up, so their photos are not named")
-        if self.unlisted:
-            parts.append(f"more than {MAX_LISTED:,} started at once, so some are not shown")
-        return f"Of the images {' and '.join(parts)}; 'make status' counts them all." if parts else None
-
-    def _list(self) -> None:
-        from operations import executions
-
-        now = datetime.now(UTC)
-        # Only what started about when the last list ended, or runs yet, can be new in this one.
-        known = (self._newest or self.since) - _LATE
-        running = min((one.started for one in self.seen.values() if not one.done), default=known)
-        if self._newest:
-            self.since = max(self.since, min(known, running), self._newest - _REMEMBERED)
-        for count, one in enumerate(executions.newest(self.deployment)):
-            started = one["startDate"].astimezone(UTC)
-            if started < self.since or (count >= MAX_LISTED_AGAIN and self._newest and started < known):
-                break
-            if count >= MAX_LISTED:
-                self.unlisted = True
-                break
-            arn = one["executionArn"]
-            sight = self.seen.setdefault(arn, Sight(arn, started, "RUNNING"))
-            if not sight.done:
-                sight.status = one["status"]
-                sight.seconds = round(((one.get("stopDate") or now) - one["startDate"]).total_seconds(), 2)
-        if self.seen:
-            self._newest = max(one.started for one in self.seen.values())
-
-    def newest(self) -> list[Sight]:
-        """All that is remembered, what started last first."""
-        return sorted(self.seen.values(), key=lambda one: one.started, reverse=True)
-
-    def waiting(self) -> list[Sight]:
-        """What is done, but not known: oldest first."""
-        waiting = [one for one in self.seen.values() if one.done and not one.outcome]
-        return sorted(waiting, key=lambda one: one.started)
-
-    def _read_records(self) -> None:
-        """Take key and outcome of those that ended well from their records, if these are in the index yet."""
-        from operations import records
-
-        missing = {one.execution: one for one in self.waiting() if one.status == "SUCCEEDED"}
-        if not missing:
-            return
-        since = min(one.started for one in missing.values()) - timedelta(seconds=2)
-        for outcome in records.OUTCOMES:
-            for record in _recorded(self.deployment, outcome, since):
-                if sight := missing.pop(str(record.get("ExecutionId")), None):
-                    sight.key, sight.outcome = str(record.get("Key") or ""), outcome
-                    sight.faces = record.get("FaceCount")
-                    if not missing:
-                        return
-
-    def _describe(self, keys_of_running: int) -> None:
-        """Ask Step Functions about those the lists and the records say too little of, as many as it allows.
-
-        Those are what failed, what ended well without a record of its own, what runs too long to be listed,
-        and what runs and has no key yet.
-        """
-        waiting = self.waiting()
-        running = [one for one in self.newest() if not one.done]
-        asked = [
-            *(one for one in waiting if one.status != "SUCCEEDED"),
-            *(one for one in waiting if one.status == "SUCCEEDED"),
-            *sorted((one for one in running if one.started < self.since), key=lambda one: one.described),
-            *(one for one in running[:keys_of_running] if not one.key and one.started >= self.since),
-        ]
-        client = self.deployment.client("stepfunctions")
-        for sight in asked[:MAX_DESCRIBED]:
-            sight.described = time.monotonic()
-            answer = client.describe_execution(executionArn=sight.execution)
-            ended = answer.get("stopDate") or datetime.now(UTC)
-            sight.seconds = round((ended - answer["startDate"]).total_seconds(), 2)
-            _complete(self.deployment, sight, answer)
-
-    def _list_records(self) -> None:
-        from operations import records
-
-        self.since = max(self.since, datetime.now(UTC) - _RECORDED_LATE)
-        for outcome in records.OUTCOMES:
-            for record in _recorded(self.deployment, outcome, self.since):
-                execution = str(record.get("ExecutionId") or record["ImageID"])
-                if execution not in self.seen:
-                    started = datetime.fromisoformat(str(record["Timestamp"]))
-                    key, faces = str(record.get("Key") or ""), record.get("FaceCount")
-                    self.seen[execution] = Sight(execution, started, "SUCCEEDED", key, outcome, faces)
-
-
-def _recorded(deployment: Deployment, outcome: str, since: datetime) -> Iterator[dict[str, Any]]:
-    """Records of an outcome since then, newest first."""
-    from operations import records
-
-    today = datetime.now(UTC).date()
-    for back in range((today - since.date()).days + 1):
-        day = (today - timedelta(days=back)).isoformat()
-        for page in records.by_outcome(deployment, outcome, day, since=since):
-            yield from page
-
-
-def _complete(deployment: Deployment, sight: Sight, described: dict[str, Any]) -> None:
-    """Add what an execution's description, and the record of its image, say of it."""
-    from operations import executions, records
-
-    sight.status = described["status"]
-    try:
-        stored = json.loads(described["input"])["detail"]["object"]
-        sight.key, etag = str(stored["key"]), str(stored["etag"])
-    except (KeyError, TypeError, ValueError):
-        sight.key = "(no S3 event)"
-        if sight.done:
-            sight.outcome = described.get("error") or "unknown"
-        return
-    if sight.status == "SUCCEEDED":
-        if sight.key.endswith("/"):
-            sight.outcome = "folder"
-        elif _is_duplicate(described.get("output")):
-            sight.outcome = "duplicate"
-        else:
-            record = records.get(deployment, records.image_id(sight.key, etag))
-            if record is None:
-                sight.outcome = "erased since"
-            elif record.get("ExecutionId") == sight.execution:
-                sight.outcome, sight.faces = str(record.get("Outcome") or "unknown"), record.get("FaceCount")
-            else:
-                sight.outcome = "analysed again since"
-    elif sight.done:
-        cause = executions.shortened(described.get("cause") or "", 80)
-        sight.outcome = f"parked: {described.get('error') or sight.status} {cause}".strip()
-
-
-def _is_duplicate(output: str | None) -> bool:
-    try:
-        return json.loads(output or "")["duplicate"] is True
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
 def _print_lines(pipeline: Pipeline, seconds: float | None) -> None:
-    def tell(*, last: bool = False) -> None:
-        for sight in pipeline.report(last=last):
-            click.echo(options.json_text(sight.as_json()))
+    def report(*, last: bool = False) -> None:
+        for image in pipeline.report(last=last):
+            click.echo(options.json_text(image.as_json()))
 
     try:
         for _ in pipeline.rounds(seconds):
-            tell()
+            report()
     finally:
-        tell(last=True)
+        report(last=True)
         if sentence := pipeline.shortfall():
             click.echo(sentence, err=True)
 
 
 def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
-    from rich.live import Live
-
-    from operations.terminal import console
-
-    out = console()
+    out = terminal.console()
     try:
         with Live(console=out, auto_refresh=False, transient=False) as live:
             for _ in pipeline.rounds(seconds, keys_of_running=ROWS):
@@ -330,30 +64,23 @@ def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
 
 
 def _screen(pipeline: Pipeline) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    from operations.terminal import visible
-
-    sights = pipeline.newest()
-    running, unnamed = sum(not one.done for one in sights), len(pipeline.waiting())
+    images = pipeline.newest()
+    running, unnamed = sum(not one.done for one in images), len(pipeline.waiting())
     counts = [f"{running:,} on the way", f"{pipeline.done + unnamed:,} done"]
     if not pipeline.listed:
-        counts = [f"{pipeline.done:,} recorded (EXPRESS: what is on the way, and what failed, is not told)"]
-    if len(sights) > ROWS or pipeline.done + running > ROWS:
+        counts = [f"{pipeline.done:,} recorded (EXPRESS: what is on the way or failed is not listed)"]
+    if len(images) > ROWS or pipeline.done + running > ROWS:
         counts.append(f"the newest {ROWS} shown")
     title = Text(f"{pipeline.deployment.environment.name}: {', '.join(counts)}; Ctrl-C ends this")
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("Started", "Seconds", "State", "Faces", "Key"):
-        table.add_column(name, justify="right" if name in ("Seconds", "Faces") else "left", overflow="fold")
-    for one in sights[:ROWS]:
-        table.add_row(
-            f"{one.started:%H:%M:%S}",
-            "" if one.seconds is None else f"{one.seconds:.1f}",
-            Text(visible(one.outcome or _UNKNOWN if one.done else "on its way")),
-            "" if one.faces is None else str(one.faces),
-            Text(visible(one.key)),
-            style="red" if one.status in ("FAILED", "TIMED_OUT", "ABORTED") else "",
-        )
-    return Group(title, table)
+    rows = []
+    failed = set()
+    for one in images[:ROWS]:
+        started = f"{one.started:%H:%M:%S}"
+        state = one.outcome or UNKNOWN if one.done else "on its way"
+        seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
+        faces = "" if one.faces is None else str(one.faces)
+        rows.append((state, started, seconds, faces, terminal.shown_key(one.key)))
+        if one.status in executions.FAILED:
+            failed.add(state)
+    columns = ("State", "Started", "Seconds", "Faces", "Key")
+    return Group(title, terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed))

@@ -6,10 +6,8 @@ locals {
     var.backfill_concurrency != null ? var.backfill_concurrency :
     var.process_image.reserved_concurrency != null ? max(1, floor(var.process_image.reserved_concurrency / 2)) : 10
   )
-  uploads_bucket_name = element(split(":", var.uploads_bucket_arn), 5)
 
   backfill_definition = templatefile("${path.module}/backfill.asl.json", {
-    bucket_name  = local.uploads_bucket_name
     partition    = data.aws_partition.current.partition
     pipeline_arn = aws_sfn_state_machine.pipeline.arn
     # An EXPRESS execution can only be waited for by the SDK's call, which takes its input as text.
@@ -84,12 +82,6 @@ locals {
 }
 
 data "aws_iam_policy_document" "backfill" {
-  statement {
-    sid       = "ListPhotos"
-    actions   = ["s3:ListBucket"]
-    resources = [var.uploads_bucket_arn]
-  }
-
   # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
   statement {
     sid       = "StartMapRun"

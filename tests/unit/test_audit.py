@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from operations import audit
 from operations.errors import UserError
+from operations.uploads import Parked, Stored
 from process_image.upload import Upload
 from tests.unit.pipeline import BUCKET, TABLE
 
@@ -24,36 +26,76 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 12, 13, 0, tzinfo=UTC)
 
 
-def stored(key: str = "photos/anna.jpg", *, age: timedelta = timedelta(hours=1)) -> audit.Stored:
-    return audit.Stored(BUCKET, key, "e1", 3, "v1", NOW - age)
+def stored(key: str = "photos/anna.jpg", *, age: timedelta = timedelta(hours=1), size: int = 3) -> Stored:
+    return Stored(BUCKET, key, "e1", size, "v1", NOW - age)
 
 
 def expectation(**settings: Any) -> audit.Expectation:
     deployment: Any = SimpleNamespace(environment=SimpleNamespace(settings=settings))
-    return audit.Expectation.of(deployment, 600, NOW)
+    return audit.Expectation.of(deployment, audit.GRACE_SECONDS, NOW)
+
+
+ANNA = "photos/anna.jpg@e1"
+MARKED = {ANNA: {"NotifiedAt": "2026-11-12T12:00:00.000Z"}}
+QUIET = {ANNA: {"Notify": False}}
+UNMARKED = {ANNA: {"ExecutionId": "arn"}}
+YOUNG, SETTLED = timedelta(minutes=19), timedelta(minutes=21)
 
 
 @pytest.mark.parametrize(
     ("upload", "settings", "recorded", "parked", "verdict"),
     [
-        (stored(), {}, {"photos/anna.jpg@e1"}, set(), "recorded"),
-        (stored(), {}, {"photos/anna.jpg@e2"}, set(), "unaccounted"),
-        (stored(), {}, set(), {"photos/anna.jpg@e1"}, "parked"),
-        (stored(), {}, {"photos/anna.jpg@e1"}, {"photos/anna.jpg@e1"}, "parked"),
-        (stored("photos/"), {}, set(), set(), "not_watched"),
-        (stored(), {"upload_prefix": "scans/"}, set(), set(), "not_watched"),
-        (stored(), {"upload_prefix": "photos/"}, set(), set(), "unaccounted"),
-        (stored(age=timedelta(minutes=9)), {}, set(), set(), "in_flight"),
-        (stored(age=timedelta(minutes=11)), {}, set(), set(), "unaccounted"),
-        (stored(age=timedelta(days=31)), {"record_retention_days": 30}, set(), set(), "expired"),
-        (stored(age=timedelta(days=29)), {"record_retention_days": 30}, set(), set(), "unaccounted"),
-        (stored(age=timedelta(days=31)), {"record_retention_days": None}, set(), set(), "unaccounted"),
+        (stored(), {}, MARKED, set(), "notified"),
+        (stored(), {}, QUIET, set(), "not_to_be_notified"),
+        (stored(), {}, UNMARKED, set(), "as its execution ended"),
+        (stored(age=YOUNG), {}, UNMARKED, set(), "in_flight"),
+        (stored(), {}, {"photos/anna.jpg@e2": {}}, set(), "unaccounted"),
+        (stored(), {}, {}, {ANNA}, "parked"),
+        (stored(), {}, MARKED, {ANNA}, "parked"),
+        (stored("photos/", size=0), {}, {}, set(), "not_watched"),
+        (stored("photos/"), {}, {}, set(), "unaccounted"),
+        (stored(), {"upload_prefix": "scans/"}, {}, set(), "not_watched"),
+        (stored(), {"upload_prefix": "scans/"}, MARKED, set(), "notified"),
+        (stored(), {"upload_prefix": "photos/"}, {}, set(), "unaccounted"),
+        (stored(age=YOUNG), {}, {}, set(), "in_flight"),
+        (stored(age=SETTLED), {}, {}, set(), "unaccounted"),
+        (stored(age=timedelta(days=31)), {"record_retention_days": 30}, {}, set(), "expired"),
+        (stored(age=timedelta(days=29)), {"record_retention_days": 30}, {}, set(), "unaccounted"),
+        (stored(age=timedelta(days=31)), {"record_retention_days": None}, {}, set(), "unaccounted"),
     ],
 )
 def test_each_upload_counts_once(
-    upload: audit.Stored, settings: Mapping[str, Any], recorded: set[str], parked: set[str], verdict: str
+    upload: Stored,
+    settings: Mapping[str, Any],
+    recorded: dict[str, Any],
+    parked: set[str],
+    verdict: str,
 ) -> None:
-    assert expectation(**settings).verdict(upload, recorded, parked) == verdict
+    found = expectation(**settings).verdict(upload, recorded, parked, lambda _: "as its execution ended")
+    assert found == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ({"status": "SUCCEEDED", "output": '{"message_id": "m"}'}, "notified"),
+        ({"status": "SUCCEEDED", "output": '{"duplicate": false}'}, "not_to_be_notified"),
+        ({"status": "RUNNING"}, "in_flight"),
+        ({"status": "FAILED"}, "unnotified"),
+        ({"status": "ABORTED"}, "unnotified"),
+        ("ExecutionDoesNotExist", "notification_unknown"),
+        ("InvalidArn", "notification_unknown"),
+    ],
+)
+def test_a_record_without_marks_counts_as_its_execution_ended(answer: Any, verdict: str) -> None:
+    def describe(**_: str) -> Any:
+        if isinstance(answer, str):
+            raise ClientError({"Error": {"Code": answer}}, "DescribeExecution")
+        return answer
+
+    states = SimpleNamespace(describe_execution=describe, exceptions=SimpleNamespace(ClientError=ClientError))
+    deployment: Any = SimpleNamespace(client=lambda _: states)
+    assert audit.how_it_ended(deployment, {"ExecutionId": "arn"}) == verdict
 
 
 class ExecutionAlreadyExistsError(Exception):
@@ -67,6 +109,7 @@ class Deployment:
     pipeline: Pipeline
     started: dict[str, Any] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    notifies: bool = True
     bucket: str = BUCKET
     table: str = TABLE
     dead_letter_queue_url: str = "queue"
@@ -81,21 +124,28 @@ class Deployment:
             "stepfunctions": self,
         }[service]
 
-    exceptions = SimpleNamespace(ExecutionAlreadyExists=ExecutionAlreadyExistsError)
+    exceptions = SimpleNamespace(ClientError=ClientError, ExecutionAlreadyExists=ExecutionAlreadyExistsError)
 
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: A002, ARG002, N803
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, str]:  # noqa: A002, ARG002, N803
         if name in self.started:
             raise ExecutionAlreadyExistsError
         self.started[name] = json.loads(input)
+        return {"executionArn": f"arn:execution:pipeline:{name}"}
 
     def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
         name = executionArn.removeprefix("arn:execution:pipeline:")
+        if name not in self.started:
+            return (
+                {"status": "SUCCEEDED", "output": '{"message_id": "m"}'}
+                if self.notifies
+                else {"status": "FAILED"}
+            )
         return {"status": "ABORTED" if name in self.ended else "RUNNING"}
 
 
 @pytest.fixture
 def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    monkeypatch.setattr(audit, "parked_images", lambda _: audit.Parked(set(), 0))
+    monkeypatch.setattr(audit, "parked_images", lambda _: Parked(set(), 0))
     return Deployment(pipeline)
 
 
@@ -120,20 +170,38 @@ def test_the_image_is_the_one_the_function_recorded(deployment: Deployment) -> N
     assert (account.uploaded, account.recorded, account.started) == (1, 1, 0)
 
 
+def test_what_was_recorded_but_not_notified_is_notified_without_asking_rekognition_again(
+    deployment: Deployment,
+) -> None:
+    event = deployment.pipeline.upload("photos/anna.jpg", b"abc")
+    deployment.pipeline.rekognition.finds()
+    deployment.pipeline.process(event)
+    deployment.notifies = False
+    seen = run(deployment)
+    assert (seen.recorded, seen.unnotified, seen.notified, deployment.started) == (1, 1, 0, {})
+    assert [one["verdict"] for one in seen.images] == ["unnotified"]
+    account = run(deployment, confirmed=True)
+    assert (account.unnotified, account.started) == (1, 1)
+    (started,) = deployment.started.values()
+    deployment.pipeline.rekognition.calls.clear()
+    assert deployment.pipeline.process(started, "arn:audit")["duplicate"] is False
+    assert deployment.pipeline.rekognition.calls == []
+
+
 def test_a_bucket_of_any_size_is_read_in_pieces(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, told = 0, []
+    read, seen = 0, []
 
-    def endless(*_: object) -> Iterator[audit.Stored]:
+    def endless(*_: object) -> Iterator[Stored]:
         nonlocal read
         for read in range(1, 3001):
             yield stored(f"photos/{read}.jpg")
 
     monkeypatch.setattr(audit, "listing", endless)
-    account = run(deployment, tell=lambda so_far: told.append((so_far.uploaded, read)))
-    assert [seen for seen, _ in told] == [800, 1600, 2400, 3000]
-    assert all(ahead - seen <= 0 for seen, ahead in told)
+    account = run(deployment, update=lambda so_far: seen.append((so_far.uploaded, read)))
+    assert [uploaded for uploaded, _ in seen] == [800, 1600, 2400, 3000]
+    assert all(ahead <= uploaded for uploaded, ahead in seen)
     assert (account.uploaded, account.unaccounted, len(account.images)) == (3000, 3000, 1000)
 
 
@@ -174,7 +242,7 @@ def test_nothing_is_started_while_parked_events_are_out_of_sight(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.pipeline.upload("photos/anna.jpg", b"abc")
-    monkeypatch.setattr(audit, "parked_images", lambda _: audit.Parked(set(), 3))
+    monkeypatch.setattr(audit, "parked_images", lambda _: Parked(set(), 3))
     account = run(deployment)
     assert (account.unaccounted, account.parked_unseen) == (1, 3)
     with pytest.raises(UserError, match=r"^3 parked events are being read by somebody else just now"):
@@ -206,10 +274,10 @@ def test_what_dynamodb_leaves_over_is_asked_for_again(
 def test_without_a_terminal_there_is_no_progress_and_a_key_is_shown_and_not_obeyed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def account(*_: object, report: Any, tell: Any, **__: object) -> audit.Account:
+    def account(*_: object, report: Any, update: Any, **__: object) -> audit.Account:
         found = audit.Account("dev", "", uploaded=1, recorded=1)
-        report(stored("\x1b]0;owned\x07[bold]\n.jpg"))
-        tell(found)
+        report(stored("\x1b]0;owned\x07[bold]\n.jpg"), "unaccounted")
+        update(found)
         return found
 
     monkeypatch.setattr("operations.deployment.Deployment.load", lambda _: None)

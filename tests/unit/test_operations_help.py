@@ -40,10 +40,12 @@ def test_help_answers_in_half_a_second(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_needs_neither_the_sdk_nor_tables(verb: str) -> None:
+def test_help_needs_no_sdk_and_that_of_all_verbs_no_tables(verb: str) -> None:
+    # A verb's own module may import what draws its tables, and the SDK's errors.
+    heavy = {"boto3", "botocore.session", "hcl2", "pyarrow", *(() if verb else ("botocore", "rich"))}
     code = (
         "import sys; from operations.__main__ import main; main(sys.argv[1:], standalone_mode=False);"
-        "print(*sorted({'boto3', 'botocore', 'hcl2', 'pyarrow', 'rich'} & set(sys.modules)), file=sys.stderr)"
+        f"print(*sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
     )
     arguments = [verb] if verb else []
     result = subprocess.run(

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from operations import redrive, reprocess
 from operations.__main__ import main
+from operations.dead_letters import ParkedEvent
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.program import ROOT
@@ -136,25 +136,30 @@ def test_a_photo_must_be_named_to_be_analysed_again() -> None:
     for arguments in (["reprocess"], ["reprocess", ""], ["reprocess", "--json"]):
         result = CliRunner().invoke(main, arguments)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == "Error: Say which photo: make reprocess ENV=dev KEY=holiday/beach.jpg\n"
+        assert result.stderr.startswith(
+            "Error: Say which photo: make reprocess ENV=local KEY=holiday/beach.jpg "
+        )
 
 
 def test_reprocess_shows_a_record_and_obeys_none(monkeypatch: pytest.MonkeyPatch) -> None:
     record = {"Outcome": "no_face", "Timestamp": "2026-11-24T10:00:00.000Z", "ExecutionId": HOSTILE}
     monkeypatch.setattr(Deployment, "load", lambda _: None)
-    monkeypatch.setattr(reprocess, "again", lambda *_, **__: (None, record))
-    result = CliRunner().invoke(main, ["reprocess", HOSTILE])
+    monkeypatch.setattr(reprocess, "reprocess", lambda *_, **__: (None, record))
+    result = CliRunner().invoke(main, ["reprocess", "\x1b]0;owned\x07.jpg"])
     assert result.stdout == f"Before: never analysed\nNow:    no_face at 2026-11-24T10:00:00 by {SHOWN}\n"
 
 
-def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key() -> None:
+def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     cause = json.dumps({"errorMessage": "no \x1b[31m key", "errorType": "KeyError", "stackTrace": ["x"] * 50})
     report = redrive.Report("dev", confirmed=False)
-    report.groups["e"] = redrive.Group("KeyError", 1, "2026-11-24T10:00:00+00:00", HOSTILE, cause)
-    console = Console(width=300)
-    with console.capture() as captured:
-        console.print(report.table())
-    text = captured.get()
+    body = json.dumps({"detail": {"object": {"key": HOSTILE}}})
+    for number in range(2):
+        report.count(ParkedEvent(f"id{number}", "receipt", body, "KeyError", cause, None, 0.0))
+    redrive._show_photos(report)
+    text = capsys.readouterr().out
+    assert text.count(SHOWN) == 3, "once as an example, and each in the list"
     assert "no \\x1b[31m key" in text
     assert SHOWN in text
     assert "stackTrace" not in text

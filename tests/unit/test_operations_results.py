@@ -104,7 +104,7 @@ def reading(found: Sequence[str]) -> Iterator[list[str]]:
             )
             stub.add_response("batch_get_item", {"Responses": answered(batch[0])}, {"RequestItems": rest})
         deployment: Any = SimpleNamespace(client=lambda _: stub.client, table=TABLE)
-        for page in records.whole(deployment, [{"ImageID": one} for one in found]):
+        for page in records.complete(deployment, [{"ImageID": one} for one in found]):
             yield [record["ImageID"] for record in page]
         stub.assert_no_pending_responses()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,15 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from operations import status
+from operations import failing, records, status, status_table, terminal
+from operations.dead_letters import ParkedEvent, Queue
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-PARKED = [{"error": "Throttling", "cause": "slow down", "sent": NOW}] * 10
+PARKED = [ParkedEvent("id", "receipt", "{}", "Throttling", "slow down", None, NOW.timestamp())] * 10
 HOSTILE = "\x1b]0;owned\x07 [bold]"
 
 
@@ -46,11 +48,9 @@ def express(aws: None) -> Iterator[Any]:  # noqa: ARG001
         yield SimpleNamespace(client=clients.__getitem__, state_machine_arn=arn)
 
 
-def test_an_express_workflow_is_counted_from_its_metrics_and_its_failures_from_the_queue(
-    express: Any,
-) -> None:
-    counts, latency, failures = status._executions(express, NOW - timedelta(hours=1), NOW, PARKED)
-    assert counts == {
+def test_an_express_workflow_is_counted_from_its_metrics(express: Any) -> None:
+    ran = status._executions(express, NOW - timedelta(hours=1), NOW)
+    assert ran["executions"] == {
         "SUCCEEDED": 94,
         "FAILED": 3,
         "TIMED_OUT": 0,
@@ -60,8 +60,135 @@ def test_an_express_workflow_is_counted_from_its_metrics_and_its_failures_from_t
         "complete": True,
         "listed": False,
     }
-    assert latency == {"p50": 1.2, "p95": None}
-    assert [(one["error"], one["count"]) for one in failures] == [("Throttling", 10)]
+    assert ran["latency"] == {"p50": 1.2, "p95": None}
+
+
+def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
+    """What `look` makes of a quiet environment where only `parts` are otherwise."""
+    listed = {"complete": True, "listed": True, "total": 0}
+    ran = {"executions": listed, "failures": [], "failures_looked_at": 0, "failures_total": 0, "retries": []}
+    quiet: dict[str, Any] = {
+        "_dead_letters": ({"count": 0, "looked_at": 0, "reasons": []}, []),
+        "_executions": ran,
+        "_outcomes": ({}, {}),
+        "_alarms": [],
+        "_delivery": {"rule": "ENABLED", "notifications": True},
+        "_throttled": {},
+    }
+    for name, value in quiet.items():
+        more = parts.get(name, {})
+        answer = value | more if isinstance(value, dict) else more or value
+        monkeypatch.setattr(status, name, lambda *_, answer=answer: answer)
+    deployment: Any = SimpleNamespace(environment=SimpleNamespace(name="dev"))
+    return status.look(deployment, NOW, timedelta(hours=1))
+
+
+def retry(error: str) -> dict[str, Any]:
+    return {"retries": [{"error": error, "cause": "slow down", "count": 3, "last": NOW}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "healthy"),
+    [
+        ({}, True),
+        ({"_delivery": {"rule": "DISABLED"}}, False),
+        ({"_delivery": {"rule": "missing"}}, False),
+        ({"_delivery": {"notifications": False}}, False),
+        ({"_executions": retry("ThrottlingException")}, False),
+        ({"_executions": retry("Lambda.TooManyRequestsException")}, True),
+        ({"_executions": {"failures": [{"error": "e"}]}}, False),
+        ({"_executions": {"redriven": 7}}, True),
+        ({"_throttled": {"process_image": 9}}, True),
+        ({"_alarms": [{"name": "a"}]}, False),
+        ({"_dead_letters": ({"count": 1, "looked_at": 0, "reasons": []}, [])}, False),
+    ],
+)
+def test_healthy_means_that_uploads_are_worked_on_and_nothing_is_left(
+    parts: dict[str, Any], healthy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look(monkeypatch, **parts)["healthy"] is healthy
+
+
+def test_failures_of_an_express_workflow_are_those_parked(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = {"executions": {"listed": False}}
+    letters = ({"count": 10, "looked_at": 10, "reasons": []}, PARKED)
+    answer = look(monkeypatch, _executions=ran, _dead_letters=letters)
+    assert [(one["error"], one["count"]) for one in answer["failures"]] == [("Throttling", 10)]
+
+
+class States:
+    """Step Functions with failed executions `0`, `1`, ...; every third fails for another reason."""
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        key, error = f"{executionArn}.jpg", "Rare" if int(executionArn) % 3 == 2 else "Frequent"
+        stored = {"detail": {"object": {"key": key, "etag": "e"}}}
+        return {
+            "executionArn": executionArn,
+            "status": "FAILED",
+            "error": error,
+            "cause": "why",
+            "stopDate": NOW,
+            "input": json.dumps(stored),
+        }
+
+
+def unresolved(monkeypatch: pytest.MonkeyPatch, owners: dict[str, str], count: int) -> dict[str, Any]:
+    found = {f"{arn}.jpg@e": {"ExecutionId": owner} for arn, owner in owners.items()}
+    monkeypatch.setattr(
+        records, "recorded", lambda _, images: {one: found[one] for one in images if one in found}
+    )
+    deployment: Any = SimpleNamespace(client=lambda _: States())
+    return failing.unresolved(deployment, [{"executionArn": str(number)} for number in range(count)])
+
+
+def test_every_failure_is_grouped_by_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = unresolved(monkeypatch, {}, 150)
+    assert [(one["error"], one["count"]) for one in answer["failures"]] == [("Frequent", 100), ("Rare", 50)]
+    assert (answer["failures_looked_at"], answer["failures_total"]) == (150, 150)
+
+
+def test_of_more_failures_than_aws_describes_every_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failing, "MAX_DESCRIBED", 40)
+    answer = unresolved(monkeypatch, {}, 400)
+    assert (answer["failures_looked_at"], answer["failures_total"]) == (40, 400)
+    assert {one["error"] for one in answer["failures"]} == {"Frequent", "Rare"}
+
+
+def test_what_was_redriven_no_longer_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0 was redriven; 1 recorded its photo before it failed; 2 was redriven by 3, which failed as well.
+    answer = unresolved(monkeypatch, {"0": "arn:redrive", "1": "1", "2": "3", "3": "3"}, 4)
+    assert answer["redriven"] == 2
+    assert sum(one["count"] for one in answer["failures"]) == 2
+
+
+def test_an_execution_that_waits_to_try_again_is_seen() -> None:
+    histories: dict[str, list[dict[str, Any]]] = {
+        "waits": [
+            {"timestamp": NOW, "type": "TaskFailed", "taskFailedEventDetails": {"error": "E", "cause": "c"}}
+        ],
+        "works": [
+            {"timestamp": NOW, "type": "TaskScheduled", "taskScheduledEventDetails": {"resource": "r"}}
+        ],
+    }
+    states = SimpleNamespace(
+        get_execution_history=lambda *, executionArn, **_: {"events": histories[executionArn]}
+    )  # noqa: N803
+    deployment: Any = SimpleNamespace(client=lambda _: states)
+    found = failing.retries(deployment, [{"executionArn": name} for name in histories])
+    assert found == [{"error": "E", "cause": "c", "count": 1, "last": NOW}]
+
+
+def test_whether_uploads_start_anything_is_read_from_rule_and_bucket(aws: None) -> None:  # noqa: ARG001
+    events, notifications = client("events"), dict[str, Any]()
+    bucket = SimpleNamespace(get_bucket_notification_configuration=lambda **_: notifications)
+    clients = {"events": events, "s3": bucket}
+    deployment: Any = SimpleNamespace(client=clients.__getitem__, name="photos-dev", bucket="photos")
+    assert status._delivery(deployment) == {"rule": "missing", "notifications": False}
+    events.put_rule(Name="photos-dev-uploads", EventPattern='{"source": ["aws.s3"]}')
+    notifications["EventBridgeConfiguration"] = {}
+    assert status._delivery(deployment) == {"rule": "ENABLED", "notifications": True}
+    events.disable_rule(Name="photos-dev-uploads")
+    assert status._delivery(deployment)["rule"] == "DISABLED"
 
 
 def found(*, listed: bool = True) -> dict[str, Any]:
@@ -73,6 +200,12 @@ def found(*, listed: bool = True) -> dict[str, Any]:
         "to": "2026-11-24T12:00:00+00:00",
         "healthy": False,
         "executions": dict.fromkeys(status.STATES, 12_345) | {"complete": True, "listed": listed},
+        "failures_looked_at": 12,
+        "failures_total": 12,
+        "redriven": 0,
+        "retries": [],
+        "throttled": {},
+        "delivery": {"rule": "ENABLED", "notifications": True},
         "latency": {"p50": 1.2, "p95": 3.4},
         "outcomes": {"face_detected": 10, "no_face": 12, "rejected": 3},
         "rejected_reasons": {"unsupported_format": 3},
@@ -84,10 +217,8 @@ def found(*, listed: bool = True) -> dict[str, Any]:
 
 def shown(monkeypatch: pytest.MonkeyPatch, width: int, **options: bool) -> str:
     file = io.StringIO()
-    monkeypatch.setattr(
-        "operations.terminal.console", lambda: Console(width=width, file=file, highlight=False)
-    )
-    status.show(found(**options))
+    monkeypatch.setattr(terminal, "console", lambda: Console(width=width, file=file, highlight=False))
+    status_table.show(found(**options))
     return file.getvalue()
 
 
@@ -98,11 +229,10 @@ def test_reasons_are_said_to_be_of_the_messages_looked_at(monkeypatch: pytest.Mo
     assert "Failures (of 10 looked at)" in shown(monkeypatch, 120, listed=False)
 
 
-def test_dead_letters_tell_how_many_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"ApproximateNumberOfMessages": "500", "ApproximateNumberOfMessagesNotVisible": "1"}
-    sqs = SimpleNamespace(get_queue_attributes=lambda **_: {"Attributes": counts})
-    deployment: Any = SimpleNamespace(client=lambda _: sqs, dead_letter_queue_url="queue")
-    monkeypatch.setattr(status, "_peek", lambda *_: PARKED)
+def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment: Any = SimpleNamespace(client=lambda _: None, dead_letter_queue_url="queue")
+    monkeypatch.setattr(Queue, "state", lambda _: (501, 0.0))
+    monkeypatch.setattr(Queue, "peek", lambda _: PARKED)
     monkeypatch.setattr(status, "_oldest", lambda *_: None)
     letters, _ = status._dead_letters(deployment, NOW)
     assert (letters["count"], letters["looked_at"], letters["reasons"][0]["count"]) == (501, 10, 10)

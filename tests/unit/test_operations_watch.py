@@ -14,8 +14,8 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from operations import records, watch
-from operations.watch import MAX_DESCRIBED, MAX_WAITING, Pipeline, Sight
+from operations import records, tracking, watch
+from operations.tracking import MAX_DESCRIBED, MAX_WAITING, Pipeline, TrackedImage
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ class Cloud:
         for run in written:
             yield [{"ExecutionId": run.arn, "Key": run.key, "FaceCount": 1, "Timestamp": f"{run.started}"}]
 
-    def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[Sight]]:
+    def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[TrackedImage]]:
         """Look once a second until then; what was told. No round asks for more than Step Functions allows."""
         pipeline = pipeline or Pipeline(self, self.now)  # type: ignore[arg-type]
-        told: list[Sight] = []
+        told: list[TrackedImage] = []
         while self.now < BEGIN + timedelta(seconds=until):
             self.now += timedelta(seconds=1)
             self.described = 0
@@ -165,7 +165,7 @@ def test_an_execution_that_never_ends_makes_nothing_be_told_twice_and_costs_no_m
 
 
 def test_more_than_can_be_listed_is_said_so(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "MAX_LISTED", 100)
+    monkeypatch.setattr(tracking, "MAX_LISTED", 100)
     for number in range(200):
         cloud.start(number / 1000)
     pipeline, _ = cloud.watch(until=1)
@@ -192,7 +192,7 @@ def test_an_express_workflow_s_images_are_told_once_when_they_are_recorded(
         stub.assert_no_pending_responses()
     assert [one.key for one in told] == [run.key for run in cloud.runs]
     assert {(one.status, one.outcome, one.faces) for one in told} == {("SUCCEEDED", "rejected", 1)}
-    assert "30 recorded (EXPRESS: what is on the way, and what failed, is not told)" in shown(pipeline)
+    assert "30 recorded (EXPRESS: what is on the way or failed is not listed)" in shown(pipeline)
 
 
 def shown(pipeline: Pipeline) -> str:

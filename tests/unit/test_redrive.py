@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import redrive, workflow
-from operations.dead_letters import Letter, NotAnEventError, Queue
+from operations import executions, redrive
+from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 from operations.errors import UserError
 from tests.unit.pipeline import client
 
@@ -234,7 +234,7 @@ def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
 
 
 def test_throttling_is_waited_for(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow, "wait_random_exponential", lambda **_: lambda _: 0)
+    monkeypatch.setattr(executions, "wait_random_exponential", lambda **_: lambda _: 0)
     parked, refusals = deployment.park(), iter(["ThrottlingException", "ExecutionLimitExceeded"])
 
     def busy(_: str) -> None:
@@ -250,16 +250,16 @@ def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(dep
     strays = {deployment.park("hello") for _ in range(12)}
     queue = Queue(deployment.sqs, deployment.dead_letter_queue_url)
     # Nothing stays hidden, so every message is seen again and again.
-    seen = [letter.message_id for batch in queue.letters(hidden_seconds=0) for letter in batch]
+    seen = [event.message_id for batch in queue.events(hidden_seconds=0) for event in batch]
     assert len(seen) == len(set(seen))
     assert set(seen) <= strays
 
 
 @given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=50)))
 def test_no_message_whatever_it_holds_breaks_the_reading(body: str, chain: str | None) -> None:
-    letter = Letter("id", "receipt", body, "error", "cause", chain, 0.0)
+    event = ParkedEvent("id", "receipt", body, "error", "cause", chain, 0.0)
     with pytest.raises(NotAnEventError):
-        letter.execution_input()
+        event.execution_input()
 
 
 _JSON = st.recursive(
@@ -275,14 +275,14 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_any_json_is_an_event_or_is_said_not_to_be(content: object) -> None:
-    letter = Letter("id", "receipt", json.dumps(content), "error", "cause", '["a"]', 0.0)
+    event = ParkedEvent("id", "receipt", json.dumps(content), "error", "cause", '["a"]', 0.0)
     try:
-        given_input = json.loads(letter.execution_input())
+        given_input = event.execution_input()
     except NotAnEventError:
         return
     assert isinstance(content, dict)
     assert given_input == {**content, "redriven_from": ["a"]}
-    assert letter.image_id().startswith(content["detail"]["object"]["key"])
+    assert event.image_id().startswith(content["detail"]["object"]["key"])
 
 
 def test_messages_somebody_else_holds_are_counted(deployment: Deployment) -> None:
@@ -323,5 +323,5 @@ def test_a_message_sqs_keeps_is_not_said_to_be_deleted(
     assert deployment.left() == {stray}
 
 
-def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Letter:
+def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> ParkedEvent:
     return redrive.discard(deployment, message_id, confirmed=confirmed)  # type: ignore[arg-type]
