@@ -51,8 +51,8 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     since, by error and cause, counted among `failures_looked_at` of them; `redriven` counts the others.
     `retries` are executions that wait to try again now. `dead_letters.oldest_seconds` is the age of the
     oldest message CloudWatch or a look at ten messages knows of. `dead_letters.reasons`, and an EXPRESS
-    workflow's `failures`, are counted among the `dead_letters.looked_at` messages of that one look. `throttled` counts
-    invocations Lambda turned away in the period, by function.
+    workflow's `failures`, are counted among the `dead_letters.looked_at` messages of that look. `throttled`
+    counts invocations Lambda turned away in the period, by function.
     """
     since = now - period
     (dead_letters, parked), ran, (outcomes, reasons), alarms, delivery, throttled = together(

@@ -52,9 +52,9 @@ def test_every_upload_is_accounted_for_and_a_lost_one_is_found_and_started(
     assert (code, early["in_flight"], early["unaccounted"]) == (0, 1, 0)
     code, report = run("--grace", "0")
     assert code == 1
-    assert {name: report[name] for name in ("uploaded", "recorded", "parked", "not_watched")} == {
+    assert {name: report[name] for name in ("uploaded", "notified", "parked", "not_watched")} == {
         "uploaded": 4,
-        "recorded": 1,
+        "notified": 1,
         "parked": 1,
         "not_watched": 1,
     }

@@ -337,15 +337,15 @@ def test_rollback_moves_the_alias_at_once_and_back(
     def live() -> str:
         return str(client.get_alias(FunctionName=name, Name="live")["FunctionVersion"])
 
-    report = operator.json("rollback", "process_image", "--dry-run")
+    report = operator.json("rollback", "process_image")
     assert (report["from"], report["done"]) == (int(second_version), False)
     before = str(report["to"])
     assert int(before) < int(second_version)
-    seen = operator.run("rollback", "process_image", "--dry-run")
+    seen = operator.run("rollback", "process_image")
     assert "Nothing is changed" in seen.stdout
     assert live() == second_version
 
-    done = operator.run("rollback", "process_image")
+    done = operator.run("rollback", "process_image", "--confirm")
     assert live() == before
     assert "'live' is here now" in done.stdout
     assert "moves it forward again" in done.stdout
@@ -353,6 +353,7 @@ def test_rollback_moves_the_alias_at_once_and_back(
     image = world.stack.upload(world.key(), world.photo())
     assert world.record(image)["Outcome"] == "face_detected", "the version before does the work"
 
-    there = operator.json("rollback", "process_image", "--to", second_version)
+    assert operator.json("rollback", "process_image", "--to", second_version)["details"][-1]["rolled_back"]
+    there = operator.json("rollback", "process_image", "--to", second_version, "--confirm")
     assert (there["to"], there["done"]) == (int(second_version), True)
     assert live() == second_version

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localcloud.cloud import REPOSITORY
-from operations import backfill
+from operations import bulk
 from tests.integration.operating import Operator, environment
 from tests.integration.world import COFFEE, World
 
@@ -44,6 +44,12 @@ def seed(world: World, count: int) -> tuple[str, list[str]]:
     with world.paused():
         images = [world.stack.upload(f"{folder}{number}.jpg", world.photo(COFFEE)) for number in range(count)]
     return folder, images
+
+
+def start(world: World, folder: str, images: list[str]) -> str:
+    """The backfill of `folder`, begun by somebody else."""
+    events = [world.created(image) | {"notify": False} for image in images]
+    return bulk.start(world.deployment, f"Backfill of '{folder}'", events)
 
 
 def runs(world: World) -> list[dict[str, Any]]:
@@ -92,12 +98,12 @@ def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
     assert seen["estimated_seconds"] > 0
     shown = operator.run("backfill", folder).stdout.splitlines()
     assert [line.split()[-1] for line in shown[1:4]] == ["2", "4", "2"]
-    assert shown[-1] == "Nothing is started yet; do it with --confirm (make: DRY_RUN=0)."
+    assert shown[-1] == "Nothing is started yet; CONFIRM=1 starts it."
     assert len(runs(world)) == already, "looking starts nothing"
     assert [world.calls(key(image)) for image in images] == [1, 1, 0, 0, 0, 0]
 
     done = operator.json("backfill", folder, "--confirm")
-    assert (done["succeeded"], done["failed"], done["started"]) == (7, 0, True)
+    assert (done["succeeded"], done["failed"], done["started"]) == (4, 0, True), "recorded ones start nothing"
     assert [world.calls(key(image)) for image in images] == [1] * 6, "recorded ones are not paid for again"
     assert [world.record(image) for image in recorded] == before
     assert {world.record(image)["Outcome"] for image in new} == {"no_face"}
@@ -169,13 +175,14 @@ def test_a_backfill_that_was_stopped_and_goes_on_is_followed_not_doubled(
     folder, images = seed(world, 8)
     other, _ = seed(world, 1)
     world.rekognition(delay_seconds=0.7, count=-1)
-    execution = backfill.start(world.deployment, folder, notify=False)
+    execution = start(world, folder, images)
     world.eventually(lambda: world.stack.record(images[0]), "the first record")
-    monkeypatch.setattr(backfill, "_STOP_SECONDS", 0.0)
-    assert backfill._stop(world.deployment, execution) is False
+    monkeypatch.setattr(bulk, "_STOP_SECONDS", 0.0)
+    assert bulk.stop(world.deployment, execution) is False
     already = len(runs(world))
     assert (
-        f"A backfill of '{folder}' is running already" in operator.run("backfill", other, "--confirm").stderr
+        f"This is running already: Backfill of '{folder}'."
+        in operator.run("backfill", other, "--confirm").stderr
     )
     followed = operator.run("backfill", folder, "--confirm")
     assert "It is running already; following it." in followed.stdout
@@ -189,11 +196,11 @@ def test_a_backfill_that_runs_is_followed_and_another_one_waits(world: World, op
     folder, images = seed(world, 4)
     other, _ = seed(world, 1)
     world.rekognition(delay_seconds=0.7, count=-1)
-    execution = backfill.start(world.deployment, folder, notify=False)
+    execution = start(world, folder, images)
     already = len(runs(world))
     refusal = operator.run("backfill", other, "--confirm")
     assert refusal.exit_code == 1
-    assert f"A backfill of '{folder}' is running already; wait for it" in refusal.stderr
+    assert f"This is running already: Backfill of '{folder}'. Wait for it" in refusal.stderr
     assert operator.run("backfill", other).exit_code == 0, "counting needs no waiting"
     joined = operator.run("backfill", folder, "--confirm")
     assert joined.exit_code == 0
@@ -206,7 +213,7 @@ def test_a_backfill_that_runs_is_followed_and_another_one_waits(world: World, op
 def test_a_photo_that_fails_is_told_and_the_others_go_on(world: World, operator: Operator) -> None:
     folder, images = seed(world, 3)
     world.rekognition(delay_seconds=0.5, count=1, key=key(images[0]))
-    execution = backfill.start(world.deployment, folder, notify=False)
+    execution = start(world, folder, images)
     [failing] = world.eventually(lambda: world.executions(key(images[0])), "its execution")
     # As if it had run out of time: what fails by itself takes its retries' time to do so.
     world.states.stop_execution(executionArn=failing, error="Stopped", cause="a test")
@@ -222,7 +229,7 @@ def test_a_log_is_told_how_far_it_is(
     world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = seed(world, 3)
-    monkeypatch.setattr(backfill, "_TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(bulk, "_LOG_SECONDS", 0.0)
     started = time.monotonic()
     errors = operator.run("backfill", folder, "--confirm").stderr.splitlines()
     assert errors[-1] == "3 of 3 done"

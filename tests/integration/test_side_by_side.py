@@ -149,7 +149,6 @@ def grants(world: World) -> list[tuple[str, str, str]]:
         (function, "dynamodb:PutItem", table),
         (pipeline, "lambda:InvokeFunction", live),
         (pipeline, "sqs:SendMessage", world.stack.outputs["dead_letter_queue_arn"]),
-        (backfill, "s3:ListBucket", bucket),
         (backfill, "states:StartExecution", world.deployment.state_machine_arn),
     ]
 

@@ -170,9 +170,11 @@ def test_an_execution_that_waits_to_try_again_is_seen() -> None:
             {"timestamp": NOW, "type": "TaskScheduled", "taskScheduledEventDetails": {"resource": "r"}}
         ],
     }
-    states = SimpleNamespace(
-        get_execution_history=lambda *, executionArn, **_: {"events": histories[executionArn]}
-    )  # noqa: N803
+
+    def history(**asked: Any) -> dict[str, Any]:
+        return {"events": histories[asked["executionArn"]]}
+
+    states = SimpleNamespace(get_execution_history=history)
     deployment: Any = SimpleNamespace(client=lambda _: states)
     found = failing.retries(deployment, [{"executionArn": name} for name in histories])
     assert found == [{"error": "E", "cause": "c", "count": 1, "last": NOW}]
