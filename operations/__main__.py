@@ -7,6 +7,7 @@ from operations import program
 VERBS = {
     # Deploying
     "bootstrap": "operations.state:bootstrap_command",
+    "preflight": "operations.preflight",
     "plan": "operations.deploy:plan_command",
     "apply": "operations.deploy:apply_command",
     "output": "operations.deploy:output_command",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import options, plan, saved_plan, state
+from operations import preflight as checks
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
@@ -257,12 +258,14 @@ def _console(*, errors: bool = False) -> Console:
 
 @click.command
 @options.environment
+@options.preflight
 @options.as_json
-def plan_command(env: str, as_json: bool) -> None:
+def plan_command(env: str, preflight: bool, as_json: bool) -> None:
     """Save a plan to build/<env>.tfplan and show what it does."""
     environment = Environment.load(env)
     # Progress must not get between a program and its JSON.
     console = _console(errors=as_json)
+    checks.before(environment, preflight)
     summary = make_plan(environment, console)
     if as_json:
         options.print_json(summary.as_json())
@@ -272,10 +275,12 @@ def plan_command(env: str, as_json: bool) -> None:
 
 @click.command
 @options.environment
+@options.preflight
 @options.confirm("Apply a plan that loses data too")
-def apply_command(env: str, confirm: bool) -> None:
+def apply_command(env: str, preflight: bool, confirm: bool) -> None:
     """Apply the saved plan, or make one and apply it."""
     environment = Environment.load(env)
+    checks.before(environment, preflight)
     apply(environment, _console(), confirmed=confirm)
     values = state.output(environment)
     if "uploads_bucket_name" in values:

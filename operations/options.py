@@ -21,6 +21,9 @@ environment: Decorator = click.option(
     "--env", "env", envvar="ENV", default="local", show_default=True, help="Environment to work on."
 )
 as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+preflight: Decorator = click.option(
+    "--preflight/--no-preflight", default=True, help="Check the account first (PREFLIGHT=0 does not)."
+)
 dry_run: Decorator = click.option("--dry-run", type=bool, hidden=True)
 
 

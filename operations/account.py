@@ -1,0 +1,305 @@
+"""What an apply needs of an account, one check each; each only reads."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from operations import providers, state, terraform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from operations.environments import Environment
+
+    Found = Iterator[tuple["Outcome", str]]
+
+Outcome = Literal["ok", "warning", "fails", "not checked"]
+
+# "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below
+# its minimum value of [10]" (100 in most accounts, 10 in new ones).
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+_LEAST_UNRESERVED = 10
+_USUAL_UNRESERVED = 100
+# Emails a second an account may send; above it the subscription is switched off.
+# https://docs.aws.amazon.com/general/latest/gr/sns.html
+_EMAILS_PER_SECOND = 10
+# What a key of one's own must let each service do; docs/security.md has the policy.
+_KEY_USERS = {
+    "cloudwatch.amazonaws.com": {"kms:Decrypt", "kms:GenerateDataKey*"},
+    "events.amazonaws.com": {"kms:Decrypt", "kms:GenerateDataKey"},
+    "logs.{region}.amazonaws.com": {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*"},
+}
+
+
+def ok(text: str) -> tuple[Outcome, str]:
+    return "ok", text
+
+
+def warning(text: str) -> tuple[Outcome, str]:
+    return "warning", text
+
+
+def fails(text: str) -> tuple[Outcome, str]:
+    return "fails", text
+
+
+def not_checked(text: str) -> tuple[Outcome, str]:
+    return "not checked", text
+
+
+def _region(environment: Environment) -> Found:
+    region = environment.region
+    # The SDK's list of regions lags behind AWS, so that it does not stop anybody.
+    if region in environment.session.get_available_regions("rekognition"):
+        yield ok(f"{region} has Rekognition")
+    else:
+        yield warning(
+            f"the SDK knows no Rekognition in {region}; where there is none every photo is parked: set"
+            " another aws_region"
+        )
+
+
+def _tools(environment: Environment) -> Found:  # noqa: ARG001
+    versions = ", ".join(f"{name} {version}" for name, version in providers.locked_providers().items())
+    yield ok(f"{terraform.executable()}, {versions}")
+
+
+def _state_bucket(environment: Environment) -> Found:
+    bucket, name = environment.state_bucket, environment.name
+    if not state.bucket_exists(environment, environment.account()):
+        found = warning if environment.local else fails
+        yield found(f"{bucket} does not exist; 'make bootstrap ENV={name}' makes it")
+    elif missing := state.lacking(environment):
+        yield warning(f"{bucket} lacks {', '.join(missing)}")
+    else:
+        yield "ok", bucket
+
+
+def _reserved(environment: Environment) -> dict[str, int]:
+    """Concurrency each function of the settings reserves."""
+    names = ("process_image", "send_notification", "convert", "start_workflow")
+    settings = {name: environment.settings.get(name) or {} for name in names}
+    return {
+        name: int(one["reserved_concurrency"])
+        for name, one in settings.items()
+        if one.get("reserved_concurrency")
+    }
+
+
+def _concurrency(environment: Environment) -> Found:
+    client = environment.client("lambda")
+    limits = client.get_account_settings()["AccountLimit"]
+    total, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
+    wanted = _reserved(environment)
+    # What the stack's own functions hold already is not asked for again.
+    held = 0
+    for function in (state.outputs(environment).get("function_names") or {}).values():
+        held += int(
+            client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0)
+        )
+    left = free + held - sum(wanted.values())
+    raising = (
+        "raise it with 'aws service-quotas request-service-quota-increase --service-code lambda --quota-code"
+        f" L-B99A9384 --desired-value 1000 --region {environment.region}', or set reserved_concurrency = null"
+    )
+    if left < _LEAST_UNRESERVED and wanted:
+        reserved = ", ".join(f"{name} {count}" for name, count in wanted.items())
+        yield fails(f"the account allows {total}, and {reserved} are to be reserved; {raising}")
+    elif left < _USUAL_UNRESERVED:
+        yield warning(f"{left} of the account's {total} are left for everything else; {raising}")
+    else:
+        yield ok(f"{left} of {total} left for other functions")
+
+
+def _quota(environment: Environment, service: str, words: tuple[str, ...]) -> float | None:
+    """The least quota of `service` whose name holds all `words`; None where Service Quotas has none."""
+    pages = environment.client("service-quotas").get_paginator("list_service_quotas")
+    return min(
+        (
+            float(one["Value"])
+            for page in pages.paginate(ServiceCode=service)
+            for one in page["Quotas"]
+            if all(word in one["QuotaName"].lower() for word in words)
+        ),
+        default=None,
+    )
+
+
+def pace(environment: Environment) -> float | None:
+    """Photos a second the settings let through at most, at a second a photo; None where nothing bounds it."""
+    ingestion = environment.settings.get("ingestion") or {}
+    if ingestion.get("mode") == "buffered":
+        return float(ingestion.get("photos_per_second", 45))
+    return _reserved(environment).get("process_image")
+
+
+def _rekognition(environment: Environment) -> Found:
+    yield _against(environment, _quota(environment, "rekognition", ("detectfaces",)), "calls of DetectFaces")
+
+
+def _step_functions(environment: Environment) -> Found:
+    yield _against(environment, _quota(environment, "states", ("startexecution", "refill")), "executions")
+
+
+def _against(environment: Environment, quota: float | None, what: str) -> tuple[Outcome, str]:
+    wanted = pace(environment)
+    if quota is None:
+        return not_checked(f"Service Quotas lists no {what} in this region")
+    if wanted is None:
+        return warning(f"{quota:g} {what} a second are allowed, and nothing bounds the pace; set ingestion")
+    found = ok if wanted <= quota else warning
+    return found(f"{wanted:g} photos a second, of {quota:g} {what} allowed")
+
+
+def _subscriptions(environment: Environment, protocol: str) -> list[str]:
+    """Endpoints of the settings' subscriptions with `protocol`."""
+    both = ("subscriptions", "alert_subscriptions")
+    return [
+        str(one["endpoint"])
+        for name in both
+        for one in (environment.settings.get(name) or {}).values()
+        if one.get("protocol") == protocol
+    ]
+
+
+def _email(environment: Environment) -> Found:
+    wanted = pace(environment)
+    if _subscriptions(environment, "email") and (wanted is None or wanted > _EMAILS_PER_SECOND):
+        yield warning(
+            f"SNS sends {_EMAILS_PER_SECOND} emails a second and switches a subscription off above that; give"
+            " it outcomes = [...] that are rarer"
+        )
+
+
+def _sms(environment: Environment) -> Found:
+    numbers = _subscriptions(environment, "sms")
+    if not numbers:
+        return
+    client = environment.client("sns")
+    if client.get_sms_sandbox_account_status()["IsInSandbox"]:
+        verified = {
+            one["PhoneNumber"]
+            for page in client.get_paginator("list_sms_sandbox_phone_numbers").paginate()
+            for one in page["PhoneNumbers"]
+            if one["Status"] == "Verified"
+        }
+        if left := [number for number in numbers if number not in verified]:
+            yield warning(
+                f"the account is in the SMS sandbox, and {', '.join(left)} gets nothing: verify it in the"
+                " console, or leave the sandbox"
+            )
+            return
+    if any(number.startswith("+1") for number in numbers):
+        found = client.list_origination_numbers().get("PhoneNumbers", [])
+        if not found:
+            yield warning("numbers in the US need an origination identity; register one for +1")
+            return
+    yield ok(f"{len(numbers)} SMS subscriptions")
+
+
+def _confirmed(environment: Environment) -> Found:
+    outputs = state.outputs(environment)
+    topics = [outputs[name] for name in ("results_topic_arn", "alerts_topic_arn") if name in outputs]
+    pages = environment.client("sns").get_paginator("list_subscriptions_by_topic")
+    pending = [
+        str(one["Endpoint"])
+        for topic in topics
+        for page in pages.paginate(TopicArn=topic)
+        for one in page["Subscriptions"]
+        if one["SubscriptionArn"] == "PendingConfirmation"
+    ]
+    if pending:
+        yield warning(f"never confirmed: {', '.join(pending)}; confirm the email SNS sent there")
+    elif topics:
+        yield ok("all subscriptions are confirmed")
+
+
+def _notifications(environment: Environment) -> Found:
+    bucket = state.outputs(environment).get("uploads_bucket_name")
+    if not bucket:
+        return
+    answer = environment.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+    others = sorted(answer.keys() - {"EventBridgeConfiguration", "ResponseMetadata"})
+    if others:
+        yield warning(f"{bucket} has {', '.join(others)} that an apply removes: move them to EventBridge")
+    else:
+        yield ok(f"{bucket} notifies EventBridge alone")
+
+
+def _key(environment: Environment) -> Found:
+    arn = environment.settings.get("kms_key_arn")
+    if not arn:
+        return
+    client = environment.client("kms")
+    found = client.describe_key(KeyId=arn)["KeyMetadata"]
+    if found["KeyState"] != "Enabled":
+        yield fails(f"{arn} is {found['KeyState']}; enable it")
+        return
+    statements = json.loads(client.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])["Statement"]
+    for service, wanted in _KEY_USERS.items():
+        name = service.format(region=environment.region)
+        allowed = {
+            action
+            for one in statements
+            if one["Effect"] == "Allow" and name in _listed((one.get("Principal") or {}), "Service")
+            for action in _listed(one, "Action")
+        }
+        missing = sorted(wanted - allowed)
+        if missing and "kms:*" not in allowed:
+            yield fails(
+                f"the policy of {arn} does not let {name} do {', '.join(missing)}; see docs/security.md"
+            )
+            return
+    yield ok(f"{arn} is enabled and serves CloudWatch, EventBridge and Logs")
+
+
+def _listed(value: Any, name: str) -> list[str]:
+    found = value.get(name, []) if isinstance(value, dict) else []
+    return [found] if isinstance(found, str) else list(found)
+
+
+def _opt_out(environment: Environment) -> Found:
+    client = environment.client("organizations", "us-east-1")
+    content = client.describe_effective_policy(PolicyType="AISERVICES_OPT_OUT_POLICY")["EffectivePolicy"]
+    services = json.loads(content["PolicyContent"])["services"]
+    chosen = {**services.get("default", {}), **services.get("rekognition", {})}.get("opt_out_policy")
+    if chosen == "optOut":
+        yield ok("AWS does not keep photos to improve Rekognition")
+    else:
+        yield warning("AWS may keep photos to improve Rekognition; opt out in AWS Organizations")
+
+
+def _in_flight(environment: Environment) -> Found:
+    outputs = state.outputs(environment)
+    arn = outputs.get("state_machine_arn")
+    if not arn:
+        return
+    client = environment.client("stepfunctions")
+    wanted = environment.settings.get("workflow_type", "STANDARD")
+    deployed = client.describe_state_machine(stateMachineArn=arn)["type"]
+    if deployed == wanted:
+        return
+    running = ""
+    if deployed == "STANDARD":
+        found = client.list_executions(stateMachineArn=arn, statusFilter="RUNNING", maxResults=1000)
+        running = f" ({len(found['executions']):,} run now)"
+    yield warning(f"{deployed} becomes {wanted}: executions in flight{running} end with the old workflow")
+
+
+# What is looked at, the action it needs, and how.
+CHECKS: tuple[tuple[str, str, Callable[[Environment], Found]], ...] = (
+    ("region", "", _region),
+    ("Terraform", "", _tools),
+    ("state bucket", "s3:GetBucketVersioning", _state_bucket),
+    ("Lambda concurrency", "lambda:GetAccountSettings", _concurrency),
+    ("Rekognition quota", "servicequotas:ListServiceQuotas", _rekognition),
+    ("Step Functions quota", "servicequotas:ListServiceQuotas", _step_functions),
+    ("email", "", _email),
+    ("SMS", "sns:GetSMSSandboxAccountStatus", _sms),
+    ("subscriptions", "sns:ListSubscriptionsByTopic", _confirmed),
+    ("bucket notifications", "s3:GetBucketNotification", _notifications),
+    ("encryption key", "kms:GetKeyPolicy", _key),
+    ("AI opt-out", "organizations:DescribeEffectivePolicy", _opt_out),
+    ("workflow", "states:ListExecutions", _in_flight),
+)

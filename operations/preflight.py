@@ -1,0 +1,109 @@
+"""What an account lacks for an environment, found before an apply finds it half-way. Only reads."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from operations import account, options
+from operations.environments import Environment
+from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from operations.account import Found, Outcome
+
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
+)
+_ABSENT = frozenset({"InvalidAction", "UnknownOperationException", "UnsupportedOperation", "NotImplemented"})
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one check ended, and where something is to be done, what.
+
+    Attributes:
+        about: what was looked at, such as "Lambda concurrency".
+    """
+
+    outcome: Outcome
+    about: str
+    text: str
+
+
+def check(environment: Environment) -> list[Line]:
+    """Look at everything an apply needs; the lines in the order people set things up.
+
+    Raises:
+        UserError: there are no usable credentials; nothing else can be looked at then.
+    """
+    lines = [Line("ok", "account", f"credentials for {environment.account()}")]
+    for about, action, look in account.CHECKS:
+        lines += _lines(environment, about, action, look)
+    return lines
+
+
+def _lines(
+    environment: Environment,
+    about: str,
+    action: str,
+    look: Callable[[Environment], Found],
+) -> list[Line]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = list(look(environment))
+    except UserError as error:
+        found = [("fails", error.message)]
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        if code in _DENIED:
+            found = [("not checked", f"needs {action}")]
+        elif code in _ABSENT or environment.local:
+            found = [("not checked", f"{action} is not offered here ({code})")]
+        else:
+            found = [("not checked", f"{action} failed: {error.response['Error'].get('Message') or code}")]
+    except BotoCoreError as error:
+        found = [("not checked", f"{action} failed: {error}")]
+    return [Line(outcome, about, text) for outcome, text in found]
+
+
+def before(environment: Environment, wanted: bool) -> None:
+    """Check before a plan or an apply: print warnings on standard error, and stop at a certain failure.
+
+    Raises:
+        UserError: an apply would fail.
+    """
+    if not wanted:
+        return
+    found = check(environment)
+    for line in found:
+        if line.outcome == "warning":
+            click.secho(f"warning: {line.about}: {line.text}.", fg="yellow", err=True)
+    if failing := [f"{line.about}: {line.text}" for line in found if line.outcome == "fails"]:
+        raise UserError(
+            f"An apply would fail. {'. '.join(failing)}.",
+            "PREFLIGHT=0 leaves these checks out; it stays wrong.",
+        )
+
+
+@click.command
+@options.environment
+@options.as_json
+def command(env: str, as_json: bool) -> None:
+    """Check the account before an apply: quotas, subscriptions, keys, what is in flight."""
+    from operations.terminal import console, table
+
+    found = check(Environment.load(env))
+    if as_json:
+        options.print_json({"environment": env, "checks": [asdict(line) for line in found]})
+    else:
+        rows = [(line.outcome, line.about, line.text) for line in found]
+        console().print(table("Outcome", "About", "Found", rows=rows, red={"fails"}))
+    if any(line.outcome == "fails" for line in found):
+        sys.exit(1)
