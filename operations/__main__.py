@@ -10,6 +10,7 @@ VERBS = {
     "preflight": "operations.preflight",
     "plan": "operations.deploy:plan_command",
     "apply": "operations.deploy:apply_command",
+    "verify": "operations.verify",
     "output": "operations.deploy:output_command",
     "destroy": "operations.deploy:destroy_command",
     "drift": "operations.drift",

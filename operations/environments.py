@@ -190,8 +190,8 @@ class Environment:
         except exceptions.ProfileNotFound as error:
             raise UserError(f"{error}; correct AWS_PROFILE.") from error
 
-    def client(self, service: str, region: str | None = None) -> Any:
-        """Return an SDK client for the environment's account and its region, or another one.
+    def client(self, service: str, region: str | None = None, *, endpoint: str | None = None) -> Any:
+        """Return an SDK client for the environment's account and its region, or another region or endpoint.
 
         Raises:
             UserError: as `session`.
@@ -206,6 +206,8 @@ class Environment:
             # A proxy of the user's leads away from this computer.
             config = config.merge(Config(proxies={}))
             local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
+        if endpoint:
+            local["endpoint_url"] = endpoint
         make: Any = self.session.client
         return make(service, region_name=region or self.region, config=config, **local)
 
