@@ -154,7 +154,8 @@ def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
         try:
             answer = client.put_object(Bucket=deployment.bucket, Key=key, Body=b"", **more)
         except (ClientError, BotoCoreError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
+            answered = getattr(error, "response", None) or {}
+            code = answered.get("Error", {}).get("Code", type(error).__name__)
             yield passed(about, f"is refused ({code})")
         else:
             s3.delete_object(Bucket=deployment.bucket, Key=key, VersionId=answer.get("VersionId") or "null")
