@@ -13,7 +13,7 @@ import click
 
 from operations import options
 from operations.deployment import Deployment
-from operations.inspection import Line, failed, inspect, passed
+from operations.inspection import Line, failed, inspect, not_checked, passed
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
         lines += _once(trial, first)
         lines.append(_malformed_line(trial))
         lines += _logs(deployment, trial, began)
+        lines += _metrics(deployment, began)
         lines += _audited(deployment, trial)
     return lines
 
@@ -162,6 +163,32 @@ def _logs(deployment: Deployment, trial: Trial, began: datetime) -> Iterator[Lin
         yield failed("logs", f"nothing arrived in {', '.join(sorted(missing))}")
     else:
         yield passed("logs", f"lines arrived in {len(expected)} log groups")
+
+
+def _metrics(deployment: Deployment, began: datetime) -> Iterator[Line]:
+    """What CloudWatch counted of the workflow, which alarms go by; it takes a minute or two."""
+    deadline = time.monotonic() + (0 if deployment.environment.local else 60)
+    client, name = deployment.client("cloudwatch"), deployment.outputs["function_names"]["process_image"]
+    while True:
+        points = client.get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName="Invocations",
+            Dimensions=[{"Name": "FunctionName", "Value": name}],
+            StartTime=began - timedelta(minutes=1),
+            EndTime=began + timedelta(minutes=10),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        if points:
+            yield passed("metrics", f"invocations of {name} are counted")
+        elif time.monotonic() < deadline:
+            time.sleep(5)
+            continue
+        elif deployment.environment.local:
+            yield not_checked("metrics", "the local cloud counts no invocations")
+        else:
+            yield failed("metrics", f"no invocation of {name} was counted")
+        return
 
 
 def _audited(deployment: Deployment, trial: Trial) -> Iterator[Line]:
