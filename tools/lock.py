@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LOCKS = {
     "dev": "requirements-dev.lock",
     "operator": "requirements-operator.lock",
+    "convert_image": "functions/convert_image/requirements.lock",
     "checkov": "requirements-checkov.lock",
 }
 HEADER = '# Made by "make lock" from pyproject.toml for Python 3.11 and later on every platform.\n'

@@ -5,6 +5,11 @@ Terraform runs this file itself with whatever ``python3`` it finds, so it uses t
     python3 tools/package.py functions/process_image build/process_image-0123456789abcdef.zip
     python3 tools/package.py --all
 
+A zip holds the function's own package and the packages beside it that its `packages.txt` names, one a line. A
+name like ``convert_image-python3.13-arm64-0123456789abcdef.zip`` asks for the wheels pinned in the function's
+`requirements.lock` as well, for that runtime and processor of Lambda's, whatever builds it. They are fetched
+once, by pip, into the user's cache, and checked against the lock each time.
+
 Python 3.7 is the oldest that can build them, and 3.6 must be able to read this file to say that it cannot;
 hence the quotes around newer annotations.
 """
@@ -14,7 +19,9 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -27,21 +34,38 @@ OLDEST = (3, 7)
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _HASH_LENGTH = 16
-_HASHED_NAME = re.compile(r"-(?P<hash>[0-9a-f]{16})\.zip$")
+_NAME = re.compile(r"^.+?(-(?P<target>python3\.\d+-(arm64|x86_64)))?(-(?P<hash>[0-9a-f]{16}))?\.zip$")
+# What modules/function deploys to where nothing else is asked for.
+DEFAULT_TARGET = "python3.13-arm64"
+_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+# The glibc of Amazon Linux 2023, where Python 3.12 and later run, and of Amazon Linux 2, where 3.11 does.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+_GLIBC = {False: 26, True: 34}
 
 
 class PackageError(Exception):
     """A function cannot be packaged; the message is one sentence for people."""
 
 
-def sources(folder: Path) -> "list[str]":
-    """Return the paths, relative to `folder` and with forward slashes, of everything that goes into its zip.
+def packages(folder: Path) -> "list[Path]":
+    """Return the folders whose sources go into the zip of the function in `folder`, its own first."""
+    names = folder / "packages.txt"
+    others = names.read_text("utf-8").split() if names.exists() else []
+    return [folder, *(folder.parent / name for name in others)]
 
-    The order is that of Terraform's ``sort(fileset(folder, "**/*.py"))``.
+
+def sources(folder: Path) -> "list[str]":
+    """Return the paths, relative to the folder `folder` is in and with forward slashes, of a zip's sources.
+
+    The order is that of Terraform's ``sort(fileset(folder, "**/*.py"))``, package by package.
 
     Raises:
         PackageError: there is no such folder, it holds no Python source, or it holds a symbolic link.
     """
+    return [name for package in packages(folder) for name in _sources(package)]
+
+
+def _sources(folder: Path) -> "list[str]":
     if not folder.is_dir():
         raise PackageError(f"There is no folder {folder}; name the folder that holds the function's sources.")
     names: list[str] = []
@@ -56,49 +80,64 @@ def sources(folder: Path) -> "list[str]":
         names += [Path(parent, name).relative_to(folder).as_posix() for name in files if name.endswith(".py")]
     if not names:
         raise PackageError(f"There is no Python source in {folder}; name the folder that holds handler.py.")
-    return sorted(names)
+    # Below the folder's own name: a function is a package, its modules import each other.
+    return [f"{folder.name}/{name}" for name in sorted(names)]
 
 
-def source_hash(folder: Path) -> str:
-    """Return 16 hexadecimal digits: the hash of the sources in `folder`, as modules/function computes it.
+def source_hash(folder: Path, target: "str | None" = None) -> str:
+    """Return 16 hexadecimal digits: the hash of what goes into the zip, as modules/function computes it.
+
+    `target`, like ``python3.13-arm64``, is what wheels are bundled for; without it none are.
 
     Raises:
         PackageError: as `sources`.
     """
-    lines = (
-        f"{name}:{hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n" for name in sources(folder)
-    )
+    lines = [f"{name}:{_digest(folder.parent / name)}\n" for name in sources(folder)]
+    if target:
+        lines.append(f"requirements.lock:{_digest(folder / 'requirements.lock')}:{target}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:_HASH_LENGTH]
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def zip_name(folder: Path, target: "str | None" = None) -> str:
+    """Return the name Terraform gives the zip."""
+    return f"{folder.name}-{target + '-' if target else ''}{source_hash(folder, target)}.zip"
+
+
 def build(folder: Path, output: Path) -> int:
-    """Write the zip of `folder`'s sources to `output`, whole or not at all, and return its size in bytes.
+    """Write the zip of `folder` to `output`, whole or not at all, and return its size in bytes.
 
     Raises:
-        PackageError: as `sources`; `output` cannot be written; or the hash in the name of `output` is not
-            that of the sources, because they changed after Terraform made its plan.
+        PackageError: as `sources` and `wheels`; `output` cannot be written; or the hash in the name of
+            `output` is not that of the sources, because they changed after Terraform made its plan.
     """
+    folder = folder.resolve()
+    wanted = _NAME.match(output.name)
+    target = wanted["target"] if wanted else None
     names = sources(folder)
-    wanted = _HASHED_NAME.search(output.name)
-    if wanted and wanted["hash"] != source_hash(folder):
+    if wanted and wanted["hash"] not in (None, source_hash(folder, target)):
         raise PackageError(
             f"The sources in {folder} changed since {output.name} was planned; plan again, then apply."
         )
+    bundled = wheels(folder / "requirements.lock", target) if target else []
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=str(output.parent))
     except OSError as error:
         raise PackageError(f"Cannot write {output}: {error.strerror}; choose another place.") from error
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
             for name in names:
-                # Below the folder's own name: the function is a package, its modules import each other.
-                entry = zipfile.ZipInfo(f"{folder.resolve().name}/{name}", _TIMESTAMP)
-                entry.create_system = _UNIX
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, (folder / name).read_bytes(), compresslevel=9)
+                _add(archive, name, (folder.parent / name).read_bytes())
+            for path in bundled:
+                with zipfile.ZipFile(path) as wheel:
+                    for name in sorted(wheel.namelist()):
+                        if not name.endswith("/"):
+                            _add(archive, name, wheel.read(name))
         draft.chmod(0o644)
         size = draft.stat().st_size
         draft.replace(output)
@@ -108,6 +147,77 @@ def build(folder: Path, output: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
     return size
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _TIMESTAMP)
+    entry.create_system = _UNIX
+    entry.external_attr = (stat.S_IFREG | 0o644) << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content, compresslevel=9)
+
+
+def wheels(lock: Path, target: str) -> "list[Path]":
+    """Return the wheels pinned in `lock` for `target`, from the user's cache or else from the package index.
+
+    Raises:
+        PackageError: they cannot be fetched, or one in the cache is not what the lock pins.
+    """
+    if not lock.is_file():
+        raise PackageError(f"There is no {lock} to bundle wheels from; leave {target} out of the zip's name.")
+    pinned = lock.read_text("utf-8")
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    key = hashlib.sha256(f"{pinned}{target}".encode()).hexdigest()[:_HASH_LENGTH]
+    cache = Path(home, "photo-analysis", "wheels", f"{target}-{key}")
+    if not cache.is_dir():
+        _fetch(lock, target, cache)
+    found = sorted(cache.glob("*.whl"))
+    for path in found:
+        if f"sha256:{_digest(path)}" not in pinned:
+            raise PackageError(f"{path} is not the file that {lock} pins; delete {cache} and build again.")
+    return found
+
+
+def _fetch(lock: Path, target: str, cache: Path) -> None:
+    runtime, processor = target.split("-")
+    version = runtime.replace("python", "")
+    newest = _GLIBC[int(version.split(".")[1]) >= 12]
+    command = [_python_with_pip(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-input", "--retries", "1", "--timeout", "15", "--require-hashes", "--no-deps"]
+    command += ["--only-binary", ":all:", "--python-version", version, "--implementation", "cp"]
+    command += ["--requirement", str(lock)]
+    for minor in range(newest, 16, -1):
+        command += ["--platform", f"manylinux_2_{minor}_{_MACHINES[processor]}"]
+    draft = None
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        draft = tempfile.mkdtemp(prefix=".", dir=str(cache.parent))
+        command += ["--dest", draft]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"]
+            raise PackageError(
+                f"The wheels of {lock} for {target} are not in {cache.parent} and cannot be fetched"
+                f" ({said[-1]}); connect to a network and build again."
+            )
+        Path(draft).rename(cache)
+    except OSError as error:
+        # Another build may have been faster.
+        if not cache.is_dir():
+            raise PackageError(f"Cannot write {cache}: {error.strerror}; set XDG_CACHE_HOME.") from error
+    finally:
+        if draft:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _python_with_pip() -> str:
+    for python in (sys.executable, str(ROOT / ".venv" / "bin" / "python")):
+        with contextlib.suppress(OSError):
+            asked = [python, "-m", "pip", "--version"]
+            found = subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            if not found.returncode:
+                return python
+    raise PackageError(f"{sys.executable} has no pip to fetch wheels with; run 'make setup' first.")
 
 
 def functions(folder: Path) -> "list[Path]":
@@ -142,7 +252,8 @@ def main(arguments: "list[str] | None" = None) -> int:
     try:
         if options.all:
             for folder in functions(ROOT / "functions"):
-                output = ROOT / "build" / f"{folder.name}-{source_hash(folder)}.zip"
+                target = DEFAULT_TARGET if (folder / "requirements.lock").exists() else None
+                output = ROOT / "build" / zip_name(folder, target)
                 size = build(folder, output)
                 print(f"{output.relative_to(ROOT)}  {size:,} bytes")
         else:

@@ -1,9 +1,17 @@
 locals {
-  package_name = basename(var.source_dir)
-  sources      = sort(fileset(var.source_dir, "**/*.py"))
+  package_name  = basename(var.source_dir)
+  functions_dir = dirname(var.source_dir)
+  # The packages beside this one that go into its zip, one a line.
+  packages = concat([local.package_name], fileexists("${var.source_dir}/packages.txt") ? split("\n", trimspace(file("${var.source_dir}/packages.txt"))) : [])
+  sources = flatten([
+    for package in local.packages : [for file in sort(fileset("${local.functions_dir}/${package}", "**/*.py")) : "${package}/${file}"]
+  ])
+  # What wheels are bundled for: the function's runtime and processor, not the builder's.
+  target = var.bundle_wheels ? "${var.runtime}-${var.architecture}" : ""
+  lock   = var.bundle_wheels ? "requirements.lock:${filesha256("${var.source_dir}/requirements.lock")}:${local.target}\n" : ""
   # Computed from the sources, so a plan needs no zip and every machine plans the same. tools/package.py computes the same.
-  hash = substr(sha256(join("", [for file in local.sources : "${file}:${filesha256("${var.source_dir}/${file}")}\n"])), 0, 16)
-  zip  = "${var.build_dir}/${local.package_name}-${local.hash}.zip"
+  hash = substr(sha256(join("", concat([for file in local.sources : "${file}:${filesha256("${local.functions_dir}/${file}")}\n"], [local.lock]))), 0, 16)
+  zip  = "${var.build_dir}/${join("-", compact([local.package_name, local.target, local.hash]))}.zip"
 }
 
 resource "terraform_data" "zip" {

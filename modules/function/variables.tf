@@ -22,6 +22,19 @@ variable "build_dir" {
   nullable    = false
 }
 
+variable "bundle_wheels" {
+  type        = bool
+  description = "Whether the zip holds the wheels of source_dir's requirements.lock, for the runtime and the processor."
+  default     = false
+  nullable    = false
+
+  validation {
+    # Such wheels need glibc 2.27, and Python 3.11 runs on Amazon Linux 2, which has 2.26.
+    condition     = !var.bundle_wheels || var.runtime != "python3.11"
+    error_message = "runtime must be python3.12 or python3.13 where wheels are bundled: they need Amazon Linux 2023."
+  }
+}
+
 variable "description" {
   type        = string
   description = "What the function does."

@@ -48,7 +48,7 @@ def run(
     )
 
 
-def terraform_name(function: Path, folder: Path) -> str:
+def terraform_name(function: Path, folder: Path, *, bundle_wheels: bool = False) -> str:
     """The name of the zip by the very expressions of modules/function, evaluated in `folder`."""
     text = (ROOT / "modules" / "function" / "main.tf").read_text("utf-8")
     block = re.search(r"^locals \{\n.*?^\}\n", text, re.DOTALL | re.MULTILINE)
@@ -56,7 +56,10 @@ def terraform_name(function: Path, folder: Path) -> str:
     folder.mkdir()
     (folder / "main.tf").write_text(
         f'variable "source_dir" {{ default = "{function}" }}\n'
-        f'variable "build_dir" {{ default = "build" }}\n{block[0]}',
+        f'variable "build_dir" {{ default = "build" }}\n'
+        f'variable "bundle_wheels" {{ default = {str(bundle_wheels).lower()} }}\n'
+        'variable "runtime" { default = "python3.13" }\nvariable "architecture" { default = "arm64" }\n'
+        f"{block[0]}",
         "utf-8",
     )
     result = subprocess.run(
@@ -144,7 +147,7 @@ def test_two_copies_give_the_same_bytes(function: Path, tmp_path: Path, zone: st
 
 @pytest.mark.parametrize("version", ["3.7", "3.11", "3.12", "3.13"])
 def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, version: str) -> None:
-    python = _python(version)
+    python = find_python(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")
     reference, other = tmp_path / "reference.zip", tmp_path / "other.zip"
@@ -161,7 +164,7 @@ def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, versi
     ],
 )
 def test_a_python_that_is_too_old_is_told_so(tool: str, version: str, needed: str) -> None:
-    python = _python(version)
+    python = find_python(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")
     result = subprocess.run(
@@ -173,7 +176,7 @@ def test_a_python_that_is_too_old_is_told_so(tool: str, version: str, needed: st
     assert len(result.stderr.splitlines()) == 1
 
 
-def _python(version: str) -> str | None:
+def find_python(version: str) -> str | None:
     """The path of that Python; pyenv's launchers refuse versions that are not chosen, so look behind them."""
     kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
     for path in [*map(str, kept), shutil.which(f"python{version}")]:
