@@ -73,7 +73,7 @@ local-down: $(STAMP) ## Stop it, and what a demo or soak left running; what was 
 
 .PHONY: build
 build: ## Build the functions' zips into build/ (Terraform does it by itself)
-	@"$(PYTHON)" tools/package.py --all
+	@"$(PYTHON)" tools/package.py --all --wheels python3.13-arm64
 
 .PHONY: $(DEPLOY)
 $(DEPLOY): $(STAMP)

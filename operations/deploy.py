@@ -95,7 +95,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
         # What is created is shown when it is there.
         plan.Summary(tuple(one for one in summary.changes if one.action != "create")).show(console)
     _refuse_losses(environment, summary, confirmed=confirmed)
-    _build_zips()
+    _build_zips(environment, terraform)
     try:
         follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
     except TerraformError as error:
@@ -113,15 +113,20 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     saved_plan.discard(environment)
 
 
-def _build_zips() -> None:
-    """Build the functions' zips: what only the state says needs one is not built by Terraform.
+def _build_zips(environment: Environment, terraform: Terraform) -> None:
+    """Build the plan's zips: what only the state says needs one is not built by Terraform.
 
     See docs/decisions/0008-who-builds-a-missing-zip.md.
     """
-    command = (sys.executable, str(ROOT / "tools" / "package.py"), "--all")
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if built.returncode:
-        raise UserError(built.stderr.strip() or "The functions' zips could not be built.")
+    shown = json.loads(terraform.run("show", "-json", str(environment.plan_file)))
+    for change in shown.get("resource_changes", []):
+        planned = change["change"]["after"] if change["type"] == "aws_lambda_function" else None
+        if planned and not (ROOT / planned["filename"]).exists():
+            source = ROOT / "functions" / planned["handler"].partition(".")[0]
+            command = (sys.executable, ROOT / "tools" / "package.py", source, ROOT / planned["filename"])
+            built = subprocess.run(command, capture_output=True, text=True, check=False)
+            if built.returncode:
+                raise UserError(built.stderr.strip() or "The functions' zips could not be built.")
 
 
 def _refuse_changed(environment: Environment, saved: SavedPlan) -> None:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 # What a plan is made from besides the state: whatever of it changes, the plan is another.
 _SOURCES = (
     *("*.tf", ".terraform.lock.hcl", "*.auto.tfvars", "terraform.tfvars", "modules/*/*.tf"),
-    *("modules/*/*.json", "functions/**/*.py", "functions/**/*.lock", "tools/package.py"),
+    *(
+        "modules/*/*.json",
+        "functions/**/*.py",
+        "functions/**/*.lock",
+        "functions/*/packages.txt",
+        "tools/package.py",
+    ),
 )
 
 

@@ -35,8 +35,6 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _HASH_LENGTH = 16
 _NAME = re.compile(r"^.+?(-(?P<target>python3\.\d+-(arm64|x86_64)))?(-(?P<hash>[0-9a-f]{16}))?\.zip$")
-# What modules/function deploys to where nothing else is asked for.
-DEFAULT_TARGET = "python3.13-arm64"
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 # The glibc of Amazon Linux 2023, where Python 3.12 and later run, and of Amazon Linux 2, where 3.11 does.
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
@@ -246,13 +244,18 @@ def main(arguments: "list[str] | None" = None) -> int:
     parser.add_argument(
         "--all", action="store_true", help="build every function into build/, under the names Terraform uses"
     )
+    parser.add_argument(
+        "--wheels",
+        metavar="python3.13-arm64",
+        help="with --all: bundle wheels for these",
+    )
     options = parser.parse_args(arguments)
     if options.all == bool(options.source and options.output) or (options.all and options.source):
         parser.error("give a SOURCE folder and an OUTPUT zip, or --all")
     try:
         if options.all:
             for folder in functions(ROOT / "functions"):
-                target = DEFAULT_TARGET if (folder / "requirements.lock").exists() else None
+                target = options.wheels if (folder / "requirements.lock").exists() else None
                 output = ROOT / "build" / zip_name(folder, target)
                 size = build(folder, output)
                 print(f"{output.relative_to(ROOT)}  {size:,} bytes")

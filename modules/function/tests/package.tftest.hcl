@@ -72,3 +72,36 @@ run "changed_source_changes_the_zip" {
     error_message = "Lambda must be given another hash."
   }
 }
+
+run "wheels_are_bundled_for_the_runtime_and_the_processor_of_the_function" {
+  command = plan
+
+  variables {
+    architecture  = "x86_64"
+    bundle_wheels = true
+    runtime       = "python3.12"
+    source_dir    = "tests/fixtures/after/greeting"
+  }
+
+  assert {
+    condition     = can(regex("^no/such/folder/greeting-python3\\.12-x86_64-[0-9a-f]{16}\\.zip$", aws_lambda_function.function.filename))
+    error_message = "The zip's name must say what its wheels are for."
+  }
+
+  assert {
+    condition     = !strcontains(run.changed_source_changes_the_zip.zip, aws_lambda_function.function.source_code_hash)
+    error_message = "Wheels must change what is deployed."
+  }
+}
+
+run "reject_wheels_where_they_do_not_run" {
+  command = plan
+
+  variables {
+    bundle_wheels = true
+    runtime       = "python3.11"
+    source_dir    = "tests/fixtures/after/greeting"
+  }
+
+  expect_failures = [var.bundle_wheels]
+}
