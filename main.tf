@@ -56,12 +56,19 @@ module "orchestration" {
 module "eventing" {
   source = "./modules/eventing"
 
-  account_id        = local.account_id
-  bucket_name       = module.storage.uploads_bucket.name
-  key_arn           = module.storage.key_arn
-  key_prefix        = var.upload_prefix
-  name              = local.name
-  state_machine_arn = module.orchestration.state_machine.arn
+  account_id         = local.account_id
+  bucket_name        = module.storage.uploads_bucket.name
+  build_dir          = "${path.root}/build"
+  functions_dir      = "${path.root}/functions"
+  ingestion          = var.ingestion
+  key_arn            = module.storage.key_arn
+  key_prefix         = var.upload_prefix
+  log_level          = var.log_level
+  log_retention_days = var.log_retention_days
+  name               = local.name
+  process_image      = var.process_image
+  state_machine_arn  = module.orchestration.state_machine.arn
+  workflow_type      = var.workflow_type
 }
 
 module "observability" {

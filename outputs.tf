@@ -39,8 +39,13 @@ output "environment" {
 }
 
 output "function_names" {
-  description = "Names of the two functions."
-  value       = { for name, function in module.orchestration.functions : name => function.name }
+  description = "Names of the functions."
+  value       = { for name, function in merge(module.orchestration.functions, { start_workflow = module.eventing.function }) : name => function.name }
+}
+
+output "ingestion" {
+  description = "How uploads reach the workflow: mode, pace and cap, and the queue, its mapping and the table of counts."
+  value       = module.eventing.ingestion
 }
 
 output "key_arn" {

@@ -90,6 +90,17 @@ variable "face_min_confidence" {
   nullable    = false
 }
 
+variable "ingestion" {
+  type = object({
+    mode              = optional(string, "direct")
+    photos_per_day    = optional(number)
+    photos_per_second = optional(number)
+  })
+  description = "How uploads reach the workflow: direct (at once) or buffered (through a queue, started at photos_per_second and at most photos_per_day). Null: what process_image.reserved_concurrency can sustain (45 without one), and no cap."
+  default     = {}
+  nullable    = false
+}
+
 variable "kms_key_arn" {
   type        = string
   description = "ARN of a key of your own to encrypt with; null for the one made here. docs/security.md says what its policy must hold."

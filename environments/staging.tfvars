@@ -22,6 +22,9 @@ workflow_type       = "STANDARD"
 process_image     = { reserved_concurrency = 25 }
 send_notification = { reserved_concurrency = 10 }
 
+# As in prod, at half its pace.
+ingestion = { mode = "buffered", photos_per_second = 22 }
+
 # No slower than prod. Nobody may upload here for days, so silence is no alarm: no_images_hours stays 0.
 alarms = {
   latency_p95_seconds = 20

@@ -24,9 +24,11 @@ resource "aws_cloudwatch_event_rule" "uploads" {
 }
 
 resource "aws_cloudwatch_event_target" "workflow" {
-  rule     = aws_cloudwatch_event_rule.uploads.name
-  arn      = var.state_machine_arn
-  role_arn = aws_iam_role.rule.arn
+  rule = aws_cloudwatch_event_rule.uploads.name
+  # One target whatever the mode: EventBridge replaces it under its id, so that no event finds none.
+  arn = local.buffered ? aws_sqs_queue.uploads.arn : var.state_machine_arn
+  # A queue is written to by its own policy.
+  role_arn = local.buffered ? null : aws_iam_role.rule.arn
 
   dead_letter_config {
     arn = aws_sqs_queue.dead_letter.arn
@@ -38,7 +40,12 @@ resource "aws_cloudwatch_event_target" "workflow" {
   }
 
   # A target without its permissions would park every upload made in between.
-  depends_on = [aws_iam_role_policy.start_workflow, aws_sqs_queue_policy.dead_letter]
+  depends_on = [
+    aws_iam_role_policy.start_workflow,
+    aws_lambda_event_source_mapping.uploads,
+    aws_sqs_queue_policy.dead_letter,
+    aws_sqs_queue_policy.uploads,
+  ]
 }
 
 resource "aws_sqs_queue" "dead_letter" {

@@ -26,17 +26,23 @@ MAX_ZIP_BYTES = 20_000
 MAX_IMPORT_RATIO = 1.05
 PROCESSES = 5
 
-FUNCTIONS = ["process_image", "send_notification"]
+FUNCTIONS = ["process_image", "send_notification", "start_workflow"]
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "COUNTS_TABLE": "counts",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/111122223333/dead-letter",
     "FACE_ATTRIBUTES": "DEFAULT",
     "FACE_MIN_CONFIDENCE": "90",
     "LOG_OBJECT_KEYS": "false",
+    "PHOTOS_PER_DAY": "100000",
+    "PHOTOS_PER_SECOND": "5",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/111122223333/uploads",
     "RECORD_RETENTION_DAYS": "0",
     "RESULTS_TABLE": "results",
     "RESULTS_TOPIC_ARN": "arn:aws:sns:us-east-1:111122223333:results",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:111122223333:stateMachine:pipeline",
     # Lambda cannot write beside a function's sources either, so they are compiled at every cold start.
     "PYTHONDONTWRITEBYTECODE": "1",
 }

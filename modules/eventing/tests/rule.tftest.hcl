@@ -5,6 +5,8 @@ mock_provider "aws" {
 variables {
   account_id        = "111122223333"
   bucket_name       = "photos-dev-uploads-111122223333"
+  build_dir         = "build"
+  functions_dir     = "../../functions"
   key_arn           = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
   name              = "photos-dev"
   state_machine_arn = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline"

@@ -21,7 +21,7 @@ run "accepts_two_inputs_and_protects_data" {
   }
 
   assert {
-    condition     = output.function_names == { process_image = "photo-analysis-dev-process-image", send_notification = "photo-analysis-dev-send-notification" }
+    condition     = output.function_names == { process_image = "photo-analysis-dev-process-image", send_notification = "photo-analysis-dev-send-notification", start_workflow = "photo-analysis-dev-start-workflow" }
     error_message = "Names must begin with application and environment, so that environments can share an account."
   }
 

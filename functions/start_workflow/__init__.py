@@ -1,0 +1,1 @@
+"""Lambda function: start the workflow for buffered uploads at a set pace."""
