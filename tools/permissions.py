@@ -148,6 +148,47 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         ),
         "sns:Publish": Proof("Nobody is told", f"{_AWS}/sns/latest/api/API_Publish.html", "end to end"),
     },
+    "start-workflow": {
+        **_FUNCTION,
+        "dynamodb:UpdateItem": Proof(
+            "The photos of a day are not counted, and with a cap nothing is started",
+            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
+            "simulated",
+        ),
+        "kms:Decrypt": Proof(
+            "Lambda gets no events out of a queue encrypted with this key",
+            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
+            "simulated",
+        ),
+        "kms:GenerateDataKey": Proof(
+            "SQS refuses to park events in a queue encrypted with this key",
+            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
+            "simulated",
+        ),
+        "sqs:ChangeMessageVisibility": Proof(
+            "Events that wait for the day's cap are looked at every 12 minutes",
+            f"{_AWS}/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html",
+            "simulated",
+        ),
+        **{
+            action: Proof(
+                "Lambda refuses to make the mapping, and buffered uploads stay in the queue",
+                f"{_AWS}/lambda/latest/dg/services-sqs-configure.html",
+                "simulated",
+            )
+            for action in ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+        },
+        "sqs:SendMessage": Proof(
+            "Events no workflow takes stay in the queue instead of being parked",
+            f"{_AWS}/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
+            "simulated",
+        ),
+        "states:StartExecution": Proof(
+            "No buffered upload starts the workflow",
+            f"{_AWS}/step-functions/latest/apireference/API_StartExecution.html",
+            "simulated",
+        ),
+    },
     "pipeline": {
         **_WORKFLOW,
         "kms:Decrypt": Proof(
@@ -195,8 +236,9 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     },
 }
 
-# Granted where workflow_type is EXPRESS, in place of what waits for a STANDARD execution.
-EXPRESS_ONLY = frozenset({("backfill", "states:StartSyncExecution")})
+# Not granted to the local cloud's stack: where workflow_type is EXPRESS, in place of what waits for a
+# STANDARD execution; where there is a cap of photos_per_day.
+ELSEWHERE = frozenset({("backfill", "states:StartSyncExecution"), ("start-workflow", "dynamodb:UpdateItem")})
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ SIMULATED = [
     (role, action)
     for role in PROOFS
     for action in PROOFS[role]
-    if PROOFS[role][action].method == "simulated" and (role, action) not in permissions.EXPRESS_ONLY
+    if PROOFS[role][action].method == "simulated" and (role, action) not in permissions.ELSEWHERE
 ]
 
 
@@ -158,7 +158,7 @@ def use(stack: Stack, role: str, action: str) -> Answer:
 def test_every_role_and_every_action_has_a_proof(roles: dict[str, Role]) -> None:
     granted = {(key, action) for key, role in roles.items() for action in role.grants}
     proven = {(key, action) for key, proofs in PROOFS.items() for action in proofs}
-    assert granted == proven - permissions.EXPRESS_ONLY
+    assert granted == proven - permissions.ELSEWHERE
     assert not [action for _, action in granted if "*" in action]
 
 
@@ -217,9 +217,28 @@ def _function_calls(stack: Stack, settings: dict[str, Any]) -> Iterator[tuple[st
         # ProcessImage asks S3 whether a photo it may not read is gone; S3 tells only who may list.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
         yield "s3:ListBucket", f"arn:aws:s3:::{stack.bucket}"
+    if "QUEUE_URL" in settings["Environment"]["Variables"]:
+        yield from _buffer_calls(stack, settings["Environment"]["Variables"])
     if topic := settings["Environment"]["Variables"].get("RESULTS_TOPIC_ARN"):
         attributes = stack.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
         yield from _encrypting(attributes["KmsMasterKeyId"])
+
+
+def _buffer_calls(stack: Stack, variables: dict[str, str]) -> Iterator[tuple[str, str]]:
+    yield "states:StartExecution", variables["STATE_MACHINE_ARN"]
+    queue = _queue(stack, variables["QUEUE_URL"])
+    for action in ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"):
+        yield f"sqs:{action}", queue["QueueArn"]
+    dead_letters = _queue(stack, variables["DEAD_LETTER_QUEUE_URL"])
+    yield "sqs:SendMessage", dead_letters["QueueArn"]
+    yield from _encrypting(dead_letters["KmsMasterKeyId"])
+
+
+def _queue(stack: Stack, url: str) -> dict[str, str]:
+    found: dict[str, str] = stack.client("sqs").get_queue_attributes(
+        QueueUrl=url, AttributeNames=["QueueArn", "KmsMasterKeyId"]
+    )["Attributes"]
+    return found
 
 
 def _workflow_calls(stack: Stack, workflow: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -242,9 +261,7 @@ def _state_calls(stack: Stack, machine: str, states: dict[str, Any]) -> Iterator
         elif integration == "lambda:invoke":
             yield "lambda:InvokeFunction", state["Arguments"]["FunctionName"]
         elif integration == "sqs:sendMessage":
-            queue = stack.client("sqs").get_queue_attributes(
-                QueueUrl=state["Arguments"]["QueueUrl"], AttributeNames=["QueueArn", "KmsMasterKeyId"]
-            )["Attributes"]
+            queue = _queue(stack, state["Arguments"]["QueueUrl"])
             yield "sqs:SendMessage", queue["QueueArn"]
             yield from _encrypting(queue["KmsMasterKeyId"])
         elif integration == "states:startExecution.sync:2":
@@ -420,6 +437,7 @@ def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
     assert stars == {
         "process-image": ["rekognition", "xray"],
         "send-notification": ["xray"],
+        "start-workflow": ["xray"],
         "pipeline": ["logs", "xray"],
         "backfill": ["logs", "xray"],
         "rule": [],
@@ -435,6 +453,7 @@ def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
     [
         ("process-image", "lambda.amazonaws.com", {"aws:SourceAccount"}),
         ("send-notification", "lambda.amazonaws.com", {"aws:SourceAccount"}),
+        ("start-workflow", "lambda.amazonaws.com", {"aws:SourceAccount"}),
         ("pipeline", "states.amazonaws.com", {"aws:SourceAccount", "aws:SourceArn"}),
         ("backfill", "states.amazonaws.com", {"aws:SourceAccount", "aws:SourceArn"}),
         ("rule", "events.amazonaws.com", {"aws:SourceAccount", "aws:SourceArn"}),

@@ -196,7 +196,7 @@ def test_all_builds_every_function_under_the_name_terraform_uses(tmp_path: Path)
     )
     names = {
         terraform_name(ROOT / "functions" / name, tmp_path / name).removeprefix("build/")
-        for name in ("process_image", "send_notification")
+        for name in ("process_image", "send_notification", "start_workflow")
     }
     assert {path.name for path in (tmp_path / "build").iterdir()} == names
     assert all(name in result.stdout for name in names)
