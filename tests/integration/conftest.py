@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "test_deployment.py": "deploying",
     "test_drift.py": "deploying",
+    "test_ingestion.py": "deploying",
     "test_plain_terraform.py": "deploying",
     "test_side_by_side.py": "deploying",
     "test_workflow.py": "workflow",

@@ -198,8 +198,8 @@ class World:
             for one in messages:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
 
-    def update(self, memory_size: int | None = None) -> None:
-        """Apply the environment with another memory size for ProcessImage, or as its files say."""
+    def update(self, memory_size: int | None = None, *, more: str = "") -> None:
+        """Apply the environment with another memory size for ProcessImage or `more` settings, or as its files say."""
         usual = self.stack.environment
         changed = _Changed(usual.name, usual.settings, usual.backend, usual.cloud)
         if memory_size is not None:
@@ -209,10 +209,12 @@ class World:
                 usual.variables_file.read_text("utf-8"),
             )
             assert count == 1
-            changed.variables_file.write_text(text, "utf-8")
+        else:
+            text = usual.variables_file.read_text("utf-8")
+        changed.variables_file.write_text(f"{text}\n{more}\n", "utf-8")
         usual.plan_file.unlink(missing_ok=True)
         try:
-            deploy.apply(usual if memory_size is None else changed, Console(quiet=True))
+            deploy.apply(changed if more or memory_size else usual, Console(quiet=True))
         finally:
             changed.variables_file.unlink(missing_ok=True)
 

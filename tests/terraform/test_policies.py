@@ -86,6 +86,7 @@ class Deployment:
 # The roles' policies.
 PROCESS_IMAGE = "module.orchestration.module.process_image.aws_iam_role_policy.function"
 SEND_NOTIFICATION = "module.orchestration.module.send_notification.aws_iam_role_policy.function"
+START_WORKFLOW = "module.eventing.module.start_workflow.aws_iam_role_policy.function"
 PIPELINE = "module.orchestration.aws_iam_role_policy.pipeline"
 BACKFILL = "module.orchestration.aws_iam_role_policy.backfill"
 RULE = "module.eventing.aws_iam_role_policy.start_workflow"
@@ -94,6 +95,8 @@ KEY = "module.storage.aws_kms_key.data[0]"
 BUCKET = "module.storage.aws_s3_bucket.uploads"
 TABLE = "module.storage.aws_dynamodb_table.results"
 QUEUE = "module.eventing.aws_sqs_queue.dead_letter"
+BUFFER = "module.eventing.aws_sqs_queue.uploads"
+BUFFER_POLICY = "module.eventing.aws_sqs_queue_policy.uploads"
 QUEUE_POLICY = "module.eventing.aws_sqs_queue_policy.dead_letter"
 EVENT_RULE = "module.eventing.aws_cloudwatch_event_rule.uploads"
 TARGET = "module.eventing.aws_cloudwatch_event_target.workflow"
@@ -179,13 +182,38 @@ def rule_to_key(deployment: Deployment) -> Iterator[str]:
 def workflow_to_key(deployment: Deployment) -> Iterator[str]:
     queue, key = deployment.one(QUEUE), deployment.one(KEY)
     for alias in deployment.all("aws_lambda_alias"):
-        if not deployment.grants(PIPELINE, "lambda:InvokeFunction", alias.values["arn"]):
+        if alias.address.startswith("module.orchestration.") and not deployment.grants(
+            PIPELINE, "lambda:InvokeFunction", alias.values["arn"]
+        ):
             yield f"the workflow may not invoke {alias.address}"
     if not deployment.grants(PIPELINE, "sqs:SendMessage", queue["arn"]):
         yield "the workflow may not park"
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
         if not deployment.grants(PIPELINE, action, key["arn"]):
             yield f"the workflow lacks {action} for the queue"
+
+
+def buffer_to_workflow(deployment: Deployment) -> Iterator[str]:
+    rule, buffer, key = deployment.one(EVENT_RULE), deployment.one(BUFFER), deployment.one(KEY)
+    send = dict(_allowed(deployment.one(BUFFER_POLICY)["policy"], "events.amazonaws.com")).get(
+        "sqs:SendMessage"
+    )
+    condition = {"ArnEquals": {"aws:SourceArn": rule["arn"]}}
+    if not send or send["Resource"] != buffer["arn"] or send.get("Condition") != condition:
+        yield "the rule, and no other, may not put events into the buffer"
+    if buffer["kms_master_key_id"] != key["arn"]:
+        yield "the buffer is not encrypted with the key"
+    workflow = deployment.one("module.orchestration.aws_sfn_state_machine.pipeline")
+    for action, arn in (
+        *((f"sqs:{one}", buffer["arn"]) for one in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")),
+        ("sqs:ChangeMessageVisibility", buffer["arn"]),
+        ("sqs:SendMessage", deployment.one(QUEUE)["arn"]),
+        ("states:StartExecution", workflow["arn"]),
+        ("kms:Decrypt", key["arn"]),
+        ("kms:GenerateDataKey", key["arn"]),
+    ):
+        if not deployment.grants(START_WORKFLOW, action, arn):
+            yield f"the starting function lacks {action} on {arn}"
 
 
 def photo_to_record(deployment: Deployment) -> Iterator[str]:
@@ -254,6 +282,7 @@ def backfill_to_workflow(deployment: Deployment) -> Iterator[str]:
 PATHS = [
     alarm_to_key,
     backfill_to_workflow,
+    buffer_to_workflow,
     rule_to_key,
     workflow_to_key,
     photo_to_record,
@@ -291,6 +320,10 @@ def _without(deployment: Deployment, address: str, attribute: str, action: str |
         (alarm_to_key, ALERTS_POLICY, "arn", None),
         (alarm_to_key, KEY, "policy", "kms:GenerateDataKey*"),
         (backfill_to_workflow, BACKFILL, "policy", "states:StartExecution"),
+        (buffer_to_workflow, BUFFER, "kms_master_key_id", None),
+        (buffer_to_workflow, BUFFER_POLICY, "policy", "sqs:SendMessage"),
+        (buffer_to_workflow, START_WORKFLOW, "policy", "sqs:ReceiveMessage"),
+        (buffer_to_workflow, START_WORKFLOW, "policy", "states:StartExecution"),
         (rule_to_key, QUEUE, "kms_master_key_id", None),
         (rule_to_key, QUEUE, "arn", None),
         (rule_to_key, QUEUE_POLICY, "policy", "sqs:SendMessage"),
@@ -377,6 +410,7 @@ def test_only_forced_actions_are_granted_on_everything(deployment: Deployment) -
         *((PIPELINE, action) for action in LOG_DELIVERY | SAMPLING | TRACES),
         *((PROCESS_IMAGE, action) for action in ANALYSIS | TRACES),
         *((SEND_NOTIFICATION, action) for action in TRACES),
+        *((START_WORKFLOW, action) for action in TRACES),
     }
 
 
@@ -418,6 +452,7 @@ def test_roles_trust_one_service_on_behalf_of_this_account(deployment: Deploymen
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}, role.address
     assert trusted == {
         "module.eventing.aws_iam_role.rule": "events.amazonaws.com",
+        "module.eventing.module.start_workflow.aws_iam_role.function": "lambda.amazonaws.com",
         "module.orchestration.aws_iam_role.backfill": "states.amazonaws.com",
         "module.orchestration.aws_iam_role.pipeline": "states.amazonaws.com",
         "module.orchestration.module.process_image.aws_iam_role.function": "lambda.amazonaws.com",

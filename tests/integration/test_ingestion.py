@@ -1,0 +1,103 @@
+"""Buffered ingestion on the local cloud: switched to and back under traffic, paused, and counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localcloud.stack import Stack, Subscription
+
+# Terraform applies three times while photos arrive.
+pytestmark = pytest.mark.timeout(900)
+
+BUFFERED = 'ingestion = { mode = "buffered", photos_per_second = 4, photos_per_day = 1000000 }'
+
+
+class Traffic:
+    """Uploads that do not stop for a switch, some two a second, slower than the pace."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.images: list[str] = []
+        self._over = threading.Event()
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._upload)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _upload(self) -> None:
+        while not self._over.wait(0.5):
+            self.images.append(self.world.stack.upload(self.world.key(), self.world.photo()))
+
+
+def waiting(world: World) -> int:
+    attributes = world.stack.client("sqs").get_queue_attributes(
+        QueueUrl=world.deployment.outputs["ingestion"]["queue_url"],
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    return sum(int(value) for value in attributes.values())
+
+
+def counted(world: World) -> int:
+    items = world.stack.client("dynamodb").scan(TableName="photo-analysis-local-counts")["Items"]
+    return sum(int(item["Started"]["N"]) for item in items)
+
+
+def test_switching_under_traffic_loses_nothing_and_doubles_nothing(
+    stack: Stack, subscription: Subscription
+) -> None:
+    world = World(stack)
+    notified: Counter[str] = Counter()
+    traffic = Traffic(world)
+    with traffic.flowing():
+        world.update(more=BUFFERED)
+        before = len(traffic.images)
+        world.eventually(lambda: len(traffic.images) >= before + 10, "buffered uploads")
+        through_the_buffer = world.eventually(lambda: counted(world), "a count of buffered photos")
+        mapping = stack.client("lambda").get_event_source_mapping(
+            UUID=stack.outputs["ingestion"]["mapping_id"]
+        )
+        # What is still in the buffer when the mode changes back is worked off.
+        with paused(world, mapping["UUID"]):
+            before = len(traffic.images)
+            world.eventually(lambda: waiting(world) >= 5, "uploads that wait")
+            assert len(traffic.images) > before
+            world.update()
+        world.eventually(lambda: waiting(world) == 0, "the end of the backlog")
+        assert through_the_buffer > 0
+
+    deadline = time.monotonic() + 60
+    while len(notified) < len(traffic.images) and time.monotonic() < deadline:
+        notified.update(one.image_id for one in subscription.receive())
+        time.sleep(0.2)
+    time.sleep(1)
+    notified.update(one.image_id for one in subscription.receive())
+    assert notified == Counter(dict.fromkeys(traffic.images, 1))
+    assert all(stack.record(image) for image in traffic.images)
+    assert stack.dead_letters() == []
+
+
+@contextmanager
+def paused(world: World, mapping: str) -> Iterator[None]:
+    client = world.stack.client("lambda")
+    client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        yield
+    finally:
+        client.update_event_source_mapping(UUID=mapping, Enabled=True)
