@@ -199,7 +199,7 @@ class World:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
 
     def update(self, memory_size: int | None = None, *, more: str = "") -> None:
-        """Apply the environment with another memory size for ProcessImage or `more` settings, or as its files say."""
+        """Apply the environment with another memory size or `more` settings, or as its files say."""
         usual = self.stack.environment
         changed = _Changed(usual.name, usual.settings, usual.backend, usual.cloud)
         if memory_size is not None:
