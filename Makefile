@@ -26,9 +26,17 @@ help: ## Show this help
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything the other verbs need (they do it themselves)
 
+.PHONY: operator
+operator: $(VENV)/.operator ## Make a smaller .venv instead, for what deploys and operates only
+
+# Either will do for them.
+READY := $(if $(wildcard $(VENV)/.operator),$(VENV)/.operator,$(STAMP))
+
 $(STAMP): requirements-dev.lock
-	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) on PATH; install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
-	@"$(PYTHON)" tools/setup.py
+$(VENV)/.operator: requirements-operator.lock
+$(STAMP) $(VENV)/.operator:
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) on PATH; install Python 3.11 or newer." >&2; exit 1; }
+	@"$(PYTHON)" tools/setup.py $(if $(filter %.operator,$@),operator)
 
 .PHONY: demo
 demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own; OPEN=1 opens its page)
@@ -44,13 +52,13 @@ soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and a
 
 .PHONY: lint
 lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
-	@$(PY) -m tools.lint $(ARGS)
+	@$(PY) -m tools.checks $(ARGS)
 
 .PHONY: fmt
 fmt: $(STAMP) ## Format Python and Terraform
 	@$(PY) -m ruff check --quiet --fix-only .
 	@$(PY) -m ruff format --quiet .
-	@"$$($(PY) -m tools.fetch terraform)" fmt -recursive
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" terraform fmt -recursive
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove everything generated, .venv too
@@ -76,13 +84,13 @@ build: ## Build the functions' zips into build/ (Terraform does it by itself)
 	@"$(PYTHON)" tools/package.py --all --wheels python3.13-arm64
 
 .PHONY: $(DEPLOY)
-$(DEPLOY): $(STAMP)
+$(DEPLOY): $(READY)
 	@$(PY) -m operations $@
 
 ##@ Operating
 
 .PHONY: $(OPERATE)
-$(OPERATE): $(STAMP)
+$(OPERATE): $(READY)
 	@$(PY) -m operations $@
 
 ##@ Maintaining

@@ -135,3 +135,14 @@ def _schema(definitions: Mapping[str, dict[str, Any]]) -> list[str]:
         place = "/".join(map(str, where))
         found.append(f"{names.get(machine, machine)}: {place}: {match['Message']} ({match['Rule']['Id']})")
     return found
+
+
+def main(paths: list[str]) -> int:
+    """Print what is wrong with the definitions in the files `paths`."""
+    found = problems({path: Path(path).read_text("utf-8") for path in paths})
+    print("\n".join(found), end="\n" if found else "")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

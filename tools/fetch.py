@@ -1,16 +1,14 @@
-"""Find the pinned command-line tools, fetching them into the user's cache where they are missing.
+"""Place pinned command-line tools in .venv/bin where those on PATH will not do.
 
-A tool is looked for on PATH, then in the cache (``$XDG_CACHE_HOME/photo-analysis/bin``), then among its
-publisher's releases. A download counts only when its SHA-256 is the one in the release's own list of
-checksums, which comes over TLS from the same publisher. TERRAFORM_RELEASES_URL, TFLINT_RELEASES_URL and
-ACTIONLINT_RELEASES_URL name a mirror of the releases.
+A download counts only when its SHA-256 is the one in the release's own list of checksums, which comes over
+TLS from the same publisher. TERRAFORM_RELEASES_URL, TFLINT_RELEASES_URL and ACTIONLINT_RELEASES_URL name a
+mirror of the releases. Standard library only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import platform
 import re
@@ -19,30 +17,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import click
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-TERRAFORM_VERSION = "1.11.4"
-# The S3 backend locks without a DynamoDB table from here on.
-TERRAFORM_OLDEST = (1, 10, 0)
-TFLINT_VERSION = "0.64.0"
-ACTIONLINT_VERSION = "1.7.12"
+BIN = Path(__file__).resolve().parent.parent / ".venv" / "bin"
 
 _SECONDS = 60.0
-_SYSTEMS = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_EXECUTABLE_SUFFIX = ".exe" if os.name == "nt" else ""
-
-Version = tuple[int, int, int]
+_PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class FetchError(Exception):
@@ -50,255 +33,158 @@ class FetchError(Exception):
 
 
 @dataclass(frozen=True)
-class Release:
-    """Where one version of a tool is published.
+class Tool:
+    """A program and where its `version` is published, below ``<base>/``.
 
     Attributes:
-        archive: URL of the zip or .tar.gz that holds the executable, named `tool`, for this machine.
-        checksums: URL of the list of SHA-256 sums, one ``<sum>  <file>`` a line.
+        archive: file of this machine, with ``{version}`` and ``{machine}`` such as linux_amd64.
+        checksums: list of SHA-256 sums, one ``<sum>  <file>`` a line.
+        oldest: the oldest version on PATH that will do; None takes `version` alone.
+        module: Go module to build from where there is no release to be had.
     """
 
-    tool: str
     version: str
+    base: str
     archive: str
     checksums: str
+    oldest: tuple[int, int, int] | None = None
+    module: str = ""
 
 
-def cache_folder() -> Path:
-    """Return the user's cache folder for this project (it may not exist yet)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "photo-analysis"
+TOOLS = {
+    "actionlint": Tool(
+        "1.7.12",
+        "https://github.com/rhysd/actionlint/releases/download/v{version}",
+        "actionlint_{version}_{machine}.tar.gz",
+        "actionlint_{version}_checksums.txt",
+        module="github.com/rhysd/actionlint/cmd/actionlint",
+    ),
+    "terraform": Tool(
+        "1.11.4",
+        "https://releases.hashicorp.com/terraform/{version}",
+        "terraform_{version}_{machine}.zip",
+        "terraform_{version}_SHA256SUMS",
+        # The S3 backend locks without a DynamoDB table from here on.
+        oldest=(1, 10, 0),
+    ),
+    "tflint": Tool(
+        "0.64.0",
+        "https://github.com/terraform-linters/tflint/releases/download/v{version}",
+        "tflint_{machine}.zip",
+        "checksums.txt",
+        module="github.com/terraform-linters/tflint",
+    ),
+}
+
+
+def place(name: str) -> None:
+    """See to it that `name` is found in .venv/bin or on PATH, in a version that will do.
+
+    Raises:
+        FetchError: it is not there, and can be neither fetched nor built.
+    """
+    tool = TOOLS[name]
+    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    version = _version(found) if found else None
+    if version and (version >= tool.oldest if tool.oldest else version == _parsed(tool.version)):
+        return
+    print(f"Fetching {name} {tool.version}", file=sys.stderr)
+    reasons = []
+    for get in (_download, _build):
+        try:
+            content = get(name, tool)
+        except FetchError as error:
+            reasons.append(str(error))
+            continue
+        draft = BIN / f".{name}.{os.getpid()}"
+        draft.write_bytes(content)
+        draft.chmod(0o755)
+        draft.replace(BIN / name)
+        return
+    there = f"{found} is another version" if found else f"There is no {name} on PATH"
+    wanted = f"{'.'.join(map(str, tool.oldest[:2]))} or newer" if tool.oldest else tool.version
+    raise FetchError(f"{there}; install {name} {wanted} ({'; '.join(filter(None, reasons))}).")
 
 
 def machine() -> str:
-    """Return this machine's platform as Go names it, such as ``linux_amd64``.
-
-    Raises:
-        FetchError: there are no releases for it.
-    """
-    system, processor = platform.system(), platform.machine()
-    try:
-        return f"{_SYSTEMS[system]}_{_MACHINES[processor.lower()]}"
-    except KeyError:
-        raise FetchError(f"No release runs on {system} on {processor}; install it on PATH.") from None
+    """Return this machine's platform as Go names it, such as ``linux_amd64``."""
+    processor = platform.machine().lower()
+    return f"{platform.system().lower()}_{_PROCESSORS.get(processor, processor)}"
 
 
-def terraform() -> Path:
-    """Return the path of a Terraform that can run this project.
-
-    Raises:
-        FetchError: there is none on PATH that is new enough, and none can be fetched.
-    """
-    found = shutil.which("terraform")
-    version = _terraform_version(Path(found)) if found else None
-    if found and version and version >= TERRAFORM_OLDEST:
-        return Path(found)
-    cached = _cached("terraform", TERRAFORM_VERSION)
-    if cached.is_file():
-        return cached
-    base = os.environ.get("TERRAFORM_RELEASES_URL", "https://releases.hashicorp.com/terraform")
-    stem = f"{base}/{TERRAFORM_VERSION}/terraform_{TERRAFORM_VERSION}"
-    release = Release("terraform", TERRAFORM_VERSION, f"{stem}_{machine()}.zip", f"{stem}_SHA256SUMS")
-    try:
-        return _install(release, cached)
-    except FetchError as error:
-        oldest = ".".join(map(str, TERRAFORM_OLDEST[:2]))
-        if found:
-            state = (
-                f"The terraform on PATH is {_dotted(version)}, and {TERRAFORM_VERSION} could not be fetched"
-            )
-        else:
-            state = f"There is no terraform on PATH, and {TERRAFORM_VERSION} could not be fetched"
-        raise FetchError(f"{state} ({error}); install Terraform {oldest} or newer.") from error
-
-
-def tflint() -> Path:
-    """Return the path of the pinned tflint; failing that, of the one on PATH.
-
-    Raises:
-        FetchError: there is none on PATH, and it can neither be fetched nor built.
-    """
-    base = os.environ.get(
-        "TFLINT_RELEASES_URL", "https://github.com/terraform-linters/tflint/releases/download"
-    )
-    stem = f"{base}/v{TFLINT_VERSION}"
-    return _pinned(
-        Release("tflint", TFLINT_VERSION, f"{stem}/tflint_{machine()}.zip", f"{stem}/checksums.txt"),
-        "github.com/terraform-linters/tflint",
-    )
-
-
-def actionlint() -> Path:
-    """Return the path of the pinned actionlint; failing that, of the one on PATH.
-
-    Raises:
-        FetchError: there is none on PATH, and it can neither be fetched nor built.
-    """
-    base = os.environ.get("ACTIONLINT_RELEASES_URL", "https://github.com/rhysd/actionlint/releases/download")
-    stem = f"{base}/v{ACTIONLINT_VERSION}/actionlint_{ACTIONLINT_VERSION}"
-    packed = "zip" if machine().startswith("windows") else "tar.gz"
-    return _pinned(
-        Release("actionlint", ACTIONLINT_VERSION, f"{stem}_{machine()}.{packed}", f"{stem}_checksums.txt"),
-        "github.com/rhysd/actionlint/cmd/actionlint",
-    )
-
-
-def _pinned(release: Release, module: str) -> Path:
-    """Return the tool of `release`, built from the Go `module` where the release cannot be fetched."""
-    tool, wanted = release.tool, release.version
-    found = shutil.which(tool)
-    version = _version(_output(Path(found), "--version")) if found else None
-    if found and _dotted(version) == wanted:
-        return Path(found)
-    cached = _cached(tool, wanted)
-    if cached.is_file():
-        return cached
-    try:
-        return _install(release, cached)
-    except FetchError as download_error:
-        try:
-            return _go_install(f"{module}@v{wanted}", cached)
-        except FetchError as build_error:
-            if found and version:
-                _say(f"Using {tool} {_dotted(version)} from PATH: {wanted} cannot be had.")
-                return Path(found)
-            raise FetchError(
-                f"There is no {tool} on PATH, and {wanted} could neither be fetched"
-                f" ({download_error}) nor built ({build_error}); install {tool} or Go."
-            ) from download_error
-
-
-def _cached(tool: str, version: str) -> Path:
-    return cache_folder() / "bin" / f"{tool}-{version}" / f"{tool}{_EXECUTABLE_SUFFIX}"
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _dotted(version: Version | None) -> str:
-    return ".".join(map(str, version)) if version else "of an unknown version"
-
-
-def _terraform_version(path: Path) -> Version | None:
-    text = _output(path, "version", "-json")
-    try:
-        # A warning about the CLI configuration may come first.
-        return _version(json.loads(text[text.index("{") :])["terraform_version"])
-    except (ValueError, KeyError):
-        return None
-
-
-def _version(text: str) -> Version | None:
+def _parsed(text: str) -> tuple[int, int, int] | None:
     match = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
-def _output(path: Path, *arguments: str) -> str:
+def _version(path: str) -> tuple[int, int, int] | None:
+    # Neither tool should look for a newer version of itself meanwhile.
+    quiet = os.environ | {"CHECKPOINT_DISABLE": "1", "TFLINT_DISABLE_VERSION_CHECK": "1"}
     try:
-        # Neither tool should look for a newer version of itself meanwhile.
-        environment = os.environ | {"CHECKPOINT_DISABLE": "1", "TFLINT_DISABLE_VERSION_CHECK": "1"}
-        return subprocess.run(
-            [path, *arguments], capture_output=True, text=True, timeout=30, check=False, env=environment
-        ).stdout
+        command = [path, "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=quiet)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return None
+    return _parsed(said.stdout)
 
 
-def _install(release: Release, target: Path) -> Path:
-    _say(f"Fetching {release.tool} {release.version}")
-    name = release.archive.rpartition("/")[2]
-    sums = {
-        file.lstrip("*"): digest
-        for digest, _, file in (
-            line.partition("  ") for line in _download(release.checksums).decode().splitlines()
-        )
-    }
-    if name not in sums:
-        raise FetchError(f"{release.checksums} does not list {name}")
-    content = _download(release.archive)
-    if hashlib.sha256(content).hexdigest() != sums[name].lower():
-        raise FetchError(f"the checksum of {release.archive} is wrong")
-    executable = _unpack(release.archive, content, target.name)
-    _place(target, lambda draft: draft.write_bytes(executable))
-    return target
-
-
-def _unpack(url: str, content: bytes, name: str) -> bytes:
-    packed = "zip" if url.endswith(".zip") else "tar.gz"
+def _download(name: str, tool: Tool) -> bytes:
+    base = os.environ.get(f"{name.upper()}_RELEASES_URL", tool.base.format(version=tool.version))
+    file, checksums = (
+        part.format(version=tool.version, machine=machine()) for part in (tool.archive, tool.checksums)
+    )
     try:
-        if packed == "zip":
+        lines = _get(f"{base}/{checksums}").decode().splitlines()
+        listed = {name.lstrip("*"): digest for digest, name in map(str.split, lines)}
+        if file not in listed:
+            raise FetchError(f"{base}/{checksums} does not list {file}")
+        content = _get(f"{base}/{file}")
+        if hashlib.sha256(content).hexdigest() != listed[file].lower():
+            raise FetchError(f"the checksum of {base}/{file} is wrong")
+    except (OSError, ValueError) as error:
+        raise FetchError(f"{base}: {getattr(error, 'reason', error)}") from error
+    try:
+        if file.endswith(".zip"):
             with zipfile.ZipFile(io.BytesIO(content)) as zipped:
                 return zipped.read(name)
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             member = archive.extractfile(name)
-            if member is None:
-                raise KeyError(name)
+            assert member
             return member.read()
-    except (KeyError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise FetchError(f"{url} is not a {packed} that holds {name}") from error
+    except (AssertionError, KeyError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{base}/{file} does not hold {name}") from error
 
 
-def _download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as response:
-            content: bytes = response.read()
-            return content
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise FetchError(f"{url}: {getattr(error, 'reason', error)}") from error
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=_SECONDS) as response:
+        content: bytes = response.read()
+    return content
 
 
-def _go_install(module: str, target: Path) -> Path:
+def _build(name: str, tool: Tool) -> bytes:
     go = shutil.which("go")
-    if not go:
-        raise FetchError("there is no Go on PATH")
-    _say(f"Building {module} (up to two minutes, once)")
-    _make(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    if not tool.module or not go:
+        raise FetchError("there is no Go to build it with" if tool.module else "")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [go, "install", f"{tool.module}@v{tool.version}"]
         result = subprocess.run(
-            [go, "install", module],
-            env=os.environ | {"GOBIN": folder},
-            capture_output=True,
-            text=True,
-            check=False,
+            command, env=os.environ | {"GOBIN": folder}, capture_output=True, text=True, check=False
         )
         if result.returncode:
-            raise FetchError(f"go install {module}: {(result.stderr.strip() or 'failed').splitlines()[-1]}")
-        built = Path(folder, target.name)
-        _place(target, lambda draft: shutil.copyfile(built, draft))
-    return target
+            raise FetchError(f"{' '.join(command)}: {(result.stderr.strip() or 'failed').splitlines()[-1]}")
+        return Path(folder, name).read_bytes()
 
 
-def _place(target: Path, write: Callable[[Path], object]) -> None:
-    _make(target.parent)
-    descriptor, name = tempfile.mkstemp(dir=target.parent)
-    os.close(descriptor)
-    draft = Path(name)
+def main(names: list[str]) -> int:
+    """Place the tools `names`."""
     try:
-        write(draft)
-        draft.chmod(0o755)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FetchError(f"cannot make {folder}: {error.strerror}") from error
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("tool", type=click.Choice(["actionlint", "terraform", "tflint"]))
-def main(tool: str) -> None:
-    """Print the path of TOOL, fetching it where it is missing."""
-    try:
-        click.echo({"actionlint": actionlint, "terraform": terraform, "tflint": tflint}[tool]())
-    except FetchError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
+        for name in names:
+            place(name)
+    except (FetchError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m tools.fetch")
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Make the development environment in .venv from requirements-dev.lock.
+"""Make .venv from requirements-dev.lock, or as `setup.py operator` from requirements-operator.lock.
 
 Runs on whatever ``python3`` there is: standard library only, and a sentence when that Python will not do.
 To say so, any Python must be able to read this file: no annotations, no f-strings, no new module before.
@@ -9,16 +9,16 @@ To say so, any Python must be able to read this file: no annotations, no f-strin
 import subprocess
 import sys
 
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST, NEWEST_TESTED = (3, 11), (3, 13)
 
 
 def problem():
     # type: () -> str | None
     """Return in one sentence why this Python will not do, or None."""
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+    if sys.version_info[:2] < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))
         return (
-            "{} is Python {}, and 3.11, 3.12 or 3.13 is needed;"
+            "{} is Python {}, and 3.11 or newer is needed;"
             " name one, as in 'make setup PYTHON=python3.12'.".format(sys.executable, version)
         )
     from importlib.util import find_spec
@@ -44,25 +44,34 @@ def main():
     if venv.is_symlink():
         # Clearing it would empty what it leads to, another checkout's as a rule.
         venv.unlink()
+    lock, stamp = ("operator", ".operator") if sys.argv[1:] == ["operator"] else ("dev", ".ready")
     version = ".".join(map(str, sys.version_info[:2]))
-    sys.stdout.write("Making .venv with Python {} (about a minute, once)\n".format(version))
+    untested = " (newer than any it is tested on)" if sys.version_info[:2] > NEWEST_TESTED else ""
+    sys.stdout.write("Making .venv with Python {}{} (about a minute, once)\n".format(version, untested))
     sys.stdout.flush()
+    python = str(venv / "bin" / "python")
     # Without dependencies: the lock holds them all, less those pyproject.toml leaves out.
     install = "-m pip install --quiet --no-compile --no-deps --require-hashes --requirement"
     commands = (
         [sys.executable, "-m", "venv", "--clear", str(venv)],
-        [str(venv / "bin" / "python")] + install.split() + [str(root / "requirements-dev.lock")],
+        [python] + install.split() + [str(root / "requirements-{}.lock".format(lock))],
     )
     try:
         for command in commands:
             if subprocess.call(command):
-                sys.stderr.write("The development environment could not be made; the reason is above.\n")
+                sys.stderr.write(
+                    "The environment could not be made with Python {}{}; the reason is above.\n".format(
+                        version, untested
+                    )
+                )
                 return 1
+        # A verb that needs Terraform says so itself where there is none.
+        subprocess.call([python, str(root / "tools" / "fetch.py"), "terraform"])
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; the next command starts over.\n")
         return 130
     # Written last, so that an interrupted setup starts over.
-    (venv / ".ready").touch()
+    (venv / stamp).touch()
     return 0
 
 

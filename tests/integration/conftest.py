@@ -24,6 +24,7 @@ GROUPS = {
     "test_ingestion.py": "deploying",
     "test_plain_terraform.py": "deploying",
     "test_side_by_side.py": "deploying",
+    "test_strictest_plan.py": "plan",
     "test_workflow.py": "workflow",
 }
 

@@ -16,7 +16,7 @@ from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
 from operations.providers import process_environment
-from tools import fetch
+from operations.terraform import executable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def test_a_new_environment_reserves_nothing_and_shows_the_regions_quota(
 def test_new_environment_is_formatted(tmp_path: Path) -> None:
     new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     result = subprocess.run(
-        [fetch.terraform(), "fmt", "-check", "-diff", tmp_path],
+        [executable(), "fmt", "-check", "-diff", tmp_path],
         env=process_environment(),
         capture_output=True,
         text=True,
