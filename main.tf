@@ -32,6 +32,7 @@ module "orchestration" {
   source = "./modules/orchestration"
 
   account_id            = local.account_id
+  aws_region            = var.aws_region
   backfill_concurrency  = var.backfill_concurrency
   build_dir             = "${path.root}/build"
   dead_letter_queue     = module.eventing.dead_letter_queue
@@ -77,17 +78,14 @@ module "observability" {
   account_id             = local.account_id
   alarms                 = var.alarms
   alerts_topic_arn       = module.notification.alerts_topic_arn
+  aws_region             = var.aws_region
   dead_letter_queue_name = module.eventing.dead_letter_queue.name
+  functions              = module.orchestration.functions
   name                   = local.name
   rule_name              = module.eventing.rule.name
   runbook_url            = var.runbook_url
   state_machine_arn      = module.orchestration.state_machine.arn
   workflow_type          = var.workflow_type
-
-  functions = {
-    process_image     = merge(var.process_image, module.orchestration.functions.process_image)
-    send_notification = merge(var.send_notification, module.orchestration.functions.send_notification)
-  }
 
   topics = {
     alerts  = module.notification.alerts_topic_name

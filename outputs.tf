@@ -53,6 +53,11 @@ output "key_arn" {
   value       = module.storage.key_arn
 }
 
+output "name" {
+  description = "Name of the stack, which the names of its resources begin with."
+  value       = local.name
+}
+
 output "results_table_name" {
   description = "Table with one record per upload."
   value       = module.storage.results_table.name
@@ -64,8 +69,13 @@ output "results_topic_arn" {
 }
 
 output "state_machine_arn" {
-  description = "The workflow."
+  description = "The workflow uploads go to."
   value       = module.orchestration.state_machine.arn
+}
+
+output "state_machine_arns" {
+  description = "The workflow of each type; after workflow_type has changed, the other one still ends what it began."
+  value       = module.orchestration.state_machine_arns
 }
 
 output "uploads_bucket_name" {

@@ -200,7 +200,7 @@ variable "send_notification" {
     memory_size          = optional(number, 256)
     reserved_concurrency = optional(number)
     runtime              = optional(string, "python3.13")
-    timeout              = optional(number, 15)
+    timeout              = optional(number, 20)
   })
   description = "Size of the SendNotification function."
   default     = {}

@@ -135,9 +135,14 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     },
     "send-notification": {
         **_FUNCTION,
+        "dynamodb:UpdateItem": Proof(
+            "Records are not marked as notified, and a retry cannot see whether one is",
+            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
+            "end to end",
+        ),
         "kms:Decrypt": Proof(
-            "SNS refuses to publish to a topic encrypted with this key; Lambda cannot open the function's"
-            " settings",
+            "SNS refuses to publish to a topic encrypted with this key, DynamoDB opens no table"
+            " encrypted with it; Lambda cannot open the function's settings",
             f"{_AWS}/sns/latest/dg/sns-key-management.html",
             "simulated",
         ),
@@ -146,7 +151,7 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
             f"{_AWS}/sns/latest/dg/sns-key-management.html",
             "simulated",
         ),
-        "sns:Publish": Proof("Nobody is told", f"{_AWS}/sns/latest/api/API_Publish.html", "end to end"),
+        "sns:Publish": Proof("Nobody is notified", f"{_AWS}/sns/latest/api/API_Publish.html", "end to end"),
     },
     "start-workflow": {
         **_FUNCTION,
@@ -214,9 +219,9 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     },
     "backfill": {
         **_WORKFLOW,
-        "events:DescribeRule": _nested("The rule that tells of the workflow's end cannot be looked up"),
-        "events:PutRule": _nested("The rule that tells of the workflow's end is not made"),
-        "events:PutTargets": _nested("The rule that tells of the workflow's end leads nowhere"),
+        "events:DescribeRule": _nested("The rule that reports the workflow's end cannot be looked up"),
+        "events:PutRule": _nested("The rule that reports the workflow's end is not made"),
+        "events:PutTargets": _nested("The rule that reports the workflow's end leads nowhere"),
         "s3:ListBucket": Proof(
             "The photos that were there before are not found",
             f"{_AWS}/step-functions/latest/dg/iam-policies-eg-dist-map.html",

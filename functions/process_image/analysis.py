@@ -7,23 +7,25 @@ else Rekognition or S3 raise passes through untouched, for the workflow to retry
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError
+
+from .outcomes import REASONS
+from .picture import HEAD_BYTES, Picture
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
     from mypy_boto3_rekognition.literals import AttributeType
     from mypy_boto3_s3 import S3Client
 
+    from .outcomes import Outcome
     from .upload import Upload
 
-Outcome = Literal["face_detected", "no_face", "rejected"]
-Reason = Literal["empty", "gone", "too_large", "too_small", "unsupported_format"]
-
-# "Maximum image size stored as an Amazon S3 object is limited to 15 MB."
-# https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
+# "Maximum image size stored as an Amazon S3 object is limited to 15 MB", "The minimum image dimensions is 80
+# pixels for both height and width". https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MAX_IMAGE_BYTES = 15 * 1024 * 1024
+MIN_SIDE = 80
 
 
 class ObjectStorageError(Exception):
@@ -32,11 +34,31 @@ class ObjectStorageError(Exception):
 
 @dataclass(frozen=True)
 class Analysis:
-    """`faces`: Rekognition's FaceDetail objects, largest face first as Rekognition orders them."""
+    """What there is to record about one photo.
+
+    `faces`: Rekognition's FaceDetail objects, largest face first as Rekognition orders them. For `rejected`,
+    `reason`: a key of REASONS, and `detail`: the same for people, with what is known about the file.
+    """
 
     outcome: Outcome
     faces: tuple[dict[str, Any], ...] = ()
-    reason: Reason | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+def rejected(reason: str, detail: str | None = None) -> Analysis:
+    """A photo that can never be analysed; without a detail, the reason's own text.
+
+    Raises KeyError for a reason that is not in REASONS.
+    """
+    text = REASONS[reason]
+    return Analysis("rejected", reason=reason, detail=detail or text)
+
+
+def found(faces: list[Any], min_confidence: float) -> Analysis:
+    """The outcome of DetectFaces' FaceDetails, without the faces below `min_confidence` (percent)."""
+    kept = tuple(dict(face) for face in faces if face.get("Confidence", 100.0) >= min_confidence)
+    return Analysis("face_detected" if kept else "no_face", kept)
 
 
 def analyse(
@@ -56,45 +78,78 @@ def analyse(
     itself is unusable.
     """
     if upload.size == 0:
-        return Analysis("rejected", reason="empty")
+        return rejected("empty")
     if upload.size is not None and upload.size > MAX_IMAGE_BYTES:
-        return Analysis("rejected", reason="too_large")
+        return rejected(
+            "too_large", f"the file has {upload.size / 1024**2:.1f} MB; at most 15 MB are analysed"
+        )
 
     location = {"Bucket": upload.bucket, "Name": upload.key}
     if upload.version_id:
         location["Version"] = upload.version_id
+    errors = rekognition.exceptions
     try:
         answer = rekognition.detect_faces(Image={"S3Object": location}, Attributes=attributes)  # type: ignore[typeddict-item]
-    except rekognition.exceptions.InvalidImageFormatException:
-        return Analysis("rejected", reason="unsupported_format")
-    except rekognition.exceptions.ImageTooLargeException:
-        return Analysis("rejected", reason="too_large")
-    except rekognition.exceptions.InvalidParameterException:
-        # Bucket, key and version come from S3 and the attributes are checked at plan time, so the parameter
-        # that can be wrong is the picture: Rekognition refuses under 80 pixels a side this way.
-        return Analysis("rejected", reason="too_small")
-    except rekognition.exceptions.InvalidS3ObjectException:
+    except errors.InvalidS3ObjectException:
         # One error for a missing object and for a missing permission; only the first is final.
-        if _is_gone(upload, s3):
-            return Analysis("rejected", reason="gone")
+        if _head(upload, s3) is None:
+            return rejected("gone")
         raise
-    faces = tuple(
-        dict(face) for face in answer["FaceDetails"] if face.get("Confidence", 100.0) >= min_confidence
+    except (
+        errors.ImageTooLargeException,
+        errors.InvalidImageFormatException,
+        errors.InvalidParameterException,
+    ) as error:
+        # Any other invalid parameter is a fault of this function or its settings, not of the picture.
+        code = error.response["Error"]
+        if code["Code"] == "InvalidParameterException" and "dimension" not in code["Message"].lower():
+            raise
+        head = _head(upload, s3, read=True)
+        if not head:
+            return rejected("gone" if head is None else "empty")
+        return _refused(code["Code"], Picture.read(head))
+    return found(answer["FaceDetails"], min_confidence)
+
+
+def _refused(code: str, picture: Picture) -> Analysis:
+    """Why Rekognition refuses a picture, by its error's code and by what the file says about itself."""
+    size = f"{picture.width} x {picture.height} pixels" if picture.width else None
+    if code == "InvalidParameterException":
+        return rejected("too_small", size and f"{size}; at least {MIN_SIDE} x {MIN_SIDE} are needed")
+    if code == "ImageTooLargeException":
+        many = f"{size}, more" if size else "the picture has more pixels, or the file more bytes,"
+        return rejected("too_large", f"{many} than can be analysed; send a smaller copy")
+    if picture.format:
+        kind = f"the file is a {picture.format} picture that cannot be read"
+        return rejected("unsupported_format", f"{kind}: damaged, cut short or of a rare kind; save it anew")
+    return rejected(
+        "unsupported_format", "the file is not a JPEG or PNG picture; send a photo as one of them"
     )
-    return Analysis("face_detected" if faces else "no_face", faces)
 
 
-def _is_gone(upload: Upload, s3: S3Client) -> bool:
-    """S3 answers 404 for a missing object to callers with `s3:ListBucket`; 403 to others, which is raised."""
-    version = {"VersionId": upload.version_id} if upload.version_id else {}
+def _head(upload: Upload, s3: S3Client, *, read: bool = False) -> bytes | None:
+    """The object's first bytes, none unless `read`; None when it is gone.
+
+    S3 answers 404 for a missing object to callers with `s3:ListBucket`; 403 to others, which is raised.
+    """
+    where = {"Bucket": upload.bucket, "Key": upload.key}
+    if upload.version_id:
+        where["VersionId"] = upload.version_id
     try:
-        s3.head_object(Bucket=upload.bucket, Key=upload.key, **version)  # type: ignore[arg-type]
+        if read:
+            answer = s3.get_object(Range=f"bytes=0-{HEAD_BYTES - 1}", **where)  # type: ignore[arg-type]
+            return answer["Body"].read()
+        s3.head_object(**where)  # type: ignore[arg-type]
     except s3.exceptions.ClientError as error:
         # An answer to HEAD has no body, so the status is all there is. 405: the version is a delete marker.
-        if error.response["Error"]["Code"] in {"404", "405"}:
-            return True
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status in {404, 405}:
+            return None
+        # Nothing in it to read from the first byte on.
+        if status == 416:
+            return b""
         raise
     except BotoCoreError as error:
         # The SDK's own words hold the URL, and with it the key, which can name a person.
-        raise ObjectStorageError(f"S3 did not answer HeadObject: {type(error).__name__}") from None
-    return False
+        raise ObjectStorageError(f"S3 did not answer: {type(error).__name__}") from None
+    return b""

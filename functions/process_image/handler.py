@@ -6,13 +6,18 @@ import logging
 import os
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
+from .analysis import analyse
 from .process import process
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .analysis import Analysis
+    from .upload import Upload
 
 SETTINGS = Settings.from_environment(os.environ)
 LOGGER = logging.getLogger("process_image")
@@ -36,11 +41,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         event["event"],
         execution_id=event["execution_id"],
         now=datetime.now(UTC),
-        settings=SETTINGS,
-        rekognition=REKOGNITION,
-        s3=S3,
+        analyse=_analyse,
         dynamodb=DYNAMODB,
+        table=SETTINGS.table,
+        retention_days=SETTINGS.retention_days,
     )
+    if "ignored" in result:
+        LOGGER.info("upload ignored", extra={**result, "execution_id": event["execution_id"]})
+        return result
     fields = {
         "outcome": "duplicate" if result["duplicate"] else result["outcome"],
         "reason": result.get("reason"),
@@ -53,3 +61,13 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         fields["key"] = result["key"]
     LOGGER.info("image processed", extra=fields)
     return result
+
+
+def _analyse(upload: Upload) -> Analysis:
+    return analyse(
+        upload,
+        rekognition=REKOGNITION,
+        s3=S3,
+        attributes=SETTINGS.attributes,
+        min_confidence=SETTINGS.min_confidence,
+    )

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import record
-from .analysis import analyse
+from .outcomes import REASONS
 from .upload import InvalidEventError, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_rekognition import RekognitionClient
-    from mypy_boto3_s3 import S3Client
 
-    from .settings import Settings
+    from .analysis import Analysis
 
 # `IN` takes 100 operands, one of which is this execution.
 MAX_TAKEN_OVER = 99
@@ -27,41 +25,46 @@ def process(
     *,
     execution_id: str,
     now: datetime,
-    settings: Settings,
-    rekognition: RekognitionClient,
-    s3: S3Client,
+    analyse: Callable[[Upload], Analysis],
     dynamodb: DynamoDBClient,
+    table: str,
+    retention_days: int | None,
 ) -> dict[str, Any]:
     """Analyse and record one upload; answer the summary that travels through the workflow.
 
     An image belongs to the execution that recorded it first. Another execution gets `{"duplicate": True}` and
     pays for no analysis, unless the event's `redriven_from` names the owner: then it takes the record over as
-    it is, so that the notification can still be sent. `reanalyse` makes an owner analyse again on purpose.
+    it is, so that the notification can still be sent. `reanalyse` makes an owner analyse again on purpose;
+    `notify` false records that no notification is due. A folder marker is ignored.
 
-    Raises InvalidEventError for a malformed event, and whatever the services raise.
+    The summary's `notify` says whether a notification is due now: neither for another execution's image nor
+    for one that was notified before.
+
+    Raises InvalidEventError for a malformed event, and whatever `analyse` and DynamoDB raise.
     """
     upload = Upload.from_event(event)
     owners = [execution_id, *_taken_over(event)]
-    existing = record.read(upload.image_id, dynamodb=dynamodb, table=settings.table)
+    if upload.is_folder_marker:
+        return {"ignored": "folder_marker", "duplicate": False, "notify": False}
+    existing = record.read(upload.image_id, dynamodb=dynamodb, table=table)
     if existing and existing["ExecutionId"]["S"] not in owners:
         return _duplicate(upload)
 
+    due = event.get("notify") is not False
     if existing and not event.get("reanalyse"):
-        item = {**existing, "ExecutionId": {"S": execution_id}}
+        item = record.taken_over(existing, execution_id=execution_id, notification_due=due)
         if item == existing:
             return _summary(item)
     else:
-        analysis = analyse(
-            upload,
-            rekognition=rekognition,
-            s3=s3,
-            attributes=settings.attributes,
-            min_confidence=settings.min_confidence,
-        )
         item = record.build(
-            upload, analysis, execution_id=execution_id, now=now, retention_days=settings.retention_days
+            upload,
+            analyse(upload),
+            execution_id=execution_id,
+            notification_due=due,
+            now=now,
+            retention_days=retention_days,
         )
-    if not record.write(item, owners, dynamodb=dynamodb, table=settings.table):
+    if not record.write(item, owners, dynamodb=dynamodb, table=table):
         return _duplicate(upload)
     return _summary(item)
 
@@ -75,19 +78,30 @@ def _taken_over(event: dict[str, Any]) -> Sequence[str]:
 
 
 def _duplicate(upload: Upload) -> dict[str, Any]:
-    return {"duplicate": True, "image_id": upload.image_id, "bucket": upload.bucket, "key": upload.key}
+    return {
+        "duplicate": True,
+        "notify": False,
+        "image_id": upload.image_id,
+        "bucket": upload.bucket,
+        "key": upload.key,
+    }
 
 
 def _summary(item: record.Item) -> dict[str, Any]:
-    """Everything people are told, without the faces: under 16 KB, whatever the key holds."""
+    """Everything a notification says, without the faces: under 16 KB, whatever the key holds."""
+    reason = item.get("Reason", {}).get("S")
     return {
         "duplicate": False,
+        "notify": item["NotificationDue"]["BOOL"] and "NotifiedAt" not in item,
+        "execution_id": item["ExecutionId"]["S"],
         "image_id": item["ImageID"]["S"],
         "bucket": item["Bucket"]["S"],
         "key": item["Key"]["S"],
         "version_id": item.get("VersionId", {}).get("S"),
         "outcome": item["Outcome"]["S"],
-        "reason": item.get("Reason", {}).get("S"),
+        "reason": reason,
+        # Records made before details were recorded have none.
+        "detail": item.get("Detail", {}).get("S") or (REASONS[reason] if reason else None),
         "face_count": int(item["FaceCount"]["N"]),
         "timestamp": item["Timestamp"]["S"],
     }

@@ -26,7 +26,13 @@ _RATIOS = {"Width", "Height", "Left", "Top", "X", "Y"}
 
 
 def build(
-    upload: Upload, analysis: Analysis, *, execution_id: str, now: datetime, retention_days: int | None
+    upload: Upload,
+    analysis: Analysis,
+    *,
+    execution_id: str,
+    notification_due: bool,
+    now: datetime,
+    retention_days: int | None,
 ) -> Item:
     """The record as DynamoDB's typed attributes; `now` must be in UTC."""
     timestamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
@@ -41,6 +47,7 @@ def build(
         "FaceCount": {"N": str(len(analysis.faces))},
         "Timestamp": {"S": timestamp},
         "ExecutionId": {"S": execution_id},
+        "NotificationDue": {"BOOL": notification_due},
     }
     if upload.version_id:
         item["VersionId"] = {"S": upload.version_id}
@@ -50,6 +57,8 @@ def build(
         item["Sequencer"] = {"S": upload.sequencer}
     if analysis.reason:
         item["Reason"] = {"S": analysis.reason}
+    if analysis.detail:
+        item["Detail"] = {"S": analysis.detail}
     if analysis.faces:
         details, kept = face_details(analysis.faces)
         item["FaceDetails"] = {"S": details}
@@ -58,6 +67,11 @@ def build(
     if retention_days is not None:
         item["ExpiresAt"] = {"N": str(int((now + timedelta(days=retention_days)).timestamp()))}
     return item
+
+
+def taken_over(item: Item, *, execution_id: str, notification_due: bool) -> Item:
+    """The record as it is, but for the execution that owns it and whether its notification is due."""
+    return {**item, "ExecutionId": {"S": execution_id}, "NotificationDue": {"BOOL": notification_due}}
 
 
 def face_details(faces: Sequence[dict[str, Any]]) -> tuple[str, int]:

@@ -34,6 +34,11 @@ class Upload:
         """`<key>@<etag>`: at most 1,024 + 1 + 38 bytes, under DynamoDB's 2,048 for a partition key."""
         return f"{self.key}@{self.etag}"
 
+    @property
+    def is_folder_marker(self) -> bool:
+        """Whether this is what a console's "create folder" makes; an object of some size may be a photo."""
+        return self.size == 0 and self.key.endswith("/")
+
     @classmethod
     def from_event(cls, event: Any) -> Upload:
         """Read an upload from an EventBridge event; unknown fields are ignored.

@@ -9,7 +9,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
+from . import mark
 from .message import compose
 
 
@@ -17,8 +19,11 @@ class ConfigurationError(Exception):
     """An environment variable is missing; the message names it."""
 
 
-if "RESULTS_TOPIC_ARN" not in os.environ:
-    raise ConfigurationError("environment variable RESULTS_TOPIC_ARN is not set")
+for _name in ("RESULTS_TABLE", "RESULTS_TOPIC_ARN"):
+    if _name not in os.environ:
+        raise ConfigurationError(f"environment variable {_name} is not set")
+TABLE = os.environ["RESULTS_TABLE"]
+TOPIC = os.environ["RESULTS_TOPIC_ARN"]
 
 LOGGER = logging.getLogger("send_notification")
 # Lambda's TRACE has no name in Python.
@@ -32,14 +37,51 @@ SNS = boto3.client(
     # second one is left to the workflow too, where it can be seen.
     config=Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1}),
 )
+DYNAMODB = boto3.client(
+    "dynamodb",
+    # Two calls of at most two tries each, and the publish, fit the function's least timeout.
+    config=Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 2}),
+)
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, str]:
-    """Publish once to the results topic; raises what SNS raises, throttling always as ThrottledException."""
-    message = compose(event)
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Publish once to the results topic, then mark the record as notified.
+
+    `event`: the summary with `retry_count`, how often the workflow tried this before. Only then an earlier
+    attempt may have published, so only then the mark is looked for. A mark that cannot be written after the
+    message went out is logged as an error and not raised: the workflow would publish again.
+    docs/decisions/0010-notified-is-marked-after-publishing.md
+
+    Raises what SNS raises, throttling always as ThrottledException, and what DynamoDB raises before that.
+    """
+    if event.get("retry_count") and not mark.is_due(event, dynamodb=DYNAMODB, table=TABLE):
+        LOGGER.info("notification not due", extra={"outcome": event["outcome"]})
+        return {"message_id": None}
+    message_id = _publish(event)
+    LOGGER.info("notification sent", extra={"outcome": event["outcome"], "message_id": message_id})
+    # A summary of a ProcessImage that was rolled back names no execution.
+    if "execution_id" in event:
+        _mark(event, message_id)
+    return {"message_id": message_id}
+
+
+def _mark(summary: dict[str, Any], message_id: str) -> None:
+    try:
+        marked, reason = (
+            mark.set_mark(summary, dynamodb=DYNAMODB, table=TABLE),
+            "the record has another owner",
+        )
+    except (BotoCoreError, DYNAMODB.exceptions.ClientError) as error:
+        marked, reason = False, str(error)
+    if not marked:
+        LOGGER.error("notification not marked", extra={"reason": reason, "message_id": message_id})
+
+
+def _publish(summary: dict[str, Any]) -> str:
+    message = compose(summary)
     try:
         answer = SNS.publish(
-            TopicArn=os.environ["RESULTS_TOPIC_ARN"],
+            TopicArn=TOPIC,
             Subject=message.subject,
             Message=json.dumps(message.bodies),
             MessageStructure="json",
@@ -50,5 +92,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, str]:
         if error.response["Error"]["Code"] in {"Throttling", "ThrottlingException", "KMSThrottling"}:
             raise SNS.exceptions.ThrottledException(error.response, "Publish") from error
         raise
-    LOGGER.info("notification sent", extra={"outcome": event["outcome"], "message_id": answer["MessageId"]})
-    return {"message_id": answer["MessageId"]}
+    return answer["MessageId"]

@@ -1,4 +1,4 @@
-"""What people are told: one text for each kind of subscriber."""
+"""The texts of a notification: one for each kind of subscriber."""
 
 from __future__ import annotations
 
@@ -25,13 +25,8 @@ _HEADLINES = {
     "no_face": "No face detected in image",
     "rejected": "Image could not be analysed",
 }
-_REASONS = {
-    "empty": "the file is empty",
-    "gone": "the file was deleted before it was read",
-    "too_large": "the file is larger than 15 MB",
-    "too_small": "the picture is smaller than 80 pixels",
-    "unsupported_format": "the file is not a JPEG or PNG picture",
-}
+# Fields of a summary that are the workflow's own.
+_INTERNAL = {"duplicate", "execution_id", "notify", "retry_count"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,9 @@ def compose(result: Mapping[str, Any]) -> Message:
     if outcome == "face_detected":
         email.append(f"Faces: {result['face_count']}")
     if outcome == "rejected":
-        email.append(f"Reason: {_REASONS[result['reason']]}")
+        email.append(f"Reason: {result.get('detail') or result['reason']}")
     email += [f"Bucket: {result['bucket']}", f"Time: {result['timestamp']}"]
-    facts = {name: value for name, value in result.items() if name != "duplicate" and value is not None}
+    facts = {name: value for name, value in result.items() if name not in _INTERNAL and value is not None}
     return Message(
         subject=shortened(headline.encode("ascii", "replace").decode("ascii"), MAX_SUBJECT_CHARACTERS),
         bodies={

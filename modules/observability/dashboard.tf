@@ -1,5 +1,5 @@
 locals {
-  alarm_arn_prefix = "arn:${data.aws_partition.current.partition}:cloudwatch:${data.aws_region.current.name}:${var.account_id}:alarm:"
+  alarm_arn_prefix = "arn:${data.aws_partition.current.partition}:cloudwatch:${var.aws_region}:${var.account_id}:alarm:"
 
   process_image     = var.functions.process_image.name
   send_notification = var.functions.send_notification.name
@@ -183,9 +183,8 @@ locals {
             title   = "Rejected images by reason"
             stat    = "Sum"
             stacked = true
-            metrics = [for reason in ["empty", "gone", "too_large", "too_small", "unsupported_format"] :
-              [local.namespace, "RejectedImages", "Reason", reason, { label = reason }]
-            ]
+            # Whatever reasons there are; functions/process_image/outcomes.py holds them.
+            metrics = [[{ id = "rejected", label = "$${PROP('Dim.Reason')}", expression = "SEARCH('{\"${local.namespace}\",Reason} MetricName=\"RejectedImages\"', 'Sum', 300)" }]]
           }
         },
       ]
@@ -202,8 +201,10 @@ locals {
             view  = "table"
             query = join("\n", [
               "SOURCE '${var.functions.process_image.log_group_name}' | SOURCE '${var.functions.send_notification.log_group_name}'",
-              "| fields @timestamp, errorType, errorMessage, message, requestId",
-              "| filter level in [\"ERROR\", \"CRITICAL\"]",
+              "| fields @timestamp, coalesce(errorType, record.errorType, record.status) as error, coalesce(errorMessage, message) as text, coalesce(requestId, record.requestId) as request",
+              # Runtime clients before 4.0.4 write log_level; what ends a function uncaught has an errorType with any version.
+              # Time-outs and a lack of memory are in Lambda's own report.
+              "| filter level in [\"ERROR\", \"CRITICAL\"] or log_level in [\"ERROR\", \"CRITICAL\"] or ispresent(errorType) or (type = \"platform.report\" and record.status != \"success\")",
               "| sort @timestamp desc",
               "| limit 20",
             ])
@@ -211,83 +212,11 @@ locals {
         },
       ]
     },
-    {
-      height  = 6
-      text    = "## What does it cost?\nEstimates at list prices, without free tiers and taxes; S3, DynamoDB, SNS and logs add a few percent. `make cost` estimates a month."
-      widgets = local.cost_widgets
-    },
-  ]
-
-  # What one execution that notifies goes through: its start and four states.
-  transitions = 5
-
-  workflow_cost = {
-    STANDARD = {
-      expression = "FILL(started, 0) * ${local.transitions * var.prices.state_transition}"
-      metrics    = [["AWS/States", "ExecutionsStarted", "StateMachineArn", var.state_machine_arn, { id = "started", visible = false, stat = "Sum" }]]
-    }
-    # Billed by request and by the memory held, in units of 64 MB.
-    EXPRESS = {
-      expression = "FILL(started, 0) * ${var.prices.express_request} + FILL(billed, 0) / 1000 * ${64 / 1024 * var.prices.express_gb_second}"
-      metrics = [
-        ["AWS/States", "ExecutionsStarted", "StateMachineArn", var.state_machine_arn, { id = "started", visible = false, stat = "Sum" }],
-        ["AWS/States", "ExpressExecutionBilledDuration", "StateMachineArn", var.state_machine_arn, { id = "billed", visible = false, stat = "Sum" }],
-      ]
-    }
-  }[var.workflow_type]
-
-  # DetectFaces is paid for when it answers; duplicates and what is refused beforehand do not reach it.
-  cost_sources = concat(
-    [for outcome, id in { face_detected = "faces", no_face = "nofaces" } :
-      [local.namespace, "Images", "Outcome", outcome, { id = id, visible = false, stat = "Sum" }]
-    ],
-    [for id, function in { pi = local.process_image, sn = local.send_notification } :
-      ["AWS/Lambda", "Duration", "FunctionName", function, { id = "${id}duration", visible = false, stat = "Sum" }]
-    ],
-    [for id, function in { pi = local.process_image, sn = local.send_notification } :
-      ["AWS/Lambda", "Invocations", "FunctionName", function, { id = "${id}calls", visible = false, stat = "Sum" }]
-    ],
-    local.workflow_cost.metrics,
-  )
-
-  lambda_cost = join(" + ", [for id, function in { pi = var.functions.process_image, sn = var.functions.send_notification } :
-    "FILL(${id}calls, 0) * ${var.prices.lambda_request} + FILL(${id}duration, 0) / 1000 * ${function.memory_size / 1024 * var.prices.lambda_gb_second[function.architecture]}"
-  ])
-
-  cost_expressions = [
-    [{ id = "rekognitioncost", label = "Rekognition", expression = "(FILL(faces, 0) + FILL(nofaces, 0)) * ${var.prices.detect_faces}", color = local.colours.other }],
-    [{ id = "workflowcost", label = "Step Functions", expression = local.workflow_cost.expression, color = local.colours.main }],
-    [{ id = "lambdacost", label = "Lambda", expression = local.lambda_cost, color = local.colours.good }],
-  ]
-
-  cost_widgets = [
-    {
-      type  = "metric"
-      width = 16
-      properties = {
-        title   = "US dollars an hour"
-        period  = 3600
-        stacked = true
-        metrics = concat(local.cost_expressions, local.cost_sources)
-        yAxis   = { left = { label = "USD", min = 0, showUnits = false } }
-      }
-    },
-    {
-      type  = "metric"
-      width = 8
-      properties = {
-        title                = "US dollars in the time shown"
-        view                 = "singleValue"
-        period               = 3600
-        setPeriodToTimeRange = true
-        metrics              = concat(local.cost_expressions, local.cost_sources)
-      }
-    },
   ]
 
   widget_defaults = {
     period = 300
-    region = data.aws_region.current.name
+    region = var.aws_region
     view   = "timeSeries"
   }
   defaults_of = {

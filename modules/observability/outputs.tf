@@ -5,7 +5,7 @@ output "alarm_names" {
 
 output "dashboard_url" {
   description = "The dashboard in AWS's console."
-  value       = "https://${local.console}/cloudwatch/home?region=${data.aws_region.current.name}#dashboards/dashboard/${aws_cloudwatch_dashboard.pipeline.dashboard_name}"
+  value       = "https://${local.console}/cloudwatch/home?region=${var.aws_region}#dashboards/dashboard/${aws_cloudwatch_dashboard.pipeline.dashboard_name}"
 }
 
 output "metrics_namespace" {

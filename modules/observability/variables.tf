@@ -20,7 +20,7 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "From what on each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "Thresholds at which each alarm fires; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
   default     = {}
   nullable    = false
 
@@ -53,6 +53,12 @@ variable "alerts_topic_arn" {
   nullable    = false
 }
 
+variable "aws_region" {
+  type        = string
+  description = "Region the alarms are in."
+  nullable    = false
+}
+
 variable "dead_letter_queue_name" {
   type        = string
   description = "Queue with the events that could not be processed."
@@ -62,42 +68,21 @@ variable "dead_letter_queue_name" {
 variable "functions" {
   type = object({
     process_image = object({
-      architecture   = string
       log_group_name = string
-      memory_size    = number
       name           = string
     })
     send_notification = object({
-      architecture   = string
       log_group_name = string
-      memory_size    = number
       name           = string
     })
   })
-  description = "The two functions; memory_size in MB."
+  description = "The two functions and where they log."
   nullable    = false
 }
 
 variable "name" {
   type        = string
   description = "Prefix of every resource's name."
-  nullable    = false
-}
-
-variable "prices" {
-  type = object({
-    detect_faces      = optional(number, 0.001)
-    express_gb_second = optional(number, 0.00001667)
-    express_request   = optional(number, 0.000001)
-    lambda_gb_second = optional(map(number), {
-      arm64  = 0.0000133334
-      x86_64 = 0.0000166667
-    })
-    lambda_request   = optional(number, 0.0000002)
-    state_transition = optional(number, 0.000025)
-  })
-  description = "US dollars for one of each, for the dashboard's estimate; the defaults are the first tiers of operations/prices.json."
-  default     = {}
   nullable    = false
 }
 

@@ -7,24 +7,28 @@ locals {
     var.process_image.reserved_concurrency != null ? max(1, floor(var.process_image.reserved_concurrency / 2)) : 10
   )
 
-  backfill_definition = templatefile("${path.module}/backfill.asl.json", {
+  backfill = jsondecode(templatefile("${path.module}/backfill.asl.json", {
     partition    = data.aws_partition.current.partition
-    pipeline_arn = aws_sfn_state_machine.pipeline.arn
+    pipeline_arn = aws_sfn_state_machine.pipelines[var.workflow_type].arn
     # An EXPRESS execution can only be waited for by the SDK's call, which takes its input as text.
     action         = var.workflow_type == "STANDARD" ? "startExecution.sync:2" : "startSyncExecution"
     pipeline_input = var.workflow_type == "STANDARD" ? "{% $states.input %}" : "{% $string($states.input) %}"
     service        = var.workflow_type == "STANDARD" ? "states" : "aws-sdk:sfn"
-  })
+  }))
+
+  backfill_definition = jsonencode(merge(local.backfill, {
+    States = merge(local.backfill.States, {
+      EachObject = merge(local.backfill.States.EachObject, { MaxConcurrency = local.backfill_concurrency })
+    })
+  }))
 }
 
 resource "aws_sfn_state_machine" "backfill" {
   #checkov:skip=CKV_AWS_285:Every event is logged; the data of executions holds object keys, which can name people, and is logged by choice (log_object_keys)
-  name     = local.backfill_name
-  type     = "STANDARD"
-  role_arn = aws_iam_role.backfill.arn
-
-  # A number cannot be a placeholder in a file that is JSON before it is rendered.
-  definition = replace(local.backfill_definition, "/\"MaxConcurrency\": [0-9]+/", "\"MaxConcurrency\": ${local.backfill_concurrency}")
+  name       = local.backfill_name
+  type       = "STANDARD"
+  role_arn   = aws_iam_role.backfill.arn
+  definition = local.backfill_definition
 
   logging_configuration {
     include_execution_data = var.log_object_keys
@@ -77,11 +81,9 @@ resource "aws_iam_role" "backfill" {
   assume_role_policy = data.aws_iam_policy_document.assume_backfill.json
 }
 
-locals {
-  states_arn = "arn:${data.aws_partition.current.partition}:states:${data.aws_region.current.name}:${var.account_id}"
-}
-
 data "aws_iam_policy_document" "backfill" {
+  source_policy_documents = [data.aws_iam_policy_document.observed.json]
+
   # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
   statement {
     sid       = "StartMapRun"
@@ -99,7 +101,7 @@ data "aws_iam_policy_document" "backfill" {
   statement {
     sid       = "RunPipeline"
     actions   = [var.workflow_type == "STANDARD" ? "states:StartExecution" : "states:StartSyncExecution"]
-    resources = ["${local.states_arn}:stateMachine:${local.pipeline_name}"]
+    resources = ["${local.states_arn}:stateMachine:${local.pipeline_names[var.workflow_type]}"]
   }
 
   dynamic "statement" {
@@ -110,7 +112,7 @@ data "aws_iam_policy_document" "backfill" {
     content {
       sid       = "FollowPipeline"
       actions   = ["states:DescribeExecution"]
-      resources = ["${local.states_arn}:execution:${local.pipeline_name}:*"]
+      resources = ["${local.states_arn}:execution:${local.pipeline_names[var.workflow_type]}:*"]
     }
   }
 
@@ -118,40 +120,10 @@ data "aws_iam_policy_document" "backfill" {
     for_each = var.workflow_type == "STANDARD" ? [1] : []
 
     content {
-      sid       = "HearOfPipelinesEnd"
+      sid       = "LearnOfPipelinesEnd"
       actions   = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
-      resources = ["arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
+      resources = ["arn:${data.aws_partition.current.partition}:events:${var.aws_region}:${var.account_id}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"]
     }
-  }
-
-  statement {
-    sid = "DeliverLogs"
-    actions = [
-      "logs:CreateLogDelivery",
-      "logs:DeleteLogDelivery",
-      "logs:DescribeLogGroups",
-      "logs:DescribeResourcePolicies",
-      "logs:GetLogDelivery",
-      "logs:ListLogDeliveries",
-      "logs:PutResourcePolicy",
-      "logs:UpdateLogDelivery",
-    ]
-    # Log delivery has no resource-level permissions:
-    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-    resources = ["*"]
-  }
-
-  statement {
-    sid = "WriteTraces"
-    actions = [
-      "xray:GetSamplingRules",
-      "xray:GetSamplingTargets",
-      "xray:PutTelemetryRecords",
-      "xray:PutTraceSegments",
-    ]
-    # X-Ray has no resource-level permissions:
-    # https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html
-    resources = ["*"]
   }
 }
 

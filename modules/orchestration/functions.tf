@@ -66,7 +66,7 @@ module "send_notification" {
   account_id           = var.account_id
   architecture         = var.send_notification.architecture
   build_dir            = var.build_dir
-  description          = "Tells people about one analysed photo"
+  description          = "Notifies people of one analysed photo"
   key_arn              = var.key_arn
   log_level            = var.log_level
   log_retention_days   = var.log_retention_days
@@ -79,6 +79,7 @@ module "send_notification" {
   timeout              = var.send_notification.timeout
 
   environment_variables = {
+    RESULTS_TABLE     = var.results_table.name
     RESULTS_TOPIC_ARN = var.results_topic_arn
   }
 }
@@ -91,7 +92,13 @@ data "aws_iam_policy_document" "send_notification" {
   }
 
   statement {
-    sid       = "PublishToEncryptedTopic"
+    sid       = "MarkRecords"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [var.results_table.arn]
+  }
+
+  statement {
+    sid       = "UseEncryptedTopicAndTable"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [var.key_arn]
   }

@@ -17,7 +17,8 @@ data "aws_iam_policy_document" "assume_pipeline" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = ["arn:${data.aws_partition.current.partition}:states:${data.aws_region.current.name}:${var.account_id}:stateMachine:${local.pipeline_name}"]
+      # The first is the workflow of before types were part of names, while it drains.
+      values = [for name in concat([local.pipeline_name], values(local.pipeline_names)) : "${local.states_arn}:stateMachine:${name}"]
     }
   }
 }
@@ -29,6 +30,8 @@ resource "aws_iam_role" "pipeline" {
 }
 
 data "aws_iam_policy_document" "pipeline" {
+  source_policy_documents = [data.aws_iam_policy_document.observed.json]
+
   statement {
     sid       = "InvokeFunctions"
     actions   = ["lambda:InvokeFunction"]
@@ -46,7 +49,10 @@ data "aws_iam_policy_document" "pipeline" {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
     resources = [var.key_arn]
   }
+}
 
+# What every workflow needs for its logs and traces.
+data "aws_iam_policy_document" "observed" {
   statement {
     sid = "DeliverLogs"
     actions = [

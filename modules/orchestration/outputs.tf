@@ -28,12 +28,17 @@ output "functions" {
 }
 
 output "state_machine" {
-  description = "The workflow, once its role may do what it needs to."
+  description = "The workflow uploads go to, once its role may do what it needs to."
   value = {
-    arn       = aws_sfn_state_machine.pipeline.arn
-    name      = aws_sfn_state_machine.pipeline.name
+    arn       = aws_sfn_state_machine.pipelines[var.workflow_type].arn
+    name      = aws_sfn_state_machine.pipelines[var.workflow_type].name
     role_name = aws_iam_role.pipeline.name
   }
 
   depends_on = [aws_iam_role_policy.pipeline]
+}
+
+output "state_machine_arns" {
+  description = "The workflow of each type; workflow_type says which one uploads go to."
+  value       = { for type, pipeline in aws_sfn_state_machine.pipelines : type => pipeline.arn }
 }

@@ -4,6 +4,12 @@ variable "account_id" {
   nullable    = false
 }
 
+variable "aws_region" {
+  type        = string
+  description = "Region the workflows run in."
+  nullable    = false
+}
+
 variable "backfill_concurrency" {
   type        = number
   description = "Most photos a backfill analyses at once; null is half of ProcessImage's reserved concurrency, or 10 without one."
@@ -34,7 +40,7 @@ variable "dead_letter_queue" {
 
 variable "face_attributes" {
   type        = list(string)
-  description = "What Rekognition tells of a face: DEFAULT, ALL, or DEFAULT with single attributes."
+  description = "What Rekognition reports of a face: DEFAULT, ALL, or DEFAULT with single attributes."
   default     = ["DEFAULT"]
   nullable    = false
 
@@ -78,7 +84,7 @@ variable "log_level" {
   default     = "INFO"
   nullable    = false
 
-  # As in the functions' module, so that a wrong value is told once, not once a function.
+  # As in the functions' module, so that a wrong value is reported once, not once a function.
   validation {
     condition     = contains(["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"], var.log_level)
     error_message = "log_level must be one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL."
@@ -98,7 +104,7 @@ variable "log_retention_days" {
   default     = 90
   nullable    = false
 
-  # As in the functions' module, so that a wrong value is told once, not once a log group.
+  # As in the functions' module, so that a wrong value is reported once, not once a log group.
   validation {
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
@@ -160,7 +166,7 @@ variable "results_table" {
 
 variable "results_topic_arn" {
   type        = string
-  description = "Topic people are told on."
+  description = "Topic people are notified through."
   nullable    = false
 }
 
@@ -170,16 +176,16 @@ variable "send_notification" {
     memory_size          = optional(number, 256)
     reserved_concurrency = optional(number)
     runtime              = optional(string, "python3.13")
-    timeout              = optional(number, 15)
+    timeout              = optional(number, 20)
   })
   description = "Size of the SendNotification function."
   default     = {}
   nullable    = false
 
   validation {
-    # One publish of at most 10 s must fit.
-    condition     = var.send_notification.timeout >= 12 && var.send_notification.timeout <= 60
-    error_message = "send_notification.timeout must be 12 to 60 seconds: one publish fits, and an EXPRESS workflow's five minutes still hold the retries."
+    # One publish of at most 10 s and two calls to the table, of two tries of 2 s each, must fit.
+    condition     = var.send_notification.timeout >= 20 && var.send_notification.timeout <= 60
+    error_message = "send_notification.timeout must be 20 to 60 seconds: one publish and its mark fit, and an EXPRESS workflow's five minutes still hold the retries."
   }
 }
 
@@ -191,7 +197,7 @@ variable "uploads_bucket_arn" {
 
 variable "workflow_type" {
   type        = string
-  description = "STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
+  description = "Workflow that uploads go to: STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
   default     = "STANDARD"
   nullable    = false
 

@@ -14,19 +14,31 @@ import boto3
 import pytest
 
 from localcloud import LocalCloud
-from localcloud.cloud import REGION, REPOSITORY
+from localcloud.cloud import REGION
+from tests.definition import pipeline, retriers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFINITION = REPOSITORY / "modules" / "orchestration" / "pipeline.asl.json"
 NAME = "pipeline"
 IMAGE = {
     "duplicate": False,
+    "notify": True,
     "image_id": "photos/anna.jpg@e1",
     "outcome": "no_face",
     "face_count": 0,
 }
+# What ProcessImage may answer, and whether people are notified then.
+IMAGES = {
+    "Due": IMAGE,
+    "OlderFunction": {name: value for name, value in IMAGE.items() if name != "notify"},
+    "OlderFunctionDuplicate": {"duplicate": True},
+    "Duplicate": {**IMAGE, "duplicate": True, "notify": False},
+    "FolderMarker": {"ignored": "folder_marker", "duplicate": False, "notify": False},
+    "RecordedOnly": {**IMAGE, "notify": False},
+    "Nothing": {},
+}
+NOTIFIED = ("Due", "OlderFunction", "Nothing")
 EVENT = {
     "detail-type": "Object Created",
     "source": "aws.s3",
@@ -52,6 +64,7 @@ ATTEMPTS = {
     "Lambda.Unknown": 2,
     "Sandbox.Timedout": 2,
     "Runtime.ExitError": 2,
+    "Runtime.OutOfMemory": 2,
     "AccessDeniedException": 4,
     "InternalServerError": 4,
     "ClientError": 4,
@@ -61,20 +74,18 @@ TASKS = ("ProcessImage", "SendNotification")
 
 def _cases() -> dict[str, dict[str, str]]:
     cases = {
-        "Told": {"ProcessImage": "Image", "SendNotification": "Sent"},
-        "Duplicate": {"ProcessImage": "DuplicateImage", "SendNotification": "Sent"},
+        **{name: {"ProcessImage": name, "SendNotification": "Sent"} for name in IMAGES},
         "NotParked": {"ProcessImage": "Fails-InvalidEventError", "Park": "Fails-QueueRefuses"},
     }
     for error in ATTEMPTS:
         cases[f"ProcessImage-{error}"] = {"ProcessImage": f"Fails-{error}"}
-        cases[f"SendNotification-{error}"] = {"ProcessImage": "Image", "SendNotification": f"Fails-{error}"}
+        cases[f"SendNotification-{error}"] = {"ProcessImage": "Due", "SendNotification": f"Fails-{error}"}
     return cases
 
 
 def _mock_configuration() -> dict[str, Any]:
     responses: dict[str, Any] = {
-        "Image": {"0": {"Return": {"StatusCode": 200, "Payload": IMAGE}}},
-        "DuplicateImage": {"0": {"Return": {"StatusCode": 200, "Payload": {**IMAGE, "duplicate": True}}}},
+        **{name: {"0": {"Return": {"StatusCode": 200, "Payload": image}}} for name, image in IMAGES.items()},
         "Sent": {"0": {"Return": {"StatusCode": 200, "Payload": {"message_id": "m1"}}}},
     }
     for error in (*ATTEMPTS, "QueueRefuses"):
@@ -91,14 +102,15 @@ class Workflow:
         self._states: Any = session.client("stepfunctions", **where)
         self._sqs: Any = session.client("sqs", **where)
         self.queue = self._sqs.create_queue(QueueName="dead-letter")["QueueUrl"]
-        definition = DEFINITION.read_text("utf-8")
-        for placeholder, value in {
-            "dead_letter_queue_url": self.queue,
-            "partition": "aws",
-            "process_image_arn": f"arn:aws:lambda:{REGION}:000000000000:function:process-image:live",
-            "send_notification_arn": f"arn:aws:lambda:{REGION}:000000000000:function:send-notification:live",
-        }.items():
-            definition = definition.replace(f"${{{placeholder}}}", value)
+        functions = f"arn:aws:lambda:{REGION}:000000000000:function"
+        definition = json.dumps(
+            pipeline(
+                dead_letter_queue_url=self.queue,
+                partition="aws",
+                process_image_arn=f"{functions}:process-image:live",
+                send_notification_arn=f"{functions}:send-notification:live",
+            )
+        )
         trust = {
             "Effect": "Allow",
             "Principal": {"Service": "states.amazonaws.com"},
@@ -176,38 +188,25 @@ def attributes(message: dict[str, Any]) -> dict[str, str]:
     return {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
 
 
-def test_an_image_is_recorded_then_told(workflow: Workflow) -> None:
-    execution = workflow.start("Told")
+def test_an_image_is_recorded_then_notified(workflow: Workflow) -> None:
+    execution = workflow.start("Due")
     answer = workflow.finished(execution)
     assert answer["status"] == "SUCCEEDED"
     assert json.loads(answer["output"]) == {"message_id": "m1"}
     assert workflow.entered(execution) == [
-        "SkipFolderMarker",
         "ProcessImage",
-        "IsDuplicate",
+        "IsNotificationDue",
         "SendNotification",
     ]
 
 
-def test_a_duplicate_is_not_told(workflow: Workflow) -> None:
-    execution = workflow.start("Duplicate")
-    assert workflow.finished(execution)["status"] == "SUCCEEDED"
-    assert workflow.entered(execution)[-1] == "Duplicate"
-    assert workflow.parked() == []
-
-
-def test_an_image_to_be_recorded_only_is_not_told(workflow: Workflow) -> None:
-    execution = workflow.start("Told", {**EVENT, "notify": False})
-    assert workflow.finished(execution)["status"] == "SUCCEEDED"
-    assert workflow.entered(execution)[-1] == "RecordedOnly"
-
-
+@pytest.mark.parametrize("case", IMAGES)
 @pytest.mark.proves("folder-marker")
-def test_a_folder_marker_is_not_processed(workflow: Workflow) -> None:
-    marker = {"detail": {"bucket": {"name": "uploads"}, "object": {"key": "photos/", "etag": "e1"}}}
-    execution = workflow.start("Told", marker)
+def test_people_are_notified_when_a_notification_is_due(workflow: Workflow, case: str) -> None:
+    execution = workflow.start(case)
     assert workflow.finished(execution)["status"] == "SUCCEEDED"
-    assert workflow.entered(execution) == ["SkipFolderMarker", "FolderMarker"]
+    assert workflow.entered(execution)[-1] == ("SendNotification" if case in NOTIFIED else "NotDue")
+    assert workflow.parked() == []
 
 
 @pytest.mark.parametrize("error", ATTEMPTS)
@@ -266,14 +265,12 @@ def test_an_event_that_cannot_be_parked_is_tried_patiently_and_says_so(workflow:
 
 
 def test_every_error_a_retrier_names_is_tried_here() -> None:
-    states = json.loads(DEFINITION.read_text("utf-8"))["States"]
-    for task in TASKS:
-        named = {error for retrier in states[task]["Retry"] for error in retrier["ErrorEquals"]}
-        assert named - {"States.ALL"} <= ATTEMPTS.keys()
+    named = {error for retrier in retriers() for error in retrier["ErrorEquals"]}
+    assert named - {"States.ALL"} <= ATTEMPTS.keys()
 
 
 def test_waits_are_spread_out() -> None:
-    states = json.loads(DEFINITION.read_text("utf-8"))["States"]
+    states = pipeline()["States"]
     for name in (*TASKS, "Park"):
         for retrier in states[name]["Retry"]:
             if retrier["MaxAttempts"] > 0:

@@ -92,6 +92,8 @@ BACKFILL = "module.orchestration.aws_iam_role_policy.backfill"
 RULE = "module.eventing.aws_iam_role_policy.start_workflow"
 
 KEY = "module.storage.aws_kms_key.data[0]"
+EXPRESS = 'module.orchestration.aws_sfn_state_machine.pipelines["EXPRESS"]'
+PIPELINE = 'module.orchestration.aws_sfn_state_machine.pipelines["STANDARD"]'
 BUCKET = "module.storage.aws_s3_bucket.uploads"
 TABLE = "module.storage.aws_dynamodb_table.results"
 QUEUE = "module.eventing.aws_sqs_queue.dead_letter"
@@ -270,7 +272,7 @@ def logs_to_key(deployment: Deployment) -> Iterator[str]:
 
 def backfill_to_workflow(deployment: Deployment) -> Iterator[str]:
     bucket = deployment.one(BUCKET)
-    workflow = deployment.one("module.orchestration.aws_sfn_state_machine.pipeline")
+    workflow = deployment.one(PIPELINE)
     if not deployment.grants(BACKFILL, "s3:ListBucket", bucket["arn"]):
         yield "the backfill may not list photos"
     # By its name, so that a plan that changes the workflow leaves the policy alone.
@@ -358,13 +360,13 @@ def test_the_state_machines_are_sound_as_they_are_deployed(deployments: dict[str
         for kind, deployment in deployments.items()
         for resource in deployment.all("aws_sfn_state_machine")
     }
-    assert len(definitions) == 4
+    assert len(definitions) == 6
     assert not [name for name, text in definitions.items() if "${" in text]
     assert asl.problems(definitions) == []
 
 
 def test_an_express_execution_waits_less_than_its_five_minutes(deployments: dict[str, Deployment]) -> None:
-    workflow = deployments["EXPRESS"].one("module.orchestration.aws_sfn_state_machine.pipeline")
+    workflow = deployments["EXPRESS"].one(EXPRESS)
     tasks = {
         name: max(sum(longest_waits(retrier)) for retrier in state["Retry"])
         for name, state in json.loads(workflow["definition"])["States"].items()
@@ -388,10 +390,10 @@ def test_a_backfill_of_an_express_workflow_may_call_it_and_nothing_else_is_new(
         for kind in ("STANDARD", "EXPRESS")
     )
     backfill, pipeline = (
-        deployments["EXPRESS"].one(f"module.orchestration.aws_sfn_state_machine.{name}")
-        for name in ("backfill", "pipeline")
+        deployments["EXPRESS"].one(address)
+        for address in ("module.orchestration.aws_sfn_state_machine.backfill", EXPRESS)
     )
-    [task] = re.findall(r'"Resource": "[^"]*:aws-sdk:sfn:(\w+)"', backfill["definition"])
+    [task] = re.findall(r'"Resource":"[^"]*:aws-sdk:sfn:(\w+)"', backfill["definition"])
     assert (task, pipeline["arn"] in backfill["definition"]) == ("startSyncExecution", True)
     # Without this very grant the task is refused.
     arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{pipeline['name']}"
@@ -467,16 +469,16 @@ def test_rule_role_is_trusted_to_the_rule_alone(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize(
     ("name", "suffixes"),
-    # A map's runs for single objects belong to a state machine named after the map's own.
-    [("backfill", ["", "/*"]), ("pipeline", [""])],
+    # A map's runs for single objects belong to a state machine named after the map's own; the pipeline's role
+    # is for both types, and for what is left of the one from before types were part of names.
+    [("backfill", ["", "/*"]), ("pipeline", ["", "-express", "-standard"])],
 )
 def test_workflow_role_is_trusted_to_its_workflow_alone(
     name: str, suffixes: list[str], deployment: Deployment
 ) -> None:
     role = deployment.one(f"module.orchestration.aws_iam_role.{name}")
     [statement] = _statements(role["assume_role_policy"])
-    workflow = deployment.one(f"module.orchestration.aws_sfn_state_machine.{name}")["name"]
-    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{workflow}"
+    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{role['name']}"
     trusted = _list(statement["Condition"]["ArnLike"]["aws:SourceArn"])
     assert trusted == [f"{arn}{suffix}" for suffix in suffixes]
 

@@ -1,4 +1,4 @@
-"""ProcessImage with real service clients: moto behind S3 and DynamoDB, a Rekognition that answers as told."""
+"""ProcessImage with real service clients: moto behind S3 and DynamoDB, a Rekognition with given answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.stub import Stubber
 
+from process_image.analysis import Analysis, analyse
 from process_image.process import process
 from process_image.settings import Settings
 from process_image.upload import Upload
@@ -120,8 +121,8 @@ class Rekognition:
     def finds(self, *faces: Mapping[str, Any]) -> None:
         self.stubber.add_response("detect_faces", {"FaceDetails": [dict(face) for face in faces]})
 
-    def refuses(self, code: str) -> None:
-        self.stubber.add_client_error("detect_faces", code, "Refused by the test")
+    def refuses(self, code: str, message: str = "Refused by the test") -> None:
+        self.stubber.add_client_error("detect_faces", code, message)
 
     def record_call(self, params: dict[str, Any], **_: object) -> None:
         self.calls.append(params)
@@ -144,10 +145,19 @@ class Pipeline:
             event,
             execution_id=execution,
             now=now,
-            settings=self.settings,
+            analyse=self.analyse,
+            dynamodb=self.dynamodb,
+            table=self.settings.table,
+            retention_days=self.settings.retention_days,
+        )
+
+    def analyse(self, upload: Upload) -> Analysis:
+        return analyse(
+            upload,
             rekognition=self.rekognition.client,
             s3=self.s3,
-            dynamodb=self.dynamodb,
+            attributes=self.settings.attributes,
+            min_confidence=self.settings.min_confidence,
         )
 
     def upload(self, key: str = "photos/anna.jpg", body: bytes = b"a photo") -> dict[str, Any]:

@@ -8,7 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from process_image.analysis import MAX_IMAGE_BYTES, Analysis, analyse
+from process_image.analysis import MAX_IMAGE_BYTES, Analysis, analyse, rejected
+from process_image.outcomes import REASONS
+from process_image.picture import Picture
 from process_image.upload import Upload
 from tests.unit.pipeline import BUCKET, event_for, full_face
 
@@ -63,7 +65,7 @@ def test_an_event_without_a_version_has_the_current_one_analysed(pipeline: Pipel
 
 @pytest.mark.proves("empty")
 def test_an_empty_object_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
-    assert ask(pipeline, pipeline.upload(body=b"")) == Analysis("rejected", reason="empty")
+    assert ask(pipeline, pipeline.upload(body=b"")) == rejected("empty")
     assert pipeline.rekognition.calls == []
 
 
@@ -79,7 +81,12 @@ def test_15_mb_exactly_are_analysed(pipeline: Pipeline) -> None:
 
 @pytest.mark.proves("fifteen-mb")
 def test_one_byte_more_than_15_mb_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
-    assert ask(pipeline, event_for("a.jpg", size=15_728_641)) == Analysis("rejected", reason="too_large")
+    analysis = ask(pipeline, event_for("a.jpg", size=20_000_000))
+    assert (analysis.reason, analysis.detail) == (
+        "too_large",
+        "the file has 19.1 MB; at most 15 MB are analysed",
+    )
+    assert ask(pipeline, event_for("a.jpg", size=15_728_641)).reason == "too_large"
     assert pipeline.rekognition.calls == []
 
 
@@ -90,21 +97,107 @@ def test_an_event_that_does_not_say_the_size_is_analysed(pipeline: Pipeline) -> 
     assert ask(pipeline, event).outcome == "no_face"
 
 
+SMALL_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00<\x00\x00\x00\x32\x08\x02"
+# Start, a JFIF segment, a fill byte, a table, and a frame of 20,000 x 10,000.
+LARGE_JPEG = (
+    b"\xff\xd8\xff\xe0\x00\x06JFIF\xff\xff\xc4\x00\x04\x00\x00" + b"\xff\xc2\x00\x11\x08\x27\x10\x4e\x20\x03"
+)
+UNREADABLE = (
+    "the file is a {} picture that cannot be read: damaged, cut short or of a rare kind; save it anew"
+)
+DIMENSIONS = "Request has invalid image dimensions"
+
+
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "body", "reason", "detail"),
     [
-        ("InvalidImageFormatException", "unsupported_format"),
-        ("ImageTooLargeException", "too_large"),
-        ("InvalidParameterException", "too_small"),
+        (
+            "InvalidImageFormatException",
+            b"<html>",
+            "unsupported_format",
+            "the file is not a JPEG or PNG picture; send a photo as one of them",
+        ),
+        (
+            "InvalidImageFormatException",
+            LARGE_JPEG,
+            "unsupported_format",
+            UNREADABLE.format("JPEG"),
+        ),
+        (
+            "InvalidImageFormatException",
+            SMALL_PNG,
+            "unsupported_format",
+            UNREADABLE.format("PNG"),
+        ),
+        (
+            "ImageTooLargeException",
+            LARGE_JPEG,
+            "too_large",
+            "20000 x 10000 pixels, more than can be analysed; send a smaller copy",
+        ),
+        (
+            "ImageTooLargeException",
+            b"\xff\xd8\xff\xe0",
+            "too_large",
+            "the picture has more pixels, or the file more bytes, than can be analysed; send a smaller copy",
+        ),
+        ("InvalidParameterException", SMALL_PNG, "too_small", "60 x 50 pixels; at least 80 x 80 are needed"),
+        ("InvalidParameterException", b"\xff\xd8\xff\xe0", "too_small", REASONS["too_small"]),
     ],
 )
 @pytest.mark.proves("too-small")
-def test_a_photo_rekognition_cannot_read_is_rejected_with_the_reason(
-    pipeline: Pipeline, code: str, reason: str
+def test_a_rejected_photo_says_what_the_file_is_and_what_to_do(
+    pipeline: Pipeline, code: str, body: bytes, reason: str, detail: str
 ) -> None:
-    pipeline.rekognition.refuses(code)
-    analysis = ask(pipeline, pipeline.upload())
-    assert (analysis.outcome, analysis.reason, analysis.faces) == ("rejected", reason, ())
+    pipeline.rekognition.refuses(code, DIMENSIONS)
+    analysis = ask(pipeline, pipeline.upload(body=body))
+    assert analysis == Analysis("rejected", reason=reason, detail=detail)
+
+
+def test_the_version_of_the_event_is_described_though_it_was_overwritten(pipeline: Pipeline) -> None:
+    event = pipeline.upload("a.png", SMALL_PNG)
+    pipeline.upload("a.png", b"new")
+    pipeline.rekognition.refuses("InvalidParameterException", DIMENSIONS)
+    assert (ask(pipeline, event).detail or "").startswith("60 x 50 pixels")
+
+
+def test_an_invalid_parameter_that_is_not_the_picture_is_an_error(pipeline: Pipeline) -> None:
+    pipeline.rekognition.refuses("InvalidParameterException", "Request has invalid parameters")
+    with pytest.raises(pipeline.rekognition.client.exceptions.InvalidParameterException):
+        ask(pipeline, pipeline.upload())
+
+
+def test_a_photo_that_is_gone_once_rekognition_has_refused_it_is_gone(pipeline: Pipeline) -> None:
+    event = pipeline.upload()
+    version = event["detail"]["object"]["version-id"]
+    pipeline.s3.delete_object(Bucket=BUCKET, Key="photos/anna.jpg", VersionId=version)
+    pipeline.rekognition.refuses("InvalidImageFormatException")
+    assert ask(pipeline, event) == rejected("gone")
+
+
+def test_an_empty_object_whose_event_does_not_say_so_is_empty(pipeline: Pipeline) -> None:
+    event = pipeline.upload(body=b"")
+    del event["detail"]["object"]["size"]
+    pipeline.rekognition.refuses("InvalidImageFormatException")
+    with Stubber(pipeline.s3) as s3:
+        s3.add_client_error("get_object", "InvalidRange", http_status_code=416)
+        assert ask(pipeline, event) == rejected("empty")
+
+
+def test_a_reason_that_is_not_in_the_table_is_refused() -> None:
+    with pytest.raises(KeyError, match="blurred"):
+        rejected("blurred")
+
+
+@pytest.mark.parametrize("head", [LARGE_JPEG[:end] for end in range(len(LARGE_JPEG))], ids=len)
+def test_a_header_that_breaks_off_has_no_size(head: bytes) -> None:
+    picture = Picture.read(head)
+    assert picture in {
+        Picture(),
+        Picture("JPEG"),
+        Picture("JPEG", 20_000, 10_000),
+        Picture("JPEG", 0, 10_000),
+    }
 
 
 @pytest.mark.parametrize(
@@ -134,7 +227,7 @@ def test_an_object_that_is_gone_is_rejected(pipeline: Pipeline, versioned: bool)
     if not versioned:
         del event["detail"]["object"]["version-id"]
     pipeline.rekognition.refuses("InvalidS3ObjectException")
-    assert ask(pipeline, event) == Analysis("rejected", reason="gone")
+    assert ask(pipeline, event) == rejected("gone")
 
 
 def test_an_object_behind_a_delete_marker_is_gone_where_the_event_names_no_version(
@@ -144,7 +237,7 @@ def test_an_object_behind_a_delete_marker_is_gone_where_the_event_names_no_versi
     del event["detail"]["object"]["version-id"]
     pipeline.s3.delete_object(Bucket=BUCKET, Key="photos/anna.jpg")
     pipeline.rekognition.refuses("InvalidS3ObjectException")
-    assert ask(pipeline, event) == Analysis("rejected", reason="gone")
+    assert ask(pipeline, event) == rejected("gone")
 
 
 @pytest.mark.proves("gone")
@@ -153,7 +246,7 @@ def test_a_version_that_is_a_delete_marker_is_gone(pipeline: Pipeline) -> None:
     marker = pipeline.s3.delete_object(Bucket=BUCKET, Key="photos/anna.jpg")
     event["detail"]["object"]["version-id"] = marker["VersionId"]
     pipeline.rekognition.refuses("InvalidS3ObjectException")
-    assert ask(pipeline, event) == Analysis("rejected", reason="gone")
+    assert ask(pipeline, event) == rejected("gone")
 
 
 def test_a_version_under_a_delete_marker_is_not_gone(pipeline: Pipeline) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import socket
 import traceback
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,14 +17,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from operations.program import ROOT
+from send_notification.mark import set_mark
 from tests.unit.pipeline import TABLE, event, event_for, full_face, make_table, odd_keys
 from tests.unit.test_message import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
-
-ORCHESTRATION = Path(__file__).resolve().parents[2] / "modules" / "orchestration"
 
 SETTINGS = {
     "FACE_ATTRIBUTES": "DEFAULT,SMILE",
@@ -131,12 +129,19 @@ def test_a_missing_setting_stops_process_image_at_the_start_naming_it(
     assert type(caught.value).__name__ == "ConfigurationError"
 
 
+SENDING = {
+    "RESULTS_TABLE": TABLE,
+    "RESULTS_TOPIC_ARN": "arn:aws:sns:us-east-1:111122223333:results",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SENDING))
 @pytest.mark.proves("no-setting")
-def test_a_missing_topic_stops_send_notification_at_the_start_naming_it(
-    load_handler: Callable[..., ModuleType],
+def test_a_missing_setting_stops_send_notification_at_the_start_naming_it(
+    load_handler: Callable[..., ModuleType], name: str
 ) -> None:
-    with pytest.raises(Exception, match="environment variable RESULTS_TOPIC_ARN is not set") as caught:
-        load_handler("send_notification", RESULTS_TOPIC_ARN=None)
+    with pytest.raises(Exception, match=f"environment variable {name} is not set") as caught:
+        load_handler("send_notification", **{**SENDING, name: None})
     assert type(caught.value).__name__ == "ConfigurationError"
 
 
@@ -204,6 +209,16 @@ def test_a_duplicate_is_logged_as_one(
     assert "anna" not in logged(caplog)
 
 
+def test_a_folder_marker_is_logged_as_ignored_and_counts_as_no_image(
+    load: Callable[..., ModuleType], lambda_logs: Callable[[str], pytest.LogCaptureFixture]
+) -> None:
+    module, caplog = load(), lambda_logs("INFO")
+    assert invoke(module, event_for("photos/anna/", size=0))["ignored"] == "folder_marker"
+    entry = caplog.records[-1]
+    assert (entry.getMessage(), "outcome" in vars(entry)) == ("upload ignored", False)
+    assert "anna" not in logged(caplog)
+
+
 def test_a_rejection_is_logged_with_its_reason(
     load: Callable[..., ModuleType], lambda_logs: Callable[[str], pytest.LogCaptureFixture]
 ) -> None:
@@ -265,7 +280,7 @@ def test_an_s3_that_does_not_answer_is_an_error_without_the_key(
         monkeypatch.setattr(module, "S3", s3)
         with Stubber(module.REKOGNITION) as rekognition:
             rekognition.add_client_error("detect_faces", "InvalidS3ObjectException")
-            with pytest.raises(Exception, match=r"^S3 did not answer HeadObject: ReadTimeoutErr") as raised:
+            with pytest.raises(Exception, match=r"^S3 did not answer: ReadTimeoutErr") as raised:
                 invoke(module, event("object_created_without_version_id"))
     # What Lambda logs and hands to the workflow.
     assert raised.value.__suppress_context__
@@ -284,10 +299,12 @@ def test_the_sdk_tries_twice_and_leaves_the_waiting_to_the_workflow(load: Callab
 def test_a_publish_is_tried_once_because_a_lost_answer_may_have_been_delivered(
     load_handler: Callable[..., ModuleType],
 ) -> None:
-    config = load_handler("send_notification", RESULTS_TOPIC_ARN="arn:topic").SNS.meta.config
+    module = load_handler("send_notification", **SENDING)
+    config, marking = module.SNS.meta.config, module.DYNAMODB.meta.config
     assert config.retries["total_max_attempts"] == 1
+    table_calls = 2 * marking.retries["total_max_attempts"] * (marking.connect_timeout + marking.read_timeout)
     # The least timeout modules/orchestration allows the function.
-    assert config.connect_timeout + config.read_timeout < 12
+    assert config.connect_timeout + config.read_timeout + table_calls < 20
 
 
 @pytest.fixture
@@ -303,7 +320,23 @@ def mailbox(load_handler: Callable[..., ModuleType]) -> tuple[ModuleType, Callab
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
-    return load_handler("send_notification", RESULTS_TOPIC_ARN=topic), read
+    module = load_handler("send_notification", RESULTS_TABLE=TABLE, RESULTS_TOPIC_ARN=topic)
+    make_table(module.DYNAMODB)
+    return module, read
+
+
+def recorded(module: ModuleType, **changes: Any) -> dict[str, Any]:
+    """A summary whose record is in the table; `changes` are of the record."""
+    told = summary()
+    item = {"ImageID": {"S": told["image_id"]}, "ExecutionId": {"S": told["execution_id"]}}
+    module.DYNAMODB.put_item(TableName=TABLE, Item=item | changes)
+    return told
+
+
+def the_record(module: ModuleType) -> dict[str, Any]:
+    [item] = module.DYNAMODB.scan(TableName=TABLE, ConsistentRead=True)["Items"]
+    found: dict[str, Any] = item
+    return found
 
 
 Mailbox = tuple["ModuleType", "Callable[[], list[dict[str, Any]]]"]
@@ -329,10 +362,95 @@ def test_an_odd_key_is_delivered_exactly(mailbox: Mailbox) -> None:
         assert json.loads(delivered["Message"])["key"] == key
 
 
-def test_what_process_image_answers_send_notification_tells(
-    load: Callable[..., ModuleType], mailbox: Mailbox
+def calls(client: Any) -> list[str]:
+    """The operations a client is asked for from now on."""
+    made: list[str] = []
+    client.meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
+    return made
+
+
+def test_a_fresh_photo_takes_one_read_one_analysis_one_write_one_publish_and_the_mark(
+    mailbox: Mailbox, load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, read = mailbox
+    monkeypatch.setattr("tests.unit.test_handlers.make_table", lambda _: None)
+    analysing = load()
+    clients = (analysing.DYNAMODB, analysing.REKOGNITION, analysing.S3, sending.SNS, sending.DYNAMODB)
+    made = [calls(client) for client in clients]
+    sending.handler({**invoke(analysing, event("object_created")), "retry_count": 0}, None)
+    assert made == [["GetItem", "PutItem"], ["DetectFaces"], [], ["Publish"], ["UpdateItem"]]
+    assert the_record(sending)["NotifiedAt"]
+    assert len(read()) == 1
+
+
+def test_a_published_notification_is_marked_on_the_record_in_utc(mailbox: Mailbox) -> None:
+    module, _ = mailbox
+    module.handler(recorded(module), None)
+    marked = datetime.fromisoformat(the_record(module)["NotifiedAt"]["S"])
+    assert marked.utcoffset() == timedelta()
+    assert abs((datetime.now(UTC) - marked).total_seconds()) < 60
+
+
+def test_a_retry_that_finds_the_mark_publishes_nothing(mailbox: Mailbox) -> None:
+    module, read = mailbox
+    told = recorded(module, NotifiedAt={"S": "2026-11-12T13:14:16.000Z"})
+    assert module.handler({**told, "retry_count": 1}, None) == {"message_id": None}
+    assert read() == []
+    assert the_record(module)["NotifiedAt"] == {"S": "2026-11-12T13:14:16.000Z"}
+
+
+def test_a_retry_that_finds_no_mark_publishes_and_marks(mailbox: Mailbox) -> None:
+    module, read = mailbox
+    module.handler({**recorded(module), "retry_count": 1}, None)
+    assert len(read()) == 1
+    assert "NotifiedAt" in the_record(module)
+
+
+def test_a_retry_for_a_record_that_was_taken_over_publishes_nothing(mailbox: Mailbox) -> None:
+    module, read = mailbox
+    told = recorded(module, ExecutionId={"S": "redrive"})
+    module.handler({**told, "retry_count": 1}, None)
+    assert read() == []
+    assert the_record(module)["ExecutionId"] == {"S": "redrive"}
+
+
+@pytest.mark.parametrize("error", ["AccessDeniedException", "ThrottlingException", "InternalServerError"])
+def test_a_mark_that_cannot_be_written_is_an_error_in_the_log_and_no_second_message(
+    mailbox: Mailbox, lambda_logs: Callable[[str], pytest.LogCaptureFixture], error: str
+) -> None:
+    (module, read), caplog = mailbox, lambda_logs("INFO")
+    told = recorded(module)
+    with Stubber(module.DYNAMODB) as dynamodb:
+        dynamodb.add_client_error("update_item", error)
+        assert module.handler(told, None)["message_id"]
+    assert len(read()) == 1
+    entry = caplog.records[-1]
+    assert (entry.levelname, entry.getMessage()) == ("ERROR", "notification not marked")
+    assert error in vars(entry)["reason"]
+    assert "anna" not in logged(caplog)
+
+
+def test_a_record_erased_in_the_meantime_is_not_made_again(mailbox: Mailbox) -> None:
+    module, read = mailbox
+    module.handler(summary(), None)
+    assert len(read()) == 1
+    assert module.DYNAMODB.scan(TableName=TABLE)["Items"] == []
+    assert set_mark(summary(), dynamodb=module.DYNAMODB, table=TABLE) is False
+
+
+def test_a_summary_without_an_execution_is_published_and_marks_nothing(mailbox: Mailbox) -> None:
+    module, read = mailbox
+    older = {name: value for name, value in recorded(module).items() if name != "execution_id"}
+    module.handler(older, None)
+    assert len(read()) == 1
+    assert "NotifiedAt" not in the_record(module)
+
+
+def test_send_notification_publishes_what_process_image_answers(
+    load: Callable[..., ModuleType], mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, read = mailbox
+    monkeypatch.setattr("tests.unit.test_handlers.make_table", lambda _: None)
     module.handler(invoke(load(), event("object_created")), None)
     assert json.loads(read()[0]["Message"])["image_id"].startswith("photos/2026/anna.jpg@")
 
@@ -346,7 +464,7 @@ def test_a_notification_is_logged_without_the_key(
 ) -> None:
     caplog = lambda_logs(level)
     module = load_handler("send_notification", AWS_LAMBDA_LOG_LEVEL=level)
-    answer = module.handler(summary(), None)
+    answer = module.handler(recorded(module), None)
     (entry,) = [entry for entry in caplog.records if entry.name == "send_notification"]
     assert (entry.getMessage(), vars(entry)["outcome"]) == ("notification sent", "face_detected")
     assert vars(entry)["message_id"] == answer["message_id"]
@@ -369,7 +487,7 @@ def test_a_notification_is_logged_without_the_key(
 def test_a_refused_publish_is_an_error_under_the_name_the_workflow_knows(
     load_handler: Callable[..., ModuleType], code: str, name: str
 ) -> None:
-    module = load_handler("send_notification", RESULTS_TOPIC_ARN="arn:aws:sns:us-east-1:111122223333:results")
+    module = load_handler("send_notification", **SENDING)
     with Stubber(module.SNS) as sns:
         sns.add_client_error("publish", code)
         with pytest.raises(ClientError, match=code) as caught:
@@ -378,47 +496,13 @@ def test_a_refused_publish_is_an_error_under_the_name_the_workflow_knows(
 
 
 def test_a_topic_that_is_gone_is_an_error(load_handler: Callable[..., ModuleType]) -> None:
-    module = load_handler("send_notification", RESULTS_TOPIC_ARN="arn:aws:sns:us-east-1:111122223333:results")
+    module = load_handler("send_notification", **SENDING)
     with pytest.raises(ClientError) as caught:
         module.handler(summary(), None)
     assert type(caught.value).__name__ == "NotFoundException"
 
 
-def retriers(state: str) -> list[dict[str, Any]]:
-    # Placeholders for numbers stand bare in the template.
-    text = re.sub(r": \$\{\w+\}", ": 0", (ORCHESTRATION / "pipeline.asl.json").read_text("utf-8"))
-    found: list[dict[str, Any]] = json.loads(text)["States"][state]["Retry"]
-    return found
-
-
-@pytest.mark.parametrize("state", ["ProcessImage", "SendNotification"])
-@pytest.mark.parametrize("name", ["InvalidEventError", "ConfigurationError"])
-def test_the_workflow_does_not_retry_what_trying_again_cannot_help(state: str, name: str) -> None:
-    (retrier,) = [retrier for retrier in retriers(state) if name in retrier["ErrorEquals"]]
-    assert retrier["MaxAttempts"] == 0
-
-
-@pytest.mark.parametrize(
-    ("state", "service", "names"),
-    [
-        ("ProcessImage", "rekognition", ["ThrottlingException", "ProvisionedThroughputExceededException"]),
-        (
-            "ProcessImage",
-            "dynamodb",
-            ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"],
-        ),
-        ("SendNotification", "sns", ["ThrottledException"]),
-    ],
-)
-def test_the_workflow_waits_long_when_a_service_throttles(state: str, service: Any, names: list[str]) -> None:
-    exceptions = boto3.client(service).exceptions
-    for name in names:
-        assert hasattr(exceptions, name), f"{service} has no error {name}"
-        (retrier,) = [retrier for retrier in retriers(state) if name in retrier["ErrorEquals"]]
-        assert retrier["MaxAttempts"] >= 5
-
-
 def test_the_handlers_are_where_the_module_tells_lambda_to_look(load: Callable[..., ModuleType]) -> None:
     assert load().handler.__module__ == "process_image.handler"
-    module = (ORCHESTRATION.parent / "function" / "main.tf").read_text("utf-8")
+    module = (ROOT / "modules" / "function" / "main.tf").read_text("utf-8")
     assert '"${local.package_name}.handler.handler"' in module

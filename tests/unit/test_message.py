@@ -1,13 +1,22 @@
-"""What people are told, by email, SMS and machine."""
+"""The texts of a notification, by email, SMS and for machines."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from send_notification.message import MAX_SMS_UNITS, Message, compose, key_prefix, printable, shortened
+from process_image.outcomes import Outcome
+from send_notification.message import (
+    _HEADLINES,
+    MAX_SMS_UNITS,
+    Message,
+    compose,
+    key_prefix,
+    printable,
+    shortened,
+)
 from tests.unit.pipeline import odd_keys, short
 
 
@@ -15,12 +24,15 @@ def summary(**changes: Any) -> dict[str, Any]:
     """A summary as ProcessImage gives it."""
     return {
         "duplicate": False,
+        "notify": True,
+        "execution_id": "arn:aws:states:us-east-1:111122223333:execution:pipeline:e1",
         "image_id": "photos/anna.jpg@b1946ac92492d2347c6235b4d2611184",
         "bucket": "photo-analysis-test-uploads",
         "key": "photos/anna.jpg",
         "version_id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
         "outcome": "face_detected",
         "reason": None,
+        "detail": None,
         "face_count": 2,
         "timestamp": "2026-11-12T13:14:15.678Z",
     } | changes
@@ -47,18 +59,18 @@ def test_an_email_about_no_face_says_so() -> None:
     assert "Faces:" not in email
 
 
+def test_every_outcome_has_a_headline() -> None:
+    assert set(_HEADLINES) == set(get_args(Outcome))
+
+
 @pytest.mark.parametrize(
-    ("reason", "text"),
-    [
-        ("empty", "the file is empty"),
-        ("gone", "the file was deleted before it was read"),
-        ("too_large", "the file is larger than 15 MB"),
-        ("too_small", "the picture is smaller than 80 pixels"),
-        ("unsupported_format", "the file is not a JPEG or PNG picture"),
-    ],
+    ("detail", "text"),
+    [("60 x 60 pixels; at least 80 x 80 are needed",) * 2, (None, "too_small")],
+    ids=["with a detail", "by a ProcessImage that was rolled back"],
 )
-def test_an_email_about_a_rejected_photo_says_why(reason: str, text: str) -> None:
-    email = compose(summary(outcome="rejected", reason=reason, face_count=0)).bodies["email"]
+def test_an_email_about_a_rejected_photo_says_why(detail: str | None, text: str) -> None:
+    rejected = summary(outcome="rejected", reason="too_small", detail=detail, face_count=0)
+    email = compose(rejected).bodies["email"]
     assert email.splitlines()[:2] == ["Image could not be analysed: photos/anna.jpg", f"Reason: {text}"]
 
 
@@ -68,7 +80,8 @@ def test_an_sms_is_the_headline_alone() -> None:
 
 def test_a_machine_gets_every_fact_there_is_and_none_that_is_not() -> None:
     facts = json.loads(compose(summary()).bodies["default"])
-    assert facts == {name: value for name, value in summary().items() if name not in {"duplicate", "reason"}}
+    left_out = {"duplicate", "notify", "execution_id", "reason", "detail"}
+    assert facts == {name: value for name, value in summary().items() if name not in left_out}
 
 
 def test_filter_policies_see_outcome_count_and_prefix() -> None:

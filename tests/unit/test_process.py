@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from process_image.outcomes import REASONS
 from process_image.process import MAX_TAKEN_OVER
 from process_image.upload import InvalidEventError
 from tests.unit.pipeline import BUCKET, NOW, event, event_for, full_face, odd_keys, short
@@ -30,12 +31,15 @@ def test_the_summary_tells_everything_but_the_faces(pipeline: Pipeline) -> None:
     stored = created["detail"]["object"]
     assert pipeline.process(created) == {
         "duplicate": False,
+        "notify": True,
+        "execution_id": "execution-1",
         "image_id": f"photos/anna.jpg@{stored['etag']}",
         "bucket": BUCKET,
         "key": "photos/anna.jpg",
         "version_id": stored["version-id"],
         "outcome": "face_detected",
         "reason": None,
+        "detail": None,
         "face_count": 1,
         "timestamp": "2026-11-12T13:14:15.678Z",
     }
@@ -61,7 +65,9 @@ def test_a_rejected_photo_is_recorded_and_told_with_its_reason(pipeline: Pipelin
         "unsupported_format",
         0,
     )
-    assert pipeline.record(created)["Reason"] == {"S": "unsupported_format"}
+    item = pipeline.record(created)
+    assert item["Reason"] == {"S": "unsupported_format"}
+    assert item["Detail"] == {"S": summary["detail"]}
 
 
 def test_the_settings_reach_rekognition_and_the_record(pipeline: Pipeline) -> None:
@@ -82,6 +88,7 @@ def test_an_image_recorded_by_another_execution_is_a_duplicate_and_is_not_analys
     before = pipeline.record(created)
     assert pipeline.process(created, "execution-2") == {
         "duplicate": True,
+        "notify": False,
         "image_id": first["image_id"],
         "bucket": BUCKET,
         "key": "photos/anna.jpg",
@@ -198,7 +205,9 @@ def test_a_redrive_takes_the_record_over_as_it_is_without_asking_rekognition(pip
     first = pipeline.process(created, "parked")
     before = pipeline.record(created)
     later = NOW + timedelta(days=3)
-    assert pipeline.process(redriven(created, "parked"), "redrive", later) == first
+    assert pipeline.process(redriven(created, "parked"), "redrive", later) == first | {
+        "execution_id": "redrive"
+    }
     assert pipeline.record(created) == before | {"ExecutionId": {"S": "redrive"}}
     assert len(pipeline.rekognition.calls) == 1
 
@@ -310,6 +319,66 @@ def test_reanalysing_another_executions_image_is_a_duplicate_and_is_not_analysed
     pipeline.process(created, "owner")
     assert pipeline.process(created | {"reanalyse": True}, "other")["duplicate"] is True
     assert len(pipeline.rekognition.calls) == 1
+
+
+@pytest.mark.parametrize(("notify", "due"), [(None, True), (True, True), (False, False)])
+def test_a_record_says_whether_a_notification_is_due(
+    pipeline: Pipeline, notify: bool | None, due: bool
+) -> None:
+    pipeline.rekognition.finds()
+    created = pipeline.upload() | ({} if notify is None else {"notify": notify})
+    assert pipeline.process(created)["notify"] is due
+    assert pipeline.record(created)["NotificationDue"] == {"BOOL": due}
+
+
+def notified(pipeline: Pipeline, created: dict[str, Any]) -> None:
+    """Mark the record as SendNotification does."""
+    item = pipeline.record(created) | {"NotifiedAt": {"S": "2026-11-12T13:14:16.000Z"}}
+    pipeline.dynamodb.put_item(TableName=pipeline.settings.table, Item=item)
+
+
+def test_a_redrive_of_an_image_whose_notification_was_sent_sends_no_other(pipeline: Pipeline) -> None:
+    pipeline.rekognition.finds(FACE)
+    created = pipeline.upload()
+    pipeline.process(created, "parked")
+    notified(pipeline, created)
+    assert pipeline.process(redriven(created, "parked"), "redrive")["notify"] is False
+    assert pipeline.record(created)["NotifiedAt"] == {"S": "2026-11-12T13:14:16.000Z"}
+
+
+def test_an_image_analysed_again_is_notified_again(pipeline: Pipeline) -> None:
+    pipeline.rekognition.finds(FACE)
+    pipeline.rekognition.finds()
+    created = pipeline.upload()
+    pipeline.process(created, "old")
+    notified(pipeline, created)
+    assert pipeline.process(redriven(created, "old", reanalyse=True), "new")["notify"] is True
+    assert "NotifiedAt" not in pipeline.record(created)
+
+
+def test_a_record_from_before_marks_and_details_is_notified_with_its_reason(pipeline: Pipeline) -> None:
+    created = event("object_created_empty")
+    pipeline.process(created, "parked")
+    old = pipeline.record(created)
+    del old["NotificationDue"], old["Detail"]
+    pipeline.dynamodb.put_item(TableName=pipeline.settings.table, Item=old)
+    summary = pipeline.process(redriven(created, "parked"), "redrive")
+    assert (summary["notify"], summary["detail"]) == (True, REASONS["empty"])
+    assert pipeline.record(created)["NotificationDue"] == {"BOOL": True}
+
+
+@pytest.mark.proves("folder-marker")
+def test_a_folder_marker_is_neither_recorded_nor_notified_and_costs_no_call(pipeline: Pipeline) -> None:
+    with Stubber(pipeline.dynamodb):
+        answer = pipeline.process(event_for("photos/2026/", size=0))
+    assert answer == {"ignored": "folder_marker", "duplicate": False, "notify": False}
+    assert pipeline.rekognition.calls == []
+
+
+@pytest.mark.parametrize("size", [1, None])
+def test_a_photo_at_a_key_that_ends_like_a_folder_is_analysed(pipeline: Pipeline, size: int | None) -> None:
+    pipeline.rekognition.finds(FACE)
+    assert pipeline.process(event_for("photos/2026/", size=size))["outcome"] == "face_detected"
 
 
 def test_a_malformed_event_asks_nobody_anything(pipeline: Pipeline) -> None:

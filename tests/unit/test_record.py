@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from process_image import record
-from process_image.analysis import Analysis
+from process_image.analysis import Analysis, rejected
 from process_image.upload import Upload
 from tests.unit.pipeline import NOW, TABLE, dynamodb_size, event, event_for, full_face, odd_keys, short
 
@@ -34,6 +34,7 @@ def build(
         Upload.from_event(created or event("object_created")),
         analysis,
         execution_id=execution_id,
+        notification_due=True,
         now=now,
         retention_days=retention_days,
     )
@@ -55,12 +56,14 @@ def test_a_record_of_a_photo_with_a_face_holds_everything_asked_of_it() -> None:
         "FaceDetails": {"S": '[{"Confidence":99.12}]'},
         "Timestamp": {"S": "2026-11-12T13:14:15.678Z"},
         "ExecutionId": {"S": "execution-1"},
+        "NotificationDue": {"BOOL": True},
     }
 
 
 def test_a_record_of_a_rejected_photo_says_why_and_holds_no_faces() -> None:
-    item = build(Analysis("rejected", reason="too_small"))
+    item = build(rejected("too_small", "60 x 60 pixels"))
     assert (item["Outcome"], item["Reason"]) == ({"S": "rejected"}, {"S": "too_small"})
+    assert item["Detail"] == {"S": "60 x 60 pixels"}
     assert (item["FaceDetected"], item["FaceCount"]) == ({"BOOL": False}, {"N": "0"})
     assert "FaceDetails" not in item
 
@@ -80,7 +83,7 @@ def test_what_an_event_does_not_say_is_not_in_the_record() -> None:
 
 def test_a_size_of_nothing_is_kept() -> None:
     created = event("object_created_empty")
-    assert build(Analysis("rejected", reason="empty"), created)["Size"] == {"N": "0"}
+    assert build(rejected("empty"), created)["Size"] == {"N": "0"}
 
 
 @pytest.mark.parametrize(
@@ -195,9 +198,9 @@ def test_the_room_beside_the_faces_holds_the_longest_of_everything_else() -> Non
     arn = "arn:aws-us-gov:states:us-gov-west-1:111122223333:express:" + ":".join(
         ["x" * 80, "y" * 80, "z" * 36]
     )
-    item = build(
-        Analysis("rejected", reason="unsupported_format"), created, retention_days=1, execution_id=arn
-    )
+    item = build(rejected("unsupported_format", "x" * 200), created, retention_days=1, execution_id=arn) | {
+        "NotifiedAt": {"S": "2026-11-12T13:14:15.678Z"}
+    }
     assert dynamodb_size(item) + record.MAX_FACE_DETAILS_BYTES + len("FaceDetailsFaceDetailsKept") + 4 < (
         MAX_ITEM_BYTES
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import json
 import random
 from typing import Any
 
 import pytest
 
 from operations.environments import Environment
-from operations.program import ROOT
+from tests.definition import pipeline
 
-STATES = json.loads((ROOT / "modules/orchestration/pipeline.asl.json").read_text("utf-8"))["States"]
+STATES = pipeline()["States"]
 TASKS = ("ProcessImage", "SendNotification")
 BURST = 1000
 # A call of DetectFaces takes about a second.

@@ -43,13 +43,12 @@ def started(time: str) -> dict[str, Any]:
 
 HISTORY = [
     started("2026-11-25T06:47:48.003Z"),
-    entered("SkipFolderMarker", 150),
     entered("ProcessImage", 157),
     event("TaskScheduled", 157),
     event("TaskFailed", 200, taskFailedEventDetails=FAILURE),
     event("TaskScheduled", 1200),
     event("TaskSucceeded", 1315),
-    entered("IsDuplicate", 1315),
+    entered("IsNotificationDue", 1315),
     entered("SendNotification", 1316, SUMMARY),
     event("TaskScheduled", 1316),
     event("TaskSucceeded", 1371),

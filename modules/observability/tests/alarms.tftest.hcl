@@ -5,23 +5,20 @@ mock_provider "aws" {
 variables {
   account_id             = "111122223333"
   alerts_topic_arn       = "arn:aws:sns:us-east-1:111122223333:photos-dev-alerts"
+  aws_region             = "us-east-1"
   dead_letter_queue_name = "photos-dev-dead-letter"
   name                   = "photos-dev"
   rule_name              = "photos-dev-uploads"
-  state_machine_arn      = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline"
+  state_machine_arn      = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline-standard"
   workflow_type          = "STANDARD"
 
   functions = {
     process_image = {
-      architecture   = "arm64"
       log_group_name = "/aws/lambda/photos-dev-process-image"
-      memory_size    = 512
       name           = "photos-dev-process-image"
     }
     send_notification = {
-      architecture   = "arm64"
       log_group_name = "/aws/lambda/photos-dev-send-notification"
-      memory_size    = 256
       name           = "photos-dev-send-notification"
     }
   }

@@ -5,23 +5,20 @@ mock_provider "aws" {
 variables {
   account_id             = "111122223333"
   alerts_topic_arn       = "arn:aws:sns:us-east-1:111122223333:photos-dev-alerts"
+  aws_region             = "us-east-1"
   dead_letter_queue_name = "photos-dev-dead-letter"
   name                   = "photos-dev"
   rule_name              = "photos-dev-uploads"
-  state_machine_arn      = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline"
+  state_machine_arn      = "arn:aws:states:us-east-1:111122223333:stateMachine:photos-dev-pipeline-standard"
   workflow_type          = "STANDARD"
 
   functions = {
     process_image = {
-      architecture   = "arm64"
       log_group_name = "/aws/lambda/photos-dev-process-image"
-      memory_size    = 512
       name           = "photos-dev-process-image"
     }
     send_notification = {
-      architecture   = "arm64"
       log_group_name = "/aws/lambda/photos-dev-send-notification"
-      memory_size    = 256
       name           = "photos-dev-send-notification"
     }
   }
@@ -32,7 +29,7 @@ variables {
   }
 }
 
-run "dashboard_asks_the_five_questions_in_order" {
+run "dashboard_asks_the_four_questions_in_order" {
   command = plan
 
   assert {
@@ -41,7 +38,6 @@ run "dashboard_asks_the_five_questions_in_order" {
       "## How much?",
       "## How fast?",
       "## What failed?",
-      "## What does it cost?",
     ]
     error_message = "Somebody woken at night reads from top to bottom."
   }
@@ -77,62 +73,11 @@ run "widgets_fill_the_width" {
   }
 }
 
-run "standard_is_paid_by_transition" {
+run "latest_errors_are_found_whatever_the_runtime_calls_them" {
   command = plan
 
-  variables {
-    prices = { state_transition = 0.5 }
-  }
-
   assert {
-    condition     = strcontains(aws_cloudwatch_dashboard.pipeline.dashboard_body, "FILL(started, 0) * 2.5")
-    error_message = "An execution that notifies makes five transitions."
-  }
-
-  assert {
-    condition     = !strcontains(aws_cloudwatch_dashboard.pipeline.dashboard_body, "ExpressExecutionBilledDuration")
-    error_message = "STANDARD is not billed by duration."
-  }
-}
-
-run "express_is_paid_by_request_and_duration" {
-  command = plan
-
-  variables {
-    prices        = { express_gb_second = 16, express_request = 3 }
-    workflow_type = "EXPRESS"
-  }
-
-  assert {
-    condition     = strcontains(aws_cloudwatch_dashboard.pipeline.dashboard_body, "FILL(started, 0) * 3 + FILL(billed, 0) / 1000 * 1\"")
-    error_message = "EXPRESS is billed by request and by memory, 64 MB at least."
-  }
-}
-
-run "functions_are_paid_by_their_memory_and_processor" {
-  command = plan
-
-  variables {
-    prices = { lambda_gb_second = { arm64 = 2, x86_64 = 4 }, lambda_request = 1 }
-
-    functions = {
-      process_image = {
-        architecture   = "x86_64"
-        log_group_name = "/aws/lambda/photos-dev-process-image"
-        memory_size    = 2048
-        name           = "photos-dev-process-image"
-      }
-      send_notification = {
-        architecture   = "arm64"
-        log_group_name = "/aws/lambda/photos-dev-send-notification"
-        memory_size    = 512
-        name           = "photos-dev-send-notification"
-      }
-    }
-  }
-
-  assert {
-    condition     = strcontains(aws_cloudwatch_dashboard.pipeline.dashboard_body, "FILL(picalls, 0) * 1 + FILL(piduration, 0) / 1000 * 8 + FILL(sncalls, 0) * 1 + FILL(snduration, 0) / 1000 * 1\"")
-    error_message = "A second costs by memory and architecture."
+    condition     = alltrue([for field in ["level in", "log_level in", "ispresent(errorType)", "record.status"] : strcontains(one([for widget in jsondecode(aws_cloudwatch_dashboard.pipeline.dashboard_body).widgets : widget.properties.query if widget.type == "log"]), field)])
+    error_message = "Runtime clients write level or log_level, uncaught errors have an errorType, and time-outs are Lambda's own lines."
   }
 }

@@ -4,6 +4,7 @@ mock_provider "aws" {
 
 variables {
   account_id         = "111122223333"
+  aws_region         = "us-east-1"
   build_dir          = "build"
   dead_letter_queue  = { arn = "arn:aws:sqs:us-east-1:111122223333:photos-dev-dead-letter", url = "https://sqs.us-east-1.amazonaws.com/111122223333/photos-dev-dead-letter" }
   functions_dir      = "../../functions"
@@ -47,7 +48,7 @@ run "reject_too_little" {
     face_min_confidence   = -1
     process_image         = { timeout = 24 }
     record_retention_days = 0
-    send_notification     = { timeout = 11 }
+    send_notification     = { timeout = 19 }
   }
 
   expect_failures = [

@@ -1,0 +1,34 @@
+"""The workflows' definitions as Terraform renders them, without Terraform."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from operations.program import ROOT
+
+FOLDER = ROOT / "modules" / "orchestration"
+
+
+def retriers(workflow_type: Literal["STANDARD", "EXPRESS"] = "STANDARD") -> list[dict[str, Any]]:
+    """retry.json for one type of workflow."""
+    listed: list[dict[str, Any]] = json.loads((FOLDER / "retry.json").read_text("utf-8"))
+    own = [retrier.pop("EXPRESS", {}) for retrier in listed]
+    return [
+        {**retrier, **(express if workflow_type == "EXPRESS" else {})}
+        for retrier, express in zip(listed, own, strict=True)
+    ]
+
+
+def pipeline(
+    workflow_type: Literal["STANDARD", "EXPRESS"] = "STANDARD", **placeholders: str
+) -> dict[str, Any]:
+    """pipeline.asl.json with its retriers, and with those placeholders filled in that are given."""
+    text = (FOLDER / "pipeline.asl.json").read_text("utf-8")
+    for name, value in placeholders.items():
+        text = text.replace(f"${{{name}}}", value)
+    machine: dict[str, Any] = json.loads(text)
+    for state in machine["States"].values():
+        if state["Type"] == "Task":
+            state.setdefault("Retry", retriers(workflow_type))
+    return machine
