@@ -32,45 +32,42 @@ _directory = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run the cloud on 127.0.0.1: MiniStack with IAM enforced and a stand-in for Amazon Rekognition."""
+    """Run the cloud on 127.0.0.1: MiniStack with IAM enforced, and a stand-in for Amazon Rekognition."""
 
 
 @main.command()
-@click.option("--port", type=int, help="Port of the AWS services (a free one by default).")
-@click.option(
-    "--rekognition-port", type=int, help="Port of the Rekognition stand-in (a free one by default)."
-)
+@click.option("--port", type=int, help="Its port (a free one by default).")
 @_directory
-def up(port: int | None, rekognition_port: int | None, directory: Path) -> None:
+def up(port: int | None, directory: Path) -> None:
     """Start it in the background, unless it runs already."""
     end_in_order()
     directory = directory.resolve()
     if (cloud := LocalCloud.running(directory)) is not None:
         click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")
-        for option, wanted, url in (
-            ("--port", port, cloud.endpoint_url),
-            ("--rekognition-port", rekognition_port, cloud.rekognition_url),
-        ):
-            if wanted is not None and not url.endswith(f":{wanted}"):
-                raise click.ClickException(
-                    f"It is not on the port {option} asks for; run `{stop_command(directory)}` first."
-                )
+        if port is not None and not cloud.endpoint_url.endswith(f":{port}"):
+            raise click.ClickException(
+                f"It is not on the port --port asks for; run `{stop_command(directory)}` first."
+            )
         return
     try:
-        cloud = LocalCloud.start(directory, ministack_port=port, rekognition_port=rekognition_port)
+        cloud = LocalCloud.start(directory, port=port, outlives_caller=True)
     except LocalCloudError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing is left running.", err=True)
         sys.exit(130)
-    click.echo(f"AWS services   {cloud.endpoint_url}")
-    click.echo(f"Rekognition    {cloud.rekognition_url}")
+    click.echo(f"The local cloud runs at {cloud.endpoint_url}.")
     click.echo(f"Use it from a shell with: source {shlex.quote(shown(directory / 'env'))}")
 
 
 @main.command()
 @_directory
-@click.option("--all", "everywhere", is_flag=True, help="Those of demos and soaks too: all below build/.")
+@click.option(
+    "--all",
+    "everywhere",
+    is_flag=True,
+    help="All this checkout started, demos, soaks and tests too.",
+)
 def down(directory: Path, everywhere: bool) -> None:
     """Stop it; everything it held is gone."""
     try:
@@ -95,11 +92,10 @@ def status(as_json: bool, directory: Path) -> None:
     if as_json:
         answer: dict[str, object] = {"running": cloud is not None}
         if cloud is not None:
-            answer |= {"endpoint_url": cloud.endpoint_url, "rekognition_url": cloud.rekognition_url}
-            answer |= {"pids": cloud.pids}
+            answer |= {"endpoint_url": cloud.endpoint_url, "pid": cloud.pid}
         click.echo(json.dumps(answer))
     elif cloud is not None:
-        click.echo(f"Running. AWS services {cloud.endpoint_url}, Rekognition {cloud.rekognition_url}.")
+        click.echo(f"Running at {cloud.endpoint_url}.")
     else:
         click.echo("Not running; start it with `make local-up`.")
     # 3 is what service managers use for "not running".

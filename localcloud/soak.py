@@ -143,14 +143,14 @@ class Soak:
         subscription = self._stack.subscribe()
         for image in images:
             if image.fault is not None:
-                self._stack.control_rekognition("POST", "/_faults", {**image.fault, "key": image.key})
+                self._stack.control_rekognition("POST", "/faults", {**image.fault, "key": image.key})
         began = time.monotonic()
         try:
             # One more looks at the queue.
             with ThreadPoolExecutor(UPLOADERS + 1) as pool:
                 self._send(images, subscription, pool, moved)
         finally:
-            self._stack.control_rekognition("DELETE", "/_faults")
+            self._stack.control_rekognition("DELETE", "/faults")
             subscription.close()
         seconds = time.monotonic() - began
         account = self.account({image.key for image in images if image.hopeless})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
-from urllib.request import Request, urlopen
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from operations import deploy, state
 from operations.environments import Environment
@@ -64,18 +65,20 @@ class Stack:
 
     def client(self, service: str) -> Any:
         """An SDK client of the local cloud's administrator; made once."""
-        import boto3
         from botocore.config import Config
 
         if service not in self._clients:
-            make: Any = boto3.Session(
-                aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
-            ).client
-            rekognition = service == "rekognition"
+            make: Any = self.environment.session.client
             self._clients[service] = make(
                 service,
-                config=Config(max_pool_connections=50, retries={"mode": "standard", "total_max_attempts": 3}),
-                endpoint_url=self.cloud.rekognition_url if rekognition else self.cloud.endpoint_url,
+                # A proxy of the user's leads away from this computer.
+                config=Config(
+                    max_pool_connections=50,
+                    proxies={},
+                    retries={"mode": "standard", "total_max_attempts": 3},
+                ),
+                endpoint_url=self.cloud.endpoint_url,
+                region_name=REGION,
                 verify=str(self.cloud.ca_bundle),
             )
         return self._clients[service]
@@ -125,10 +128,12 @@ class Stack:
         return Subscription(self, url, subscription["SubscriptionArn"])
 
     def control_rekognition(self, method: str, path: str, content: object = None) -> Any:
-        """Ask the Rekognition stand-in to fail, or what it was asked; see rekognition.py."""
+        """Make the Rekognition stand-in fail, or ask what it was asked; see rekognition.py."""
         data = None if content is None else json.dumps(content).encode()
-        request = Request(self.cloud.rekognition_url + path, data=data, method=method)
-        with urlopen(request, timeout=10) as answer:
+        request = Request(f"{self.cloud.endpoint_url}/_rekognition{path}", data=data, method=method)
+        context = ssl.create_default_context(cafile=str(self.cloud.ca_bundle))
+        opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+        with opener.open(request, timeout=10) as answer:
             return json.load(answer)
 
     def dead_letters(self) -> list[dict[str, Any]]:

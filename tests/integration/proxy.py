@@ -110,7 +110,7 @@ class DynamoDBProxy:
     def kill_writer(self) -> int:
         """Wait for that write and kill the process that made it; its process id."""
         assert self._written.wait(_SECONDS), "nothing was written"
-        server = psutil.Process(self._stack.cloud.pids["ministack"])
+        server = psutil.Process(self._stack.cloud.pid)
         for process in server.children(recursive=True):
             if any(connection.laddr.port == self._port for connection in process.net_connections("tcp")):
                 process.kill()

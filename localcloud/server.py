@@ -1,0 +1,134 @@
+"""The one server of the local cloud: MiniStack, with a stand-in for Rekognition among its services.
+
+MiniStack has no public way to add a service, so this module uses what it keeps its own services in; the
+version is pinned, and a test names what moved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import ministack.app as ministack
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack.core import iam_actions, router
+from ministack.core.iam_evaluator import enforce
+from ministack.core.responses import get_account_id
+from ministack.services import lambda_svc
+
+from .rekognition import Rekognition, RekognitionError, S3Object
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+
+async def read_object(photo: S3Object, headers: Mapping[str, str]) -> bytes:
+    """The bytes of an object, read with the permissions of the caller of the request with these headers.
+
+    Raises RekognitionError, InvalidS3ObjectException, when it is missing or may not be read.
+    """
+    action = "GetObject" if photo.version is None else "GetObjectVersion"
+    path = f"/{photo.bucket}/{photo.key}"
+    # Who calls was checked already; without a signature S3 would take it for a stranger's request.
+    signed = {"authorization": headers["authorization"]}
+    query = {} if photo.version is None else {"versionId": [photo.version]}
+    if _may(headers, "s3", action, f"arn:aws:s3:::{photo.bucket}/{photo.key}"):
+        status, found, body = await ministack.SERVICE_HANDLERS["s3"]("GET", path, signed, b"", query)
+        key = found.get("x-amz-server-side-encryption-aws-kms-key-id")
+        if status == 200 and (key is None or _may(headers, "kms", "Decrypt", key)):
+            return bytes(body)
+    raise RekognitionError(
+        "InvalidS3ObjectException",
+        "Unable to get object metadata from S3. Check object key, region and/or access permissions.",
+    )
+
+
+def _may(headers: Mapping[str, str], service: str, action: str, resource: str) -> bool:
+    region = router.extract_region(headers)
+    if not resource.startswith("arn:"):
+        resource = f"arn:aws:{service}:{region}:{get_account_id()}:key/{resource}"
+    caller = router.extract_access_key_id(headers)
+    return enforce(caller, f"{service}:{action}", service, region, resource_arn=resource) is None
+
+
+rekognition = Rekognition(read_object)
+ministack.SERVICE_HANDLERS["rekognition"] = rekognition.handle
+router.SERVICE_PATTERNS["rekognition"] = {"target_prefixes": ["RekognitionService"]}
+iam_actions.SERVICE_TO_IAM_NAMESPACE["rekognition"] = "rekognition"
+
+_throttled = lambda_svc._throttle_response
+
+
+def _throttle_response(*arguments: Any, **named: Any) -> dict[str, Any]:
+    """The answer to an execution over the account's limit, under the name Step Functions retries."""
+    answer: dict[str, Any] = _throttled(*arguments, **named)
+    answer["body"]["errorType"] = "Lambda.TooManyRequestsException"
+    return answer
+
+
+lambda_svc._throttle_response = _throttle_response
+
+
+async def app(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """MiniStack's ASGI application, and the stand-in's control below /_rekognition/."""
+    if scope["type"] != "http" or not scope["path"].startswith("/_rekognition/"):
+        await ministack.app(scope, receive, send)
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    status, headers, content = rekognition.control(scope["method"], scope["path"], body)
+    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    lines.append((b"content-length", str(len(content)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": content})
+
+
+def main() -> None:
+    """Serve until SIGTERM. cloud.py makes the environment this reads."""
+    parser = argparse.ArgumentParser(prog="python -m localcloud.server", description=main.__doc__)
+    parser.add_argument("--until-gone", type=int, help="end when this process, the one it came from, is gone")
+    caller: int | None = parser.parse_args().until_gone
+    if caller is not None:
+        threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+    # Nothing may be written into the checkout, which is where it was started.
+    os.chdir(tempfile.gettempdir())
+    # Bursts of uploads open many connections; some systems name a limit they do not grant.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    config = Config()
+    config.backlog = 1024
+    # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
+    config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
+    config.certfile = os.environ["MINISTACK_SSL_CERT"]
+    config.keyfile = os.environ["MINISTACK_SSL_KEY"]
+    # The state is gone anyway, so nothing is worth waiting for.
+    config.graceful_timeout = 0
+    config.keep_alive_timeout = 75
+    asyncio.run(serve(app, config))  # type: ignore[arg-type]
+
+
+def _end_with(caller: int) -> None:
+    while os.getppid() == caller:
+        time.sleep(1)
+    # The Lambda workers are of the same group.
+    os.killpg(0, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
