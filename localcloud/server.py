@@ -23,8 +23,8 @@ from hypercorn.config import Config
 from ministack.core import iam_actions, router
 from ministack.core.iam_evaluator import enforce
 from ministack.core.responses import get_account_id
-from ministack.services import lambda_svc
 
+from . import corrections
 from .rekognition import Rekognition, RekognitionError, S3Object
 
 if TYPE_CHECKING:
@@ -60,22 +60,11 @@ def _may(headers: Mapping[str, str], service: str, action: str, resource: str) -
     return enforce(caller, f"{service}:{action}", service, region, resource_arn=resource) is None
 
 
+corrections.apply()
 rekognition = Rekognition(read_object)
 ministack.SERVICE_HANDLERS["rekognition"] = rekognition.handle
 router.SERVICE_PATTERNS["rekognition"] = {"target_prefixes": ["RekognitionService"]}
 iam_actions.SERVICE_TO_IAM_NAMESPACE["rekognition"] = "rekognition"
-
-_throttled = lambda_svc._throttle_response
-
-
-def _throttle_response(*arguments: Any, **named: Any) -> dict[str, Any]:
-    """The answer to an execution over the account's limit, under the name Step Functions retries."""
-    answer: dict[str, Any] = _throttled(*arguments, **named)
-    answer["body"]["errorType"] = "Lambda.TooManyRequestsException"
-    return answer
-
-
-lambda_svc._throttle_response = _throttle_response
 
 
 async def app(
@@ -101,10 +90,11 @@ async def app(
 def main() -> None:
     """Serve until SIGTERM. cloud.py makes the environment this reads."""
     parser = argparse.ArgumentParser(prog="python -m localcloud.server", description=main.__doc__)
+    parser.add_argument("--socket", type=int, required=True, help="the descriptor to listen on")
     parser.add_argument("--until-gone", type=int, help="end when this process, the one it came from, is gone")
-    caller: int | None = parser.parse_args().until_gone
-    if caller is not None:
-        threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
+    asked = parser.parse_args()
+    if asked.until_gone is not None:
+        threading.Thread(target=_end_with, args=(asked.until_gone,), daemon=True).start()
     # Nothing may be written into the checkout, which is where it was started.
     os.chdir(tempfile.gettempdir())
     # Bursts of uploads open many connections; some systems name a limit they do not grant.
@@ -114,7 +104,7 @@ def main() -> None:
     config = Config()
     config.backlog = 1024
     # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
-    config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
+    config.bind = [f"fd://{asked.socket}"]
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
     # The state is gone anyway, so nothing is worth waiting for.

@@ -14,7 +14,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 from operations import deploy, state
 from operations.environments import Environment
 
-from .cloud import REGION, LocalCloud
+from .environment import REGION
 
 # The SDK and rich are imported where they are used: an interrupt would meet half a second of imports.
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+
+    from .cloud import LocalCloud
 
 
 @dataclass(frozen=True)

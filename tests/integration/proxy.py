@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from localcloud.cloud import HOST
+from localcloud.environment import HOST
 
 if TYPE_CHECKING:
     from localcloud.stack import Stack

@@ -20,7 +20,7 @@ from ministack.core.iam_evaluator import (
     evaluate_resource_policy,
 )
 
-from localcloud.cloud import REGION
+from localcloud.environment import REGION
 from tools import permissions
 from tools.permissions import listed
 

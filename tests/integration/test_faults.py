@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from localcloud.processes import members
 from tests.integration.proxy import DynamoDBProxy
 from tests.integration.world import COFFEE, PORTRAIT, World
 
@@ -274,3 +276,19 @@ def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> 
     queue = world.stack.outputs["dead_letter_queue_arn"]
     assert world.may(machine["roleArn"], "sqs:SendMessage", queue)
     assert not world.may(machine["roleArn"], "sqs:ReceiveMessage", queue)
+
+
+# Many at once
+
+
+def test_sixty_photos_at_once_all_end_in_a_record_on_a_bounded_number_of_workers(world: World) -> None:
+    run = json.loads((world.stack.cloud.directory / "state.json").read_text())["run"]
+    with ThreadPoolExecutor(10) as pool:
+        images = list(pool.map(lambda _: world.stack.upload(world.key(), world.photo(COFFEE)), range(60)))
+    waiting, most, deadline = set(images), 0, time.monotonic() + 100
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} of 60 photos without a record"
+        most = max(most, len(members(run)))
+        waiting = {image for image in waiting if world.stack.record(image) is None}
+    # As many processes of each of the two functions as may run at a time, and the server.
+    assert most <= 2 * max(16, 8 * (os.cpu_count() or 1)) + 1

@@ -470,9 +470,10 @@ def handler(event, context):
     return open(__file__).encoding
 """
     with LocalCloud.start(directory) as running:
+        child = running.process_environment()
+        monkeypatch.undo()
         for process in processes(directory):
             assert not mine.items() & process.environ().items()
-        child = running.process_environment()
         assert {name: child[name] for name in child if name.startswith("AWS_")} == {
             name: value for name, value in running.environment.items() if name.startswith("AWS_")
         }

@@ -15,8 +15,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from localcloud import LocalCloud
+
 if TYPE_CHECKING:
-    from localcloud import LocalCloud
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
@@ -95,6 +97,13 @@ def client(cloud: LocalCloud, service: str, **options: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """One of its own, for it leaves roles and users behind."""
+    with LocalCloud.start(tmp_path_factory.mktemp("localcloud")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def s3(cloud: LocalCloud) -> Any:
     made = client(cloud, "s3")
     made.create_bucket(Bucket=BUCKET)
@@ -122,7 +131,7 @@ def test_a_named_version_is_the_one_analysed(s3: Any, rekognition: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a b+c%2B%.jpg", "quote'\"\\.jpg", "new\nline.jpg", "smile😀.jpg", "a//b.jpg"]
+    "key", ["a b+c%2B%.jpg", "quote'\"\\.jpg", "new\nline.jpg", "tab\x0b.jpg", "smile😀.jpg", "a//b.jpg"]
 )
 def test_any_key_can_be_read(s3: Any, rekognition: Any, key: str) -> None:
     s3.put_object(Bucket=BUCKET, Key=key, Body=sample("grace-hopper.jpg"))
@@ -185,12 +194,20 @@ class Function:
             Timeout=30,
         )
 
-    def may(self, *actions: str) -> None:
-        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    def may(self, *actions: str, resource: str = "*") -> None:
+        """Allow these actions, those of S3 on one resource."""
+        statement = [
+            {
+                "Effect": "Allow",
+                "Action": action,
+                "Resource": resource if action.startswith("s3:") else "*",
+            }
+            for action in actions
+        ]
         self.iam.put_role_policy(
             RoleName=self.name,
             PolicyName="all",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}),
         )
 
     def call(self, name: str, version: str | None = None, *, alias: str = "$LATEST", **extra: str) -> Any:
@@ -293,3 +310,31 @@ def test_a_bucket_that_refuses_the_caller_refuses_it_through_rekognition_too(
         assert answer.get("error", answer) == expected
     s3.delete_bucket_policy(Bucket=BUCKET)
     assert client(cloud, "s3").head_object(Bucket=BUCKET, Key="coffee.jpg")
+
+
+# What corrections.py puts right
+
+
+def test_versions_of_keys_that_xml_cannot_hold_are_listed_and_deleted(cloud: LocalCloud) -> None:
+    s3 = client(cloud, "s3")
+    s3.create_bucket(Bucket="odd-keys")
+    s3.put_bucket_versioning(Bucket="odd-keys", VersioningConfiguration={"Status": "Enabled"})
+    keys = ["a\x0bb.jpg", "c d+e%2B.jpg", "line\nbreak\r.jpg", "p/ñ&<😀>.jpg"]
+    for key in keys:
+        s3.put_object(Bucket="odd-keys", Key=key, Body=b"x")
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket="odd-keys", PaginationConfig={"PageSize": 1}
+    )
+    versions = [version for page in pages for version in page["Versions"]]
+    assert [version["Key"] for version in versions] == keys
+    for version in versions:
+        s3.delete_object(Bucket="odd-keys", Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket="odd-keys")
+
+
+def test_an_asterisk_in_a_policy_covers_line_breaks(function: Function, s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="line\nbreak.jpg", Body=sample("coffee.jpg"))
+    function.may(*GRANTS, resource=f"arn:aws:s3:::{BUCKET}/*")
+    assert function.call("line\nbreak.jpg") == {"faces": 0}
+    function.may(*GRANTS, resource=f"arn:aws:s3:::{BUCKET}/line")
+    assert function.call("line\nbreak.jpg")["error"] == "InvalidS3ObjectException"

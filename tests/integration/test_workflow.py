@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from localcloud import LocalCloud
-from localcloud.cloud import REGION
+from localcloud.environment import REGION
 from tests.definition import pipeline, retriers
 
 if TYPE_CHECKING:

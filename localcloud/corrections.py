@@ -1,0 +1,60 @@
+"""What MiniStack does unlike AWS, put right where this project meets it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import unescape
+
+from ministack.core import iam_evaluator
+from ministack.services import lambda_svc, s3
+
+_KEYS = re.compile(r"<(Key|Prefix|Delimiter|KeyMarker|NextKeyMarker)>(.*?)</\1>", re.DOTALL)
+
+
+def apply() -> None:
+    """Put the corrections in the place of what they correct."""
+    lambda_svc._throttle_response = _named_throttling(lambda_svc._throttle_response)
+    s3._list_object_versions = _url_encoded(s3._list_object_versions)
+    iam_evaluator._fnmatch_compile = _across_lines(iam_evaluator._fnmatch_compile)
+
+
+def _named_throttling(original: Any) -> Any:
+    """An execution over the account's limit fails under the name that AWS gives it and workflows retry."""
+
+    def throttle_response(*arguments: Any, **named: Any) -> Any:
+        answer = original(*arguments, **named)
+        answer["body"]["errorType"] = "Lambda.TooManyRequestsException"
+        return answer
+
+    return throttle_response
+
+
+def _url_encoded(original: Any) -> Any:
+    """ListObjectVersions encodes keys when asked to, for XML cannot hold every character of a key."""
+
+    def list_object_versions(bucket: str, query: dict[str, list[str]]) -> Any:
+        status, headers, body = original(bucket, query)
+        if status == 200 and query.get("encoding-type") == ["url"]:
+            body = _KEYS.sub(_encoded, body.decode()).encode()
+            body = body.replace(b"<IsTruncated>", b"<EncodingType>url</EncodingType><IsTruncated>", 1)
+        return status, headers, body
+
+    return list_object_versions
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return f"<{found[1]}>{quote(unescape(found[2]))}</{found[1]}>"
+
+
+def _across_lines(original: Any) -> Any:
+    """The asterisk of a policy stands for any characters of a key, line breaks too."""
+
+    @functools.lru_cache(maxsize=4096)
+    def compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        found: re.Pattern[str] = original(pattern, ignore_case)
+        return re.compile(found.pattern.removesuffix("$") + r"\Z", found.flags | re.DOTALL)
+
+    return compiled
