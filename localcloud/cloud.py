@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What a run's processes are marked with, so that all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
-DEFAULT_DIRECTORY = REPOSITORY / "build" / "localcloud"
+BUILD = REPOSITORY / "build"
+DEFAULT_DIRECTORY = BUILD / "localcloud"
 START_SECONDS = 30.0
 _CA_BUNDLE = "ca.pem"
 _LOG = "ministack.log"
