@@ -97,11 +97,14 @@ $(OPERATE): $(READY)
 
 .PHONY: permissions
 permissions: $(STAMP) ## Write the table of permissions in docs/security.md from a deployed environment
-	@$(PY) -m tools.permissions --env "$(ENV)"
+	@$(PY) -m tests.documents.permissions --env "$(ENV)"
+
+.PHONY: documents
+documents: $(STAMP) ## Write into docs what is generated from the code and its tests
+	@$(PY) -m tests.documents
 
 .PHONY: reliability
-reliability: $(STAMP) ## Write the table of faults in docs/reliability.md from the marks of the tests
-	@$(PY) -m tools.reliability
+reliability: documents
 
 .PHONY: lock
 lock: $(STAMP) ## Bring the locked development dependencies up to date

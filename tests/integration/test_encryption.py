@@ -21,8 +21,9 @@ from ministack.core.iam_evaluator import (
 )
 
 from localcloud.environment import REGION
-from tools import permissions
-from tools.permissions import listed
+from operations.program import ROOT
+from tests.documents import permissions
+from tests.documents.permissions import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -319,7 +320,7 @@ def test_the_conditions_keep_strangers_out(deployed: Deployed) -> None:
 def test_the_documented_policy_for_a_key_of_ones_own_is_the_one_made_here(
     stack: Stack, deployed: Deployed
 ) -> None:
-    [block] = re.findall(r"```json\n(.*?)```", permissions.DOCUMENT.read_text("utf-8"), re.DOTALL)
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "security.md").read_text("utf-8"), re.DOTALL)
     for general, special in (
         ("ACCOUNT", deployed.account),
         ("REGION", deployed.region),

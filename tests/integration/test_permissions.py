@@ -23,9 +23,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from operations.program import ROOT
+from tests.documents import permissions
+from tests.documents.permissions import Role, listed
+from tests.documents.proofs import ELSEWHERE, PROOFS
 from tests.integration.world import World
-from tools import permissions
-from tools.permissions import PROOFS, Role, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ SIMULATED = [
     (role, action)
     for role in PROOFS
     for action in PROOFS[role]
-    if PROOFS[role][action].method == "simulated" and (role, action) not in permissions.ELSEWHERE
+    if PROOFS[role][action].method == "simulated" and (role, action) not in ELSEWHERE
 ]
 
 
@@ -161,7 +162,7 @@ def use(stack: Stack, role: str, action: str) -> Answer:
 def test_every_role_and_every_action_has_a_proof(roles: dict[str, Role]) -> None:
     granted = {(key, action) for key, role in roles.items() for action in role.grants}
     proven = {(key, action) for key, proofs in PROOFS.items() for action in proofs}
-    assert granted == proven - permissions.ELSEWHERE
+    assert granted == proven - ELSEWHERE
     assert not [action for _, action in granted if "*" in action]
 
 
@@ -473,7 +474,6 @@ def test_only_this_accounts_service_may_take_the_role(
     assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == account
 
 
-def test_the_documents_table_is_what_is_deployed(stack: Stack, roles: dict[str, Role]) -> None:
-    document = permissions.DOCUMENT.read_text("utf-8")
-    expected = permissions.written(document, permissions.table(list(roles.values()), stack.outputs))
-    assert document == expected, "docs/security.md is out of date; run 'make permissions'"
+def test_the_documents_table_is_what_is_deployed(stack: Stack) -> None:
+    section = permissions.section(stack.client, stack.outputs)
+    assert section.path.read_text("utf-8") == section.expected(), "run 'make permissions'"

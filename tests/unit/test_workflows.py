@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 
 from operations import environments
 from operations.program import ROOT
-from tools.permissions import listed
+from tests.documents.permissions import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

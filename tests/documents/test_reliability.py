@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools import reliability
-from tools.permissions import written
-
-
-def test_the_document_lists_the_tests_that_prove_each_fault() -> None:
-    document = reliability.DOCUMENT.read_text("utf-8")
-    expected = written(document, reliability.table(), marks=reliability.MARKS)
-    assert document == expected, "docs/reliability.md is out of date; run 'make reliability'"
+from tests.documents import reliability
 
 
 @pytest.mark.parametrize("case", reliability.FAULTS)

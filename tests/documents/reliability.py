@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from operations.program import ROOT
-from tools.permissions import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOCUMENT = ROOT / "docs" / "reliability.md"
-MARKS = (
-    "<!-- faults: written by `make reliability`, compared by tests/unit/test_reliability.py -->",
-    "<!-- end of faults -->",
-)
 _RUN = re.compile(r'^# proves: ([\w-]+)\nrun "(\w+)"', re.MULTILINE)
 
 
@@ -161,21 +152,3 @@ def table() -> str:
         )
         lines.append(f"| {fault.case} | {fault.outcome} | {tests} |")
     return "\n".join(lines)
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Write the table of faults into docs/reliability.md from the marks of the tests."""
-    try:
-        DOCUMENT.write_text(written(DOCUMENT.read_text("utf-8"), table(), marks=MARKS), "utf-8")
-    except KeyError as error:
-        raise click.ClickException(
-            f"A test proves '{error.args[0]}', which is no case of tools/reliability.py."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
-    click.echo("docs/reliability.md is written.")
-
-
-if __name__ == "__main__":
-    sys.exit(main(prog_name="python -m tools.reliability"))

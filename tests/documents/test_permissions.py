@@ -9,25 +9,20 @@ import hcl2
 
 from operations.environments import Environment
 from operations.program import ROOT
-from tools import permissions
+from tests.documents import skipped_checks
+from tests.documents.proofs import PROOFS
 
 _READING = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
 
 
-def test_the_document_lists_the_skipped_checks() -> None:
-    document = permissions.DOCUMENT.read_text("utf-8")
-    expected = permissions.written(document, permissions.skips(), marks=permissions.SKIP_MARKS)
-    assert document == expected, "docs/security.md is out of date; run 'make permissions'"
-
-
 def test_every_skipped_check_has_a_reason_of_some_length() -> None:
-    rows = permissions.skips().splitlines()[2:]
+    rows = skipped_checks.table().splitlines()[2:]
     assert rows
     assert not [row for row in rows if len(row.rsplit("|", 2)[1].split()) < 4]
 
 
 def test_no_check_is_skipped_elsewhere_than_beside_its_resource() -> None:
-    listed = {row.split("|")[1].strip() for row in permissions.skips().splitlines()[2:]}
+    listed = {row.split("|")[1].strip() for row in skipped_checks.table().splitlines()[2:]}
     config = [*ROOT.glob(".checkov*"), *ROOT.glob("**/.checkov.y*ml")]
     assert config == []
     checks = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
@@ -37,7 +32,7 @@ def test_no_check_is_skipped_elsewhere_than_beside_its_resource() -> None:
 
 
 def test_every_proof_names_a_page_of_aws() -> None:
-    proofs = [proof for role in permissions.PROOFS.values() for proof in role.values()]
+    proofs = [proof for role in PROOFS.values() for proof in role.values()]
     assert not [proof for proof in proofs if not proof.page.startswith("https://docs.aws.amazon.com/")]
 
 
