@@ -50,7 +50,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     `event`: the summary with `retry_count`, how often the workflow tried this before. Only then an earlier
     attempt may have published, so only then the mark is looked for. A mark that cannot be written after the
     message went out is logged as an error and not raised: the workflow would publish again.
-    docs/decisions/0010-notified-is-marked-after-publishing.md
+    docs/decisions/0012-notified-is-marked-after-publishing.md
 
     Raises what SNS raises, throttling always as ThrottledException, and what DynamoDB raises before that.
     """

@@ -5,7 +5,7 @@ locals {
   states_arn    = "arn:${data.aws_partition.current.partition}:states:${var.aws_region}:${var.account_id}"
 
   # Both exist always: what runs when workflow_type changes ends where it began.
-  # docs/decisions/0011-both-types-of-workflow-exist.md
+  # docs/decisions/0013-workflows-of-both-types-exist.md
   pipeline_names = { for type in ["EXPRESS", "STANDARD"] : type => "${local.pipeline_name}-${lower(type)}" }
 
   pipeline = jsondecode(templatefile("${path.module}/pipeline.asl.json", {
