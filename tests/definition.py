@@ -32,3 +32,17 @@ def pipeline(
         if state["Type"] == "Task":
             state.setdefault("Retry", retriers(workflow_type))
     return machine
+
+
+def longest_waits(retrier: dict[str, Any]) -> list[float]:
+    """Seconds before each further attempt at the most; with full jitter they are half of it on average.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    return [
+        min(
+            retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
+            retrier.get("MaxDelaySeconds", float("inf")),
+        )
+        for attempt in range(retrier["MaxAttempts"])
+    ]

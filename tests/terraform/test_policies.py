@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operations.program import ROOT
+from tests.definition import longest_waits
 from tests.terraform.workspace import ACCOUNT, Resource
-from tests.unit.test_retries import longest_waits
 from tools import asl, package
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from botocore.stub import Stubber
 
 from operations.program import ROOT
 from send_notification.mark import set_mark
+from tests.unit.messages import summary
 from tests.unit.pipeline import TABLE, event, event_for, full_face, make_table, odd_keys
-from tests.unit.test_message import summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

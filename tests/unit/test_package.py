@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -13,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from operations.providers import process_environment
-from operations.terraform import executable
+from tests.unit.packaging import find_python, run, terraform_name
 from tools import package
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / "tools" / "package.py"
 
 
 @pytest.fixture
@@ -34,46 +31,6 @@ def function(tmp_path: Path) -> Path:
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "handler.cpython-311.pyc").write_bytes(b"\0")
     return folder
-
-
-def run(
-    *arguments: str | Path, python: str = sys.executable, cwd: Path | None = None, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [python, str(TOOL), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=os.environ | variables,
-    )
-
-
-def terraform_name(function: Path, folder: Path, *, bundle_wheels: bool = False) -> str:
-    """The name of the zip by the very expressions of modules/function, evaluated in `folder`."""
-    text = (ROOT / "modules" / "function" / "main.tf").read_text("utf-8")
-    block = re.search(r"^locals \{\n.*?^\}\n", text, re.DOTALL | re.MULTILINE)
-    assert block, "modules/function has no locals that name its zip"
-    folder.mkdir()
-    (folder / "main.tf").write_text(
-        f'variable "source_dir" {{ default = "{function}" }}\n'
-        f'variable "build_dir" {{ default = "build" }}\n'
-        f'variable "bundle_wheels" {{ default = {str(bundle_wheels).lower()} }}\n'
-        'variable "runtime" { default = "python3.13" }\nvariable "architecture" { default = "arm64" }\n'
-        f"{block[0]}",
-        "utf-8",
-    )
-    result = subprocess.run(
-        [executable(), "console"],
-        input="local.zip\n",
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=process_environment(),
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip().strip('"')
 
 
 def test_the_zip_holds_the_package_and_nothing_but_its_sources(function: Path, tmp_path: Path) -> None:
@@ -175,15 +132,6 @@ def test_a_python_that_is_too_old_is_told_so(tool: str, version: str, needed: st
     assert result.stderr.startswith(f"{python} is Python {version}.")
     assert f", and {needed};" in result.stderr
     assert len(result.stderr.splitlines()) == 1
-
-
-def find_python(version: str) -> str | None:
-    """The path of that Python; pyenv's launchers refuse versions that are not chosen, so look behind them."""
-    kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-    for path in [*map(str, kept), shutil.which(f"python{version}")]:
-        if path and not subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
-            return path
-    return None
 
 
 @pytest.mark.terraform

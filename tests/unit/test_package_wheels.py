@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.photos import portrait
-from tests.unit.test_package import find_python, run, terraform_name
+from tests.unit.packaging import find_python, run, terraform_name
 from tools import package
 
 ROOT = Path(__file__).resolve().parents[2]

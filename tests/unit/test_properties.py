@@ -19,9 +19,9 @@ from process_image import record
 from process_image.analysis import Analysis
 from process_image.upload import InvalidEventError, Upload
 from send_notification.message import MAX_SMS_UNITS, compose, shortened
+from tests.definition import pipeline as definition
+from tests.unit.messages import sms_units, summary
 from tests.unit.pipeline import NOW, TABLE, dynamodb_size, event_for, face_shape, odd_keys
-from tests.unit.test_message import sms_units, summary
-from tests.unit.test_retries import STATES
 
 if TYPE_CHECKING:
     from tests.unit.pipeline import Pipeline
@@ -135,7 +135,7 @@ def test_every_key_makes_a_summary_that_is_small_and_exact(pipeline: Pipeline, k
 @pytest.mark.proves("odd-key")
 def test_every_key_can_be_parked_exactly(key: str) -> None:
     event = {**event_for(key), "redriven_from": ["first"]}
-    body = Jsonata(STATES["Park"]["Arguments"]["MessageBody"][2:-2])
+    body = Jsonata(definition()["States"]["Park"]["Arguments"]["MessageBody"][2:-2])
     # The library's own escapes whatever is not ASCII, AWS's what JSON forbids.
     body.register_lambda("string", lambda value: json.dumps(value, ensure_ascii=False))
     frame = body.create_frame()

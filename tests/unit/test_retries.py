@@ -9,27 +9,13 @@ from typing import Any
 import pytest
 
 from operations.environments import Environment
-from tests.definition import pipeline
+from tests.definition import longest_waits, pipeline
 
 STATES = pipeline()["States"]
 TASKS = ("ProcessImage", "SendNotification")
 BURST = 1000
 # A call of DetectFaces takes about a second.
 CALL_SECONDS = 1.0
-
-
-def longest_waits(retrier: dict[str, Any]) -> list[float]:
-    """Seconds before each further attempt at the most; with full jitter they are half of it on average.
-
-    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
-    """
-    return [
-        min(
-            retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
-            retrier.get("MaxDelaySeconds", float("inf")),
-        )
-        for attempt in range(retrier["MaxAttempts"])
-    ]
 
 
 def retrier_for(task: str, error: str) -> dict[str, Any]:

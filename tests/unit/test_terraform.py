@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from localcloud import LocalCloud
-from operations import drift, environments, state, terraform
+from operations import environments, terraform
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.terraform import Diagnostic, Terraform, TerraformError
@@ -168,15 +167,6 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: st
         "log_retention_days must be one of them.\n\nThis was checked by the validation rule at main.tf:1."
     )
     assert str(Diagnostic("error", "Invalid value for variable", detail, where)) == said
-
-
-def test_looking_for_outputs_or_drift_makes_no_state_bucket(tmp_path: Path) -> None:
-    with LocalCloud.start(tmp_path) as cloud:
-        local = Environment.load("local", cloud)
-        for look in (state.output, lambda environment: drift.check(environment, Console(quiet=True))):
-            with pytest.raises(UserError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
-                look(local)
-        assert local.client("s3").list_buckets()["Buckets"] == []
 
 
 @pytest.mark.parametrize(("missing", "example"), [("dev", "prod"), ("staging", "dev")])

@@ -24,7 +24,7 @@ import pytest
 from rich.console import Console
 
 from localcloud import LocalCloud
-from operations import deploy, plan, state
+from operations import deploy, drift, plan, state
 from operations.environments import Environment, known
 from operations.errors import UserError
 
@@ -739,3 +739,12 @@ def test_a_bucket_is_emptied_whatever_the_keys(s3: S3Client, cloud: LocalCloud) 
     deploy.empty_bucket(here, "photos")
     s3.delete_bucket(Bucket="photos")
     deploy.empty_bucket(here, "photos")
+
+
+def test_looking_for_outputs_or_drift_makes_no_state_bucket(tmp_path: Path) -> None:
+    with LocalCloud.start(tmp_path) as cloud:
+        local = Environment.load("local", cloud)
+        for look in (state.output, lambda environment: drift.check(environment, Console(quiet=True))):
+            with pytest.raises(UserError, match=r"^Nothing is deployed in ENV=local; deploy it with"):
+                look(local)
+        assert local.client("s3").list_buckets()["Buckets"] == []
