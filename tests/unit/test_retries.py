@@ -59,6 +59,19 @@ def test_throttling_is_waited_out_for_a_minute_and_a_half(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_running_out_of_time_or_memory_is_tried_once_more(task: str) -> None:
+    # The names Lambda gives them, newest last.
+    for error in (
+        "States.Timeout",
+        "Sandbox.Timedout",
+        "Lambda.Unknown",
+        "Runtime.ExitError",
+        "Runtime.OutOfMemory",
+    ):
+        assert retrier_for(task, error)["MaxAttempts"] == 1
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_what_is_never_retried_is_not_waited_for(task: str) -> None:
     for error in ("InvalidEventError", "ConfigurationError", "Lambda.AWSLambdaException"):
         assert retrier_for(task, error)["MaxAttempts"] == 0
