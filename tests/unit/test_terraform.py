@@ -90,7 +90,7 @@ def test_an_interrupt_while_something_is_printed_has_terraform_end_before_all_el
 def test_a_terminated_deployment_ends_as_ctrl_c_does() -> None:
     code = (
         "import os, signal, sys; from operations import __main__, deploy, program;"
-        " deploy.make_plan = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
+        " deploy.checks.before = lambda *_: os.kill(os.getpid(), signal.SIGTERM);"
         " sys.argv[1:] = ['plan', '--env=dev']; program.run(__main__.main, 'operations')"
     )
     result = subprocess.run(
