@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from tests import npm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
-NODE = Path(__file__).parent.parent / "node"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = [
     "--disable-background-networking",
@@ -30,17 +28,12 @@ _FLAGS = [
 ]
 
 
-def _missing(what: str) -> None:
-    # Where the tests are to be complete, a browser that is not there is a failure.
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what}: no page was opened in a browser")
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A browser that works offline; the tests of pages are left out where there is none, but not in CI."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
-        _missing("There is no chromium (apt-get install chromium)")
+        npm.missing("There is no chromium (apt-get install chromium): no page was opened in a browser")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield started
@@ -50,10 +43,5 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def axe() -> str:
     """The source of axe-core, which looks for what keeps people from using a page."""
-    script = NODE / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            _missing("There is no npm to fetch axe-core with")
-        subprocess.run([str(npm), "ci", "--ignore-scripts"], cwd=NODE, check=True, capture_output=True)
+    script = npm.packages() / "axe-core" / "axe.min.js"
     return script.read_text("utf-8")
