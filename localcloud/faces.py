@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 # https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MIN_PIXELS = 80
 MAX_FACES = 100
-# The service names no such limit: it bounds the memory of this process, at about 1.5 GB for such a PNG.
+# The service names no such limit: it bounds the memory of this process, at about 1 GB for such a PNG.
 MAX_PIXELS = 200_000_000
 _LARGE_PIXELS = 25_000_000
 # Pictures are searched in a square of so many pixels a side. A network keeps buffers of its input's shape, so
@@ -79,10 +79,7 @@ class Detector:
 
         Raises PhotoError as `read` does.
         """
-        picture = read(data)
-        large = picture.width * picture.height > _LARGE_PIXELS
-        with self._decoding_large if large else nullcontext():
-            upright = shrink(picture, data)
+        upright = self._decode(data)
         digest = hashlib.sha256(repr(upright.shape).encode() + upright.tobytes()).digest()
         with self._searching:
             if digest not in self._found:
@@ -90,6 +87,15 @@ class Detector:
                     self._found.clear()
                 self._found[digest] = self._search(upright)
             return self._found[digest]
+
+    def _decode(self, data: bytes) -> np.ndarray:
+        picture = read(data)
+        large = picture.width * picture.height > _LARGE_PIXELS
+        with self._decoding_large if large else nullcontext():
+            upright = shrink(picture, data)
+            # Its memory is the next one's.
+            del picture
+        return upright
 
     def _search(self, pixels: np.ndarray) -> list[dict[str, Any]]:
         height, width = pixels.shape[:2]
@@ -154,12 +160,22 @@ def shrink(picture: Image.Image, data: bytes) -> np.ndarray:
             picture = _without_end(data, size)
     except _DAMAGED:
         raise _not_a_photo() from None
-    if picture.mode.startswith("I"):
-        # Converted by Pillow, 16 bits would be clipped to 8.
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    small = picture.convert("RGB").resize(size, Image.Resampling.BOX)
+    small = _reduced(picture, max(1, min(picture.width // size[0], picture.height // size[1])))
+    small = small.resize(size, Image.Resampling.BOX)
     turn = _UPRIGHT.get(orientation)
     return np.asarray(small if turn is None else small.transpose(turn))
+
+
+def _reduced(picture: Image.Image, factor: int) -> Image.Image:
+    """The picture in RGB and a whole factor smaller, in strips: there is no second copy of a large one."""
+    small = Image.new("RGB", (math.ceil(picture.width / factor), math.ceil(picture.height / factor)))
+    for top in range(0, picture.height, 64 * factor):
+        strip = picture.crop((0, top, picture.width, min(top + 64 * factor, picture.height)))
+        if strip.mode.startswith("I"):
+            # Converted by Pillow, 16 bits would be clipped to 8.
+            strip = Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8))
+        small.paste(strip.convert("RGB").reduce(factor), (0, top // factor))
+    return small
 
 
 def _without_end(data: bytes, size: tuple[int, int]) -> Image.Image:
