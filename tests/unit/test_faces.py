@@ -173,7 +173,7 @@ def test_png_is_analysed_in_every_colour_space(mode: str) -> None:
 
 @pytest.mark.proves("kinds-of-photo")
 def test_16_bits_of_grey_are_not_clipped_to_8() -> None:
-    deep = Image.fromarray(np.asarray(portrait().convert("L")).astype(np.uint16) * 257)
+    deep = Image.fromarray(np.asarray(portrait().convert("L")).astype(np.uint16) * 256)
     (face,) = find_faces(encoded(deep, "PNG"))
     (shallow,) = find_faces(encoded(portrait().convert("L"), "PNG"))
     assert face["Quality"] == pytest.approx(shallow["Quality"], abs=1)
@@ -222,9 +222,13 @@ def test_a_head_turned_up_to_30_degrees_is_found_with_its_roll(degrees: int) -> 
     assert face["Pose"]["Roll"] - upright["Pose"]["Roll"] == pytest.approx(degrees, abs=6)
 
 
-@pytest.mark.parametrize("size", [(1200, 900), (900, 1200), (4000, 3000)])
-def test_faces_of_3_percent_of_the_longer_side_are_found(size: tuple[int, int]) -> None:
-    width = round(0.03 * max(size) / 0.62)  # her face fills so much of her head
+@pytest.mark.parametrize(
+    ("size", "share"), [((1200, 900), 0.03), ((900, 1200), 0.03), ((4000, 3000), 0.03), ((1920, 1080), 0.018)]
+)
+def test_faces_of_3_percent_of_the_longer_side_are_found_and_of_35_pixels_in_full_hd(
+    size: tuple[int, int], share: float
+) -> None:
+    width = round(share * max(size) / 0.62)  # her face fills so much of her head
     places = [(size[0] * at // 5, size[1] * at // 5, width) for at in (1, 2, 3)]
     found = find_faces(encoded(pasted(size, *places), quality=95))
     lefts = sorted(face["BoundingBox"]["Left"] * size[0] for face in found)
