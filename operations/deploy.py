@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options, plan, saved_plan, state
+from operations import options, plan, saved_plan, state, versions
 from operations import preflight as checks
 from operations.environments import Environment
 from operations.errors import UserError
@@ -212,17 +212,8 @@ def empty_bucket(environment: Environment, bucket: str) -> None:
     client = state.s3(environment)
     try:
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            if versions:
-                client.delete_objects(
-                    Bucket=bucket,
-                    Delete={
-                        "Objects": [
-                            {"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions
-                        ],
-                        "Quiet": True,
-                    },
-                )
+            there = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            versions.delete(client, bucket, [(one["Key"], one["VersionId"]) for one in there])
     except exceptions.ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise

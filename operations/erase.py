@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import keys, options, records, terminal
+from operations import keys, options, records, terminal, versions
 from operations.dead_letters import reading
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -16,9 +16,6 @@ from operations.errors import UserError
 if TYPE_CHECKING:
     from operations.terminal import Update
 
-# The most versions S3 deletes at once.
-# https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
-_BATCH = 1000
 # A parked event stays hidden this long from a redrive while it is looked at, or until it is given back.
 _HIDDEN_SECONDS = 120
 _ROWS = 50
@@ -114,16 +111,10 @@ def erase(deployment: Deployment, found: Found, update: Update = terminal.unwatc
     update(done, len(found))
 
     s3 = deployment.client("s3")
-    for start in range(0, len(found.versions), _BATCH):
-        batch = found.versions[start : start + _BATCH]
-        answer = s3.delete_objects(
-            Bucket=found.bucket,
-            Delete={
-                "Objects": [{"Key": found.key, "VersionId": one.version_id} for one in batch],
-                "Quiet": True,
-            },
-        )
-        if errors := answer.get("Errors"):
+    for start in range(0, len(found.versions), versions.BATCH):
+        batch = found.versions[start : start + versions.BATCH]
+        errors = versions.delete(s3, found.bucket, [(found.key, one.version_id) for one in batch])
+        if errors:
             raise UserError(
                 f"S3 keeps {len(errors)} versions of the photo ({errors[0].get('Code')}:"
                 f" {errors[0].get('Message')}); allow s3:DeleteObjectVersion and run it again."
