@@ -56,7 +56,7 @@ run "alarms_watch_every_way_to_lose_or_delay_a_photo" {
 
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.alarms : tolist(alarm.alarm_actions) == tolist([var.alerts_topic_arn]) && tolist(alarm.ok_actions) == tolist([var.alerts_topic_arn])])
-    error_message = "People must be told when something is wrong, and when it is over."
+    error_message = "People must be notified when something is wrong, and when it is over."
   }
 
   assert {
@@ -80,7 +80,7 @@ run "one_failure_is_enough" {
 
   assert {
     condition     = alltrue([for key in ["dead-letters-waiting", "delivery-failed", "events-lost", "executions-failed", "executions-timed-out", "results-not-delivered"] : aws_cloudwatch_metric_alarm.alarms[key].evaluation_periods == 1])
-    error_message = "A photo that is lost or parked must be told of within minutes."
+    error_message = "A photo that is lost or parked must be reported within minutes."
   }
 }
 
