@@ -46,7 +46,7 @@ def main():
         venv.unlink()
     lock, stamp = ("operator", ".operator") if sys.argv[1:] == ["operator"] else ("dev", ".ready")
     version = ".".join(map(str, sys.version_info[:2]))
-    untested = " (newer than any it is tested on)" if sys.version_info[:2] > NEWEST_TESTED else ""
+    untested = " (untested)" if sys.version_info[:2] > NEWEST_TESTED else ""
     sys.stdout.write("Making .venv with Python {}{} (about a minute, once)\n".format(version, untested))
     sys.stdout.flush()
     python = str(venv / "bin" / "python")

@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration" in item.path.parts:
             item.add_marker(pytest.mark.integration)
+            # An apply takes minutes where the processors are busy with something else.
+            item.add_marker(pytest.mark.timeout(600))
             # Side by side with the other tests, but a group on one worker: its stack is applied once.
             group = GROUPS.get(item.path.name, "integration")
             item.add_marker(pytest.mark.xdist_group(group))
