@@ -1,0 +1,192 @@
+"""What is simulated: arrivals, settings, AWS's quotas, and the deployed workflow's own retriers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from operations.errors import UserError
+from operations.program import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+Type = Literal["STANDARD", "EXPRESS"]
+Mode = Literal["direct", "buffered"]
+
+QUOTAS: Mapping[str, float] = {
+    name: one["value"] for name, one in json.loads(Path(__file__).with_name("quotas.json").read_text()).items()
+}
+RETRIES = ROOT / "modules" / "orchestration" / "retry.json"
+DAY = 86_400
+
+# As modules/eventing/ingestion.tf has them.
+BATCH = 10
+WORKER_PER_SECOND = 5
+# From a batch's end to the next one's first start; Lambda keeps batches at hand.
+HANDOVER_SECONDS = 0.05
+# A throttled call of Rekognition is answered at once; the SDK tries once more after up to a second.
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+THROTTLED_SECONDS = 0.05
+SDK_BACKOFF_SECONDS = 1.0
+# Of a call, around `call_seconds`: an assumption; only the average matters where calls queue.
+SPREAD = 0.4
+PARK_TRANSITIONS = 2
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`concurrency`: ProcessImage's, None for the account's; `rate`: arrivals a second (steady, day's average)."""
+
+    photos: int
+    mode: Mode = "buffered"
+    type: Type = "STANDARD"
+    arrivals: str = "burst"
+    rate: float = 300.0
+    photos_per_second: int = 45
+    photos_per_day: int | None = None
+    concurrency: int | None = 50
+    call_seconds: float = 1.0
+    rekognition_per_second: float = QUOTAS["rekognition_per_second"]
+    handover_seconds: float = HANDOVER_SECONDS
+    seed: int = 1
+
+    @property
+    def slots(self) -> int:
+        return int(self.concurrency or QUOTAS["lambda_concurrency"])
+
+    @property
+    def workers(self) -> int:
+        return max(2, math.ceil(self.photos_per_second / WORKER_PER_SECOND))
+
+    @property
+    def start_rate(self) -> float:
+        """Starts a second with a backlog: the pace, less what handing batches over takes."""
+        batch = BATCH * self.workers / self.photos_per_second
+        return self.photos_per_second * batch / (batch + self.handover_seconds)
+
+    @property
+    def start_quota(self) -> tuple[float, float]:
+        """StartExecution's refill a second and bucket."""
+        if self.type == "EXPRESS":
+            return QUOTAS["start_express_per_second"], QUOTAS["start_express_per_second"]
+        return QUOTAS["start_standard_per_second"], QUOTAS["start_standard_bucket"]
+
+    def waits(self, error: str) -> list[float]:
+        """Longest seconds before each further attempt after `error`; full jitter makes them uniform from 0."""
+        for one in json.loads(RETRIES.read_text("utf-8")):
+            if error in one["ErrorEquals"]:
+                retrier = {**one, **one.get(self.type, {})}
+                return [
+                    min(
+                        retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
+                        retrier.get("MaxDelaySeconds", math.inf),
+                    )
+                    for attempt in range(retrier["MaxAttempts"])
+                ]
+        raise UserError(f"{RETRIES.name} has no retrier for {error}.")
+
+    def arriving(self, step: float) -> Floats:
+        """Photos that arrive in each step of `step` seconds."""
+        if self.arrivals == "burst":
+            # A sync of an archive: as fast as `rate` uploads a second.
+            seconds = np.full(math.ceil(self.photos / self.rate), self.rate)
+        elif self.arrivals == "steady":
+            seconds = np.full(max(1, math.ceil(self.photos / self.rate)), self.rate)
+        elif self.arrivals == "day":
+            # Nobody at four, most in the evening: a cosine around the day's average.
+            clock = np.arange(math.ceil(self.photos / self.rate)) / DAY * 2 * math.pi
+            seconds = self.rate * (1 - 0.9 * np.cos(clock))
+        else:
+            seconds = _read(Path(self.arrivals))
+        seconds = seconds * (self.photos / seconds.sum())
+        if step <= 1:
+            return np.asarray(np.repeat(seconds * step, round(1 / step)), dtype=np.float64)
+        padded = np.pad(seconds, (0, -len(seconds) % round(step)))
+        return np.asarray(padded.reshape(-1, round(step)).sum(axis=1), dtype=np.float64)
+
+
+def _read(path: Path) -> Floats:
+    """Photos of each second, from the last column of a CSV file; a first line of names is left out."""
+    try:
+        rows = [row for row in csv.reader(path.read_text("utf-8").splitlines()) if row]
+        values = [float(row[-1]) for index, row in enumerate(rows) if index or _is_number(row[-1])]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"arrivals must be burst, steady, day or a CSV file with the photos of a second a line: {error}"
+        ) from None
+    if not values or min(values) < 0 or not sum(values) > 0:
+        raise UserError(f"{path} holds no photos: one number a line, 0 or more, those of each second.")
+    return np.array(values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass
+class Outcome:
+    """What a simulation found. Seconds from the first arrival; a wait is from upload to notification."""
+
+    photos: int
+    analysed: float = 0.0
+    parked: float = 0.0
+    timed_out: float = 0.0
+    turned_away: float = 0.0  # by the function's concurrency
+    throttled: float = 0.0  # by Rekognition, after the SDK's second try
+    calls: float = 0.0  # of DetectFaces, throttled ones included
+    waited: float = 0.0  # seconds executions waited between attempts, all together
+    drained: float = 0.0
+    waits: dict[str, float] = field(default_factory=dict)
+    backlog: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def attempts(self) -> float:
+        return self.photos + self.turned_away + self.throttled - self.parked
+
+    def quantiles(self, values: Floats, weights: Floats) -> None:
+        """Set `waits` from waits and how many photos waited them."""
+        order = np.argsort(values)
+        mass = np.cumsum(weights[order])
+        if not len(mass) or mass[-1] <= 0:
+            return
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("longest", 1.0)):
+            index = min(int(np.searchsorted(mass, share * mass[-1] * (1 - 1e-9))), len(order) - 1)
+            self.waits[name] = float(values[order][index])
+
+
+def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
+    """The outcome with what follows from it, for people and programs."""
+    from benchmarks import costs
+
+    busy = outcome.drained or 1.0
+    return {
+        "photos": scenario.photos,
+        "mode": scenario.mode,
+        "type": scenario.type,
+        "arrivals": scenario.arrivals,
+        "drained_seconds": round(outcome.drained, 1),
+        "analysed": round(outcome.analysed),
+        "parked": round(outcome.parked),
+        "timed_out": round(outcome.timed_out),
+        "attempts": round(outcome.attempts),
+        "turned_away": round(outcome.turned_away),
+        "throttled": round(outcome.throttled),
+        "quota_used": round(outcome.analysed / busy / scenario.rekognition_per_second, 4),
+        "waits": {name: round(seconds, 1) for name, seconds in outcome.waits.items()},
+        **costs.of(outcome, scenario),
+    }
