@@ -35,7 +35,7 @@ def of(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
         retries = dollars("states_transition", again + PARK_TRANSITIONS * outcome.parked)
     else:
         retries = dollars("states_express_gb_second", outcome.waited * EXECUTION_GB)
-    # A function that was entered and throttled ran for the SDK's pause; one that was not entered costs nothing.
+    # A function that was entered ran for the SDK's pause; one that was not costs nothing.
     retries += dollars("lambda_request", outcome.throttled)
     retries += dollars("lambda_gb_second_arm64", outcome.throttled * SDK_BACKOFF_SECONDS / 2 * 0.5)
     return {

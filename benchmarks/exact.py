@@ -51,7 +51,9 @@ class Simulation:
         self.outcome = Outcome(scenario.photos)
         self.rekognition = Bucket(scenario.rekognition_per_second, scenario.rekognition_per_second)
         self.starts = Bucket(*scenario.start_quota)
-        self.instances = Bucket(QUOTAS["lambda_instances_per_second"], 10 * QUOTAS["lambda_instances_per_second"])
+        self.instances = Bucket(
+            QUOTAS["lambda_instances_per_second"], 10 * QUOTAS["lambda_instances_per_second"]
+        )
         self.running = self.made = 0
         self.busy_waits = scenario.waits("Lambda.TooManyRequestsException")
         self.throttle_waits = scenario.waits("ThrottlingException")

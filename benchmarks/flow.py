@@ -21,7 +21,6 @@ from benchmarks.scenario import DAY, QUOTAS, SDK_BACKOFF_SECONDS, SPREAD, THROTT
 if TYPE_CHECKING:
     from benchmarks.scenario import Floats
 
-STEP = 0.25
 _LENGTH = 8192  # of the buffers that hold what is due; moved to the front when used up
 _POINTS = 400
 _NOTHING = 1e-9
@@ -31,19 +30,21 @@ class Flow:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.outcome = Outcome(scenario.photos)
+        # Seconds; beyond two million photos, which take hours, half a second is fine enough.
+        self.step = 0.25 if scenario.photos <= 2_000_000 else 0.5
         self.busy_waits = scenario.waits("Lambda.TooManyRequestsException")
         self.throttle_waits = scenario.waits("ThrottlingException")
         rows, columns = len(self.busy_waits) + 1, len(self.throttle_waits) + 1
-        self.span = math.ceil(max(*self.busy_waits, *self.throttle_waits) / STEP) + 2
-        # due[i, j, t]: photos refused i times by concurrency and j times by Rekognition, due at t; ages alike.
+        self.span = math.ceil(max(*self.busy_waits, *self.throttle_waits) / self.step) + 2
+        # due[i, j, t]: photos refused i times by concurrency and j times by Rekognition, due at t.
         self.due = np.zeros((rows, columns, _LENGTH))
         self.born = np.zeros((rows, columns, _LENGTH))
         self.busy_spread = np.array([self._uniform(wait) for wait in self.busy_waits])
         self.throttle_spread = np.array([self._uniform(wait) for wait in self.throttle_waits])
         self.done = np.zeros(_LENGTH)
         call = scenario.call_seconds
-        self.service = _between(call * (1 - SPREAD), call * (1 + SPREAD))
-        self.refused = _between(2 * THROTTLED_SECONDS, 2 * THROTTLED_SECONDS + SDK_BACKOFF_SECONDS)
+        self.service = self._between(call * (1 - SPREAD), call * (1 + SPREAD))
+        self.refused = self._between(2 * THROTTLED_SECONDS, 2 * THROTTLED_SECONDS + SDK_BACKOFF_SECONDS)
         self.at = 0
         self.running = self.pending = 0.0
         self.made = 10 * QUOTAS["lambda_instances_per_second"]
@@ -52,24 +53,31 @@ class Flow:
         self.weights: list[float] = []
 
     def _uniform(self, wait: float) -> Floats:
-        return np.pad(spread := _between(0, wait), (0, self.span - len(spread)))
+        return np.pad(spread := self._between(0, wait), (0, self.span - len(spread)))
+
+    def _between(self, low: float, high: float) -> Floats:
+        """The share of something uniform between `low` and `high` seconds that falls into each step."""
+        edges = np.arange(math.ceil(high / self.step) + 1) * self.step
+        return np.asarray(np.diff(np.clip(edges, low, high)) / (high - low), dtype=np.float64)
 
     def run(self) -> Outcome:
-        arriving = self.scenario.arriving(STEP)
+        arriving = self.scenario.arriving(self.step)
         every = max(1, len(arriving) // _POINTS)
         buffered = self.scenario.mode == "buffered"
         rate, bucket = (
-            (self.scenario.start_rate, self.scenario.start_rate * STEP) if buffered else self.scenario.start_quota
+            (self.scenario.start_rate, self.scenario.start_rate * self.step)
+            if buffered
+            else self.scenario.start_quota
         )
         waiting, tokens, index, today = 0.0, bucket, 0, 0.0
         # Starts are in the order of arrivals, so the oldest that waits is found by what has started.
         arrived = np.concatenate(([0.0], np.cumsum(arriving)))
         started, front = 0.0, 0
         while True:
-            now = index * STEP
+            now = index * self.step
             if index < len(arriving):
                 waiting += float(arriving[index])
-            tokens = min(bucket, tokens + rate * STEP)
+            tokens = min(bucket, tokens + rate * self.step)
             starts = min(waiting, tokens)
             if buffered and self.scenario.photos_per_day is not None:
                 today = 0.0 if now % DAY == 0 else today
@@ -80,7 +88,7 @@ class Flow:
             started += starts
             while front + 1 < len(arrived) and arrived[front + 1] < started - starts / 2:
                 front += 1
-            self._step(starts, front * STEP, now)
+            self._step(starts, front * self.step, now)
             open_ = waiting + self.pending + self.running
             if index % every == 0:
                 self.outcome.backlog.append((now, open_))
@@ -88,7 +96,7 @@ class Flow:
             index += 1
             if index >= len(arriving) and open_ < 0.5:
                 break
-        self.outcome.drained = index * STEP + NOTIFY_SECONDS
+        self.outcome.drained = index * self.step + NOTIFY_SECONDS
         self.outcome.quantiles(np.array(self.values), np.array(self.weights))
         return self.outcome
 
@@ -107,10 +115,10 @@ class Flow:
         total = float(attempts.sum())
         # The slots that become free in the course of a step are taken in the course of it.
         free = min(self.scenario.slots, self.made) - self.running + self.done[at + 1] / 2
-        self.made += QUOTAS["lambda_instances_per_second"] * STEP if free < total else 0.0
+        self.made += QUOTAS["lambda_instances_per_second"] * self.step if free < total else 0.0
         entered = min(total, max(0.0, free))
         size = self.scenario.rekognition_per_second
-        self.tokens = min(size, self.tokens + size * STEP)
+        self.tokens = min(size, self.tokens + size * self.step)
         passed = min(entered, self.tokens)
         self.tokens -= passed
         second_tries = entered * math.sqrt(max(0.0, 1 - passed / entered)) if entered > _NOTHING else 0.0
@@ -158,13 +166,6 @@ class Flow:
             self.pending += amount
             longest = self.busy_waits[tried] if axis == 0 else self.throttle_waits[tried]
             outcome.waited += amount * longest / 2
-
-
-def _between(low: float, high: float) -> Floats:
-    """The share of something uniform between `low` and `high` seconds that falls into each step."""
-    edges = np.arange(math.ceil(high / STEP) + 1) * STEP
-    inside = np.clip(edges, low, high)
-    return np.asarray(np.diff(inside) / (high - low), dtype=np.float64)
 
 
 def simulate(scenario: Scenario) -> Outcome:

@@ -25,7 +25,8 @@ Type = Literal["STANDARD", "EXPRESS"]
 Mode = Literal["direct", "buffered"]
 
 QUOTAS: Mapping[str, float] = {
-    name: one["value"] for name, one in json.loads(Path(__file__).with_name("quotas.json").read_text()).items()
+    name: one["value"]
+    for name, one in json.loads(Path(__file__).with_name("quotas.json").read_text()).items()
 }
 RETRIES = ROOT / "modules" / "orchestration" / "retry.json"
 DAY = 86_400
@@ -46,7 +47,7 @@ PARK_TRANSITIONS = 2
 
 @dataclass(frozen=True)
 class Scenario:
-    """`concurrency`: ProcessImage's, None for the account's; `rate`: arrivals a second (steady, day's average)."""
+    """`concurrency`: ProcessImage's, None for the account's; `rate`: uploads a second, a day's average."""
 
     photos: int
     mode: Mode = "buffered"
@@ -83,7 +84,7 @@ class Scenario:
         return QUOTAS["start_standard_per_second"], QUOTAS["start_standard_bucket"]
 
     def waits(self, error: str) -> list[float]:
-        """Longest seconds before each further attempt after `error`; full jitter makes them uniform from 0."""
+        """Longest seconds before each further attempt after `error`; full jitter makes them uniform."""
         for one in json.loads(RETRIES.read_text("utf-8")):
             if error in one["ErrorEquals"]:
                 retrier = {**one, **one.get(self.type, {})}

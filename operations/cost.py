@@ -166,6 +166,9 @@ def estimate(
     yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
     yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images)
     yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
+    if _buffered(settings):
+        requests = images * (1 + 2 / known["buffer_batch"])
+        yield line("each image", "SQS", "into the buffer and out", "sqs_request", requests)
     if notify:
         # NotifiedAt rewrites the record.
         mark = images * math.ceil(record)
@@ -181,6 +184,8 @@ def estimate(
     yield line("a month", "S3", "photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
     yield line("a month", "DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
+    # The queue stands in both modes, and is asked whether anything waits.
+    yield line("a month", "SQS", "looking into the buffer", "sqs_request", known["buffer_polls"])
     if not settings.get("retire_made_key"):
         yield line("a month", "KMS", "the stack's key", "kms_key", 1)
     # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
@@ -203,7 +208,13 @@ def _functions(
     if notify:
         memory = {"memory_size": 256, **(settings.get("send_notification") or {})}
         invoked.append(("send_notification", float(images), memory))
+    if _buffered(settings):
+        invoked.append(("start_workflow", images / known["buffer_batch"], {"memory_size": 256}))
     return [(name, count, {"architecture": "arm64", **function}) for name, count, function in invoked]
+
+
+def _buffered(settings: Mapping[str, Any]) -> bool:
+    return (settings.get("ingestion") or {}).get("mode") == "buffered"
 
 
 def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:

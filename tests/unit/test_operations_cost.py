@@ -55,6 +55,14 @@ def test_every_price_is_used() -> None:
     assert pages == {price["page"] for price in PRICES.prices.values()}
 
 
+def test_a_buffer_costs_under_a_thousandth_of_rekognition_and_express_with_it_five_hundredths_at_most() -> (
+    None
+):
+    buffered = {"ingestion": {"mode": "buffered"}, "workflow_type": "EXPRESS"}
+    assert 0 < each_image(buffered) - each_image({"workflow_type": "EXPRESS"}) < 2
+    assert each_image(buffered) <= 1.05 * dollars("Rekognition", lines())
+
+
 def test_a_million_images_cost_what_the_readme_says() -> None:
     assert dollars("Rekognition", lines()) == pytest.approx(1000)
     assert each_image() == pytest.approx(1130, abs=10)

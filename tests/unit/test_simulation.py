@@ -1,0 +1,115 @@
+"""The simulation: the flow agrees with the exact one, and the design keeps what it promises at any size."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import exact, flow
+from benchmarks.__main__ import main
+from benchmarks.scenario import RETRIES, Scenario, facts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUFFERED = Scenario(100_000, "buffered")
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(100_000, "direct", "EXPRESS"),
+        BUFFERED,
+        replace(BUFFERED, photos=20_000, photos_per_day=10_000),
+        # Without a reservation it is Rekognition that turns photos away.
+        Scenario(20_000, "direct", concurrency=None),
+        Scenario(20_000, "direct", arrivals="day", rate=0.5),
+    ],
+    ids=lambda one: f"{one.mode}-{one.type}-{one.photos}-{one.arrivals}-{one.concurrency}",
+)
+@pytest.mark.timeout(300)
+def test_the_flow_agrees_with_the_exact_simulation(scenario: Scenario) -> None:
+    one, other = exact.simulate(scenario), flow.simulate(scenario)
+    assert one.analysed + one.parked + one.timed_out == scenario.photos
+    assert other.analysed + other.parked == pytest.approx(scenario.photos, rel=1e-3)
+    assert other.parked == pytest.approx(one.parked, abs=0.01 * scenario.photos)
+    assert other.drained == pytest.approx(one.drained, rel=0.02)
+    assert other.attempts == pytest.approx(one.attempts, rel=0.05)
+    assert other.waits["p50"] == pytest.approx(one.waits["p50"], rel=0.1, abs=0.5)
+
+
+def test_a_million_at_fifty_a_second_park_nothing_and_use_the_quota_up() -> None:
+    found = of(Scenario(1_000_000, "buffered", photos_per_second=50, concurrency=60))
+    assert found["parked"] == 0
+    assert found["quota_used"] >= 0.95
+    assert found["retry_share"] < 0.01
+
+
+def test_the_same_burst_unbuffered_parks_most_of_it() -> None:
+    assert of(Scenario(100_000, "direct"))["parked"] > 50_000
+
+
+def test_ten_million_take_under_a_minute_and_a_gigabyte() -> None:
+    started = time.process_time()
+    of(Scenario(10_000_000, "buffered"))
+    assert time.process_time() - started < 60
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit < 1e9
+
+
+def test_a_cap_spreads_a_backlog_over_days() -> None:
+    found = of(Scenario(100_000, "buffered", photos_per_day=40_000))
+    assert 2 * 86_400 < found["drained_seconds"] < 2 * 86_400 + 20_000 / 40
+
+
+def test_the_retriers_are_the_deployed_workflows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    patient = json.loads(RETRIES.read_text("utf-8"))
+    for one in patient:
+        if "Lambda.TooManyRequestsException" in one["ErrorEquals"]:
+            one["MaxAttempts"] = 40
+    changed = tmp_path / "retry.json"
+    changed.write_text(json.dumps(patient), "utf-8")
+    before = of(Scenario(30_000, "direct"))["parked"]
+    monkeypatch.setattr("benchmarks.scenario.RETRIES", changed)
+    assert before > 1000 > of(Scenario(30_000, "direct"))["parked"]
+
+
+def test_arrivals_come_from_a_file_of_photos_a_second(tmp_path: Path) -> None:
+    file = tmp_path / "arrivals.csv"
+    file.write_text("second,photos\n0,10\n1,0\n2,30\n", "utf-8")
+    assert list(Scenario(40, arrivals=str(file)).arriving(1.0)) == [10, 0, 30]
+
+
+@pytest.mark.parametrize("text", ["", "second,photos\n", "a,b\nc,d\n", "0,-1\n"])
+def test_arrivals_that_are_none_are_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "arrivals.csv"
+    file.write_text(text, "utf-8")
+    answer = CliRunner().invoke(main, ["simulate", "--arrivals", str(file), "--images", "10"])
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("Error: ")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_the_command_answers_for_people_and_for_programs() -> None:
+    arguments = ["simulate", "--images", "500", "--mode", "buffered", "--type", "EXPRESS"]
+    text = CliRunner().invoke(main, arguments).stdout
+    (found,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert "| 500 | buffered | EXPRESS |" in text
+    assert (found["photos"], found["parked"], found["method"]) == (500, 0, "exact")
+
+
+def test_a_cap_below_a_minute_is_refused() -> None:
+    answer = CliRunner().invoke(main, ["simulate", "--images", "10", "--cap", "100"])
+    assert answer.exit_code == 1
+    assert "60 x 45 = 2700" in answer.stderr
+
+
+def of(scenario: Scenario) -> dict[str, Any]:
+    return facts(flow.simulate(scenario), scenario)
