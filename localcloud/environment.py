@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 
-# A caller may not choose these: they keep it on loopback, in its directory and off real accounts.
-RESERVED = frozenset(
-    {"AUTH", "AWS_ACCESS_KEY_ID", "AWS_CA_BUNDLE", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "BIND_HOST"}
-    | {"DOCKER_HOST", "EDGE_PORT", "GATEWAY_PORT", "IOT_MTLS_ENABLED", "LAMBDA_EXECUTOR", "S3_DATA_DIR"}
-    | {"SFTP_ENABLED", "STATE_DIR", "TMPDIR", "USE_SSL", RUN_VARIABLE}
-)
 # All that comes from the user's own environment: what it takes to start Python. Profiles, proxies, locales
 # and other Pythons' settings stay out of the server and of the Lambda workers.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -46,7 +40,7 @@ def of_clients(endpoint_url: str, ca_bundle: Path) -> dict[str, str]:
 
 
 def of_server(port: int, temporary: Path, run: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """The server's own variables, which the Lambda workers inherit. `extra` holds none of RESERVED."""
+    """The server's own variables, which the Lambda workers inherit; `extra` replaces the first few."""
     return {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
         "LOG_LEVEL": "INFO",

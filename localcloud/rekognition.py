@@ -44,6 +44,7 @@ ATTRIBUTES = frozenset(
     {"DEFAULT", "ALL", "AGE_RANGE", "BEARD", "EMOTIONS", "EYE_DIRECTION", "EYEGLASSES", "EYES_OPEN", "GENDER"}
     | {"MOUTH_OPEN", "MUSTACHE", "FACE_OCCLUDED", "SMILE", "SUNGLASSES"}
 )
+_BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,255}")
 # The API reference gives these two the HTTP status of a server's fault.
 _SERVER_FAULTS = frozenset({"InternalServerError", "ThrottlingException"})
 # Photos decoded at a time; the faces are looked for one photo after another.
@@ -75,30 +76,6 @@ class Fault:
     count: int = 1
     key: str = ""
     delay_seconds: float = 0.0
-
-    @classmethod
-    def parse(cls, body: bytes) -> Fault:
-        """Raises ValueError with a sentence when the body is not a fault."""
-        try:
-            given = json.loads(body)
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
-            raise ValueError("A fault is a JSON object.")
-        if unknown := sorted(given.keys() - cls.__dataclass_fields__):
-            raise ValueError(f"A fault has no {unknown[0]!r}; it has error, count, key and delay_seconds.")
-        fault = cls(**given)
-        if fault.error is not None and not str(fault.error).isidentifier():
-            raise ValueError("error must be the name of an exception.")
-        if type(fault.count) is not int or (fault.count < 1 and fault.count != -1):
-            raise ValueError("count must be a positive whole number, or -1 for ever.")
-        if not isinstance(fault.key, str):
-            raise ValueError("key must be a part of an object key.")
-        if type(fault.delay_seconds) not in (int, float) or not 0 <= fault.delay_seconds <= 900:
-            raise ValueError("delay_seconds must be between 0 and 900.")
-        if fault.error is None and not fault.delay_seconds:
-            raise ValueError("A fault needs an error or delay_seconds.")
-        return fault
 
 
 class Rekognition:
@@ -171,9 +148,9 @@ class Rekognition:
         match method, path:
             case "POST", "/_rekognition/faults":
                 try:
-                    self._faults.append(Fault.parse(body))
-                except ValueError as error:
-                    return _response(400, {"message": str(error)})
+                    self._faults.append(Fault(**json.loads(body)))
+                except (TypeError, ValueError) as error:
+                    return _response(400, {"message": f"This is not a fault: {error}"})
             case "DELETE", "/_rekognition/faults":
                 self._faults.clear()
             case "GET", "/_rekognition/calls":
@@ -192,64 +169,32 @@ class Rekognition:
 def photo_of(body: bytes) -> bytes | S3Object:
     """The photo a DetectFaces request is about.
 
-    Raises RekognitionError: Serialization-, Validation-, InvalidParameter- or ImageTooLargeException.
+    Raises RekognitionError: SerializationException when it is not of the shape the API has,
+    InvalidParameterException when it has values the API does not take (pattern and lengths from
+    https://docs.aws.amazon.com/rekognition/latest/APIReference/API_S3Object.html), ImageTooLargeException.
     """
     try:
-        given = json.loads(body or b"{}")
-    except ValueError:
-        raise RekognitionError("SerializationException", "The request is not JSON") from None
-    image = given.get("Image") if isinstance(given, dict) else None
-    if not isinstance(image, dict):
-        raise _invalid("Value null at 'image' failed to satisfy constraint: Member must not be null")
-    attributes = given.get("Attributes") or []
-    if not isinstance(attributes, list) or not ATTRIBUTES.issuperset(map(str, attributes)):
-        raise _invalid(
-            f"Value '{attributes}' at 'attributes' failed to satisfy constraint: Member must satisfy "
-            f"constraint: [Member must satisfy enum value set: [{', '.join(sorted(ATTRIBUTES))}]]"
+        given = json.loads(body)
+        image = given["Image"]
+        encoded, s3_object = image.get("Bytes"), image.get("S3Object")
+        valid = (encoded is None) != (s3_object is None) and ATTRIBUTES.issuperset(
+            given.get("Attributes", [])
         )
-    encoded, s3_object = image.get("Bytes"), image.get("S3Object")
-    if (encoded is None) == (s3_object is None):
+        photo: bytes | S3Object = b""
+        if valid and encoded is not None:
+            photo = base64.b64decode(encoded, validate=True)
+            valid = len(photo) > 0
+        elif valid:
+            photo = S3Object(s3_object["Bucket"], s3_object["Name"], s3_object.get("Version"))
+            lengths = (len(photo.key), len("-" if photo.version is None else photo.version))
+            valid = _BUCKET.fullmatch(photo.bucket) is not None and all(1 <= one <= 1024 for one in lengths)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise RekognitionError("SerializationException", "The request is not of the API's shape") from None
+    if not valid:
         raise RekognitionError("InvalidParameterException", "Request has invalid parameters")
-    return _bytes_of(encoded) if s3_object is None else _object_of(s3_object)
-
-
-def _object_of(given: object) -> S3Object:
-    if not isinstance(given, dict):
-        raise RekognitionError("SerializationException", "S3Object must be a structure")
-    for name, least, most in (("Bucket", 3, 255), ("Name", 1, 1024), ("Version", 1, 1024)):
-        value = given.get(name)
-        if value is not None and not isinstance(value, str):
-            raise RekognitionError("SerializationException", f"{name} must be a string")
-        if value is not None and not least <= len(value) <= most:
-            raise _invalid(
-                f"Value '{value}' at 'image.s3Object.{name.lower()}' failed to satisfy constraint: "
-                f"Member must have length between {least} and {most}"
-            )
-    bucket, key = given.get("Bucket"), given.get("Name")
-    if not re.fullmatch(r"[0-9A-Za-z.\-_]+", bucket or "") or key is None:
-        raise RekognitionError("InvalidParameterException", "Request has invalid parameters")
-    return S3Object(str(bucket), key, given.get("Version"))
-
-
-def _bytes_of(encoded: object) -> bytes:
-    try:
-        raw = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else None
-    except ValueError:
-        raw = None
-    if raw is None:
-        raise RekognitionError("SerializationException", "Bytes must be base64")
-    if not raw:
-        raise _invalid(
-            "Value at 'image.bytes' failed to satisfy constraint: "
-            "Member must have length greater than or equal to 1"
-        )
-    if len(raw) > MAX_RAW_BYTES:
+    if isinstance(photo, bytes) and len(photo) > MAX_RAW_BYTES:
         raise RekognitionError("ImageTooLargeException", "Image size is too large")
-    return raw
-
-
-def _invalid(problem: str) -> RekognitionError:
-    return RekognitionError("ValidationException", f"1 validation error detected: {problem}")
+    return photo
 
 
 def _response(

@@ -124,6 +124,18 @@ def test_erasing_a_photo(stack: Stack, remains: dict[str, Any]) -> None:
     assert run(stack, "--confirm", "--", remains["neighbour"]).returncode == 0
 
 
+def test_a_photo_whose_key_xml_cannot_hold_is_analysed_and_erased(
+    stack: Stack, notifications: Callable[..., list[Notification]]
+) -> None:
+    key = f"erase/{uuid.uuid4().hex}\x0b\n\x7f.jpg"
+    image = stack.upload(key, PHOTO)
+    assert [one.facts["outcome"] for one in notifications(image, settle=0)] == ["face_detected"]
+    erased = run(stack, "--confirm", "--json", "--", key)
+    assert (erased.returncode, erased.stderr.strip()) == (0, "")
+    assert versions(stack, key) == 0
+    assert stack.record(image) is None
+
+
 def test_nothing_is_erased_while_a_parked_event_is_out_of_sight(stack: Stack) -> None:
     key = f"erase/{uuid.uuid4().hex}.jpg"
     with World(stack).paused():
