@@ -93,6 +93,12 @@ $(DEPLOY): $(READY)
 $(OPERATE): $(READY)
 	@$(PY) -m operations $@
 
+##@ Measuring
+
+.PHONY: simulate
+simulate: $(STAMP) ## Play IMAGES= uploads through the design under AWS's quotas (MODE=, TYPE=, ARRIVALS=, PACE=, CAP=, JSON=1, DOCUMENT=1)
+	@$(PY) -m benchmarks simulate
+
 ##@ Maintaining
 
 .PHONY: permissions

@@ -109,21 +109,10 @@ def run(scenario: Scenario, *, exactly: bool) -> tuple[dict[str, Any], Outcome]:
 
 def table(results: Iterable[dict[str, Any]]) -> list[str]:
     """The results as a Markdown table."""
-    names = [
-        "Photos",
-        "Mode",
-        "Type",
-        "Drained in",
-        "Parked",
-        "Tries",
-        "Quota",
-        "p50",
-        "p95",
-        "Longest",
-        "Cost",
-        "Retries",
-    ]
-    lines = [f"| {' | '.join(names)} |", "|--:|---|---" + "|--:" * 9 + "|"]
+    names = (
+        "Photos | Mode | Type | Drained in | Parked | Tries | Quota | p50 | p95 | Longest | Cost | Retries"
+    )
+    lines = [f"| {names} |", "|--:|---|---" + "|--:" * 9 + "|"]
     for one in results:
         waits = one["waits"]
         cells = (
