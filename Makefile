@@ -64,7 +64,7 @@ fmt: $(STAMP) ## Format Python and Terraform
 clean: ## Stop every local cloud and remove everything generated, .venv too
 	@if [ -e $(STAMP) ] && [ -x $(PY) ]; then $(PY) -m localcloud down --all; fi
 	@rm -rf build .terraform bootstrap/.terraform $(VENV) .venv-checkov \
-	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	  .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ The local cloud

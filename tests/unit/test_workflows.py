@@ -15,6 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from operations import environments
 from operations.program import ROOT
 from tests.documents.permissions import listed
+from tools import setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -224,12 +225,13 @@ def test_a_run_that_was_overtaken_puts_no_older_code_back(head: str, applied: bo
     assert ("::error::This run is of aaa, but main is at bbb by now" in result.stdout) != applied
 
 
-def test_every_supported_python_is_tested() -> None:
-    setup = (ROOT / "tools" / "setup.py").read_text("utf-8")
-    [oldest, newest] = re.findall(r"\(3, (\d+)\)", setup)[:2]
-    assert workflow("ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"] == [
-        f"3.{minor}" for minor in range(int(oldest), int(newest) + 1)
-    ]
+def test_every_supported_python_is_tested_and_the_next_one_is_tried() -> None:
+    job = workflow("ci.yml")["jobs"]["test"]
+    *tested, tried = job["strategy"]["matrix"]["python"]
+    oldest, newest = setup.OLDEST[1], setup.NEWEST_TESTED[1]
+    assert tested == [f"3.{minor}" for minor in range(oldest, newest + 1)]
+    assert tried == f"3.{newest + 1}"
+    assert job["continue-on-error"] == f"${{{{ matrix.python == '{tried}' }}}}"
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_ROLE_ARN", "DEPLOY_ENVIRONMENTS"])
