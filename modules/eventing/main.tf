@@ -1,6 +1,6 @@
 locals {
   # A folder marker is empty and its key ends in "/"; a photo's key may end so too. Patterns on one field are
-  # alternatives, so a rule cannot ask for a prefix and leave markers out as well: with one, the workflow does.
+  # alternatives, so a rule cannot ask for a prefix and leave markers out as well: with one, ProcessImage does.
   objects = merge(
     var.key_prefix != "" ? null : { "$or" = [{ key = [{ anything-but = { suffix = "/" } }] }, { size = [{ anything-but = 0 }] }] },
     var.key_prefix == "" ? null : { key = [{ prefix = var.key_prefix }] },
