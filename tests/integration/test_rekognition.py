@@ -159,7 +159,7 @@ def test_callers_without_known_credentials_are_refused(cloud: LocalCloud) -> Non
     known = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
     for keys, code in (
         (known, "AccessDeniedException"),
-        (known | {"aws_secret_access_key": "another"}, "InvalidSignatureException"),
+        (known | {"aws_secret_access_key": made["AccessKeyId"]}, "InvalidSignatureException"),
         (known | {"aws_access_key_id": "ASIAEXAMPLE"}, "UnrecognizedClientException"),
     ):
         with pytest.raises(ClientError, match=code):
