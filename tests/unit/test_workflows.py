@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import parliament
 import pytest
 import yaml  # type: ignore[import-untyped]
 
@@ -299,3 +300,10 @@ def test_the_roles_are_for_the_names_this_project_gives() -> None:
     assert f"arn:aws:s3:::{dev.state_bucket}/*.tflock" in text
     assert set(re.findall(r"\b\d{12}\b", text)) == set(dev.account_ids)
     assert set(re.findall(r"photo-analysis-\w+-", text)) == {"photo-analysis-dev-"}
+
+
+@pytest.mark.parametrize("name", ["plan.json", "apply.json"])
+def test_the_roles_name_actions_there_are_on_resources_they_take(name: str) -> None:
+    found = parliament.analyze_policy_string(json.dumps(policies()[name])).findings
+    # What only describes is granted on all of an account, which is one environment's own.
+    assert [(one.issue, one.detail) for one in found if one.issue != "RESOURCE_STAR"] == []
