@@ -163,7 +163,7 @@ def thumbnail(body: bytes) -> Picture | None:
     """
     from PIL import Image
 
-    _read_heif()
+    _widen_pillow()
     try:
         with warnings.catch_warnings():
             # Of many pixels; more than Pillow allows is an error all the same.
@@ -187,8 +187,12 @@ def thumbnail(body: bytes) -> Picture | None:
 
 
 @cache
-def _read_heif() -> None:
-    """Pictures of iPhones, where their decoder is installed."""
+def _widen_pillow() -> None:
+    """Have it read what Rekognition reads: files cut short or with long texts, and HEIF where pi_heif is."""
+    from PIL import ImageFile, PngImagePlugin
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
     with contextlib.suppress(ImportError):
         import pi_heif
 
