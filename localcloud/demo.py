@@ -189,10 +189,9 @@ def html(folder: Path, results: Sequence[Result]) -> str:
                 messages=timeline.messages if timeline else {},
             )
         )
-    count = f"{len(photos)} photo{'' if len(photos) == 1 else 's'}"
     now = datetime.now(UTC)
     lead = f"On this computer's local cloud, {now.day} {now:%B %Y, %H:%M} UTC."
-    return page.photos(f"{count} through the pipeline", lead, photos)
+    return page.photos(f"{page.count(len(photos), 'photo')} through the pipeline", lead, photos)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -126,8 +126,7 @@ class Photo:
             return "its event waits in the dead-letter queue"
         if self.outcome == "running":
             return self.steps[-1].name if self.steps else ""
-        count = self.face_count
-        parts = [f"{count or 'no'} face{'' if count == 1 else 's'}"]
+        parts = [count(self.face_count, "face") if self.face_count else "no faces"]
         if confidences := [face.confidence for face in self.faces]:
             low, high = min(confidences), max(confidences)
             parts.append(f"{low:.1f} to {high:.1f} %" if high - low >= 0.1 else f"{high:.1f} % sure")
@@ -206,6 +205,11 @@ def _turn(image: Any) -> Any:
         turn = _TURNS.get(image.getexif().get(_ORIENTATION))
         return None if turn is None else Image.Transpose(turn)
     return None
+
+
+def count(number: int, noun: str) -> str:
+    """`1 photo`, `2,000 photos`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def photos(title: str, lead: str, shown: Sequence[Photo]) -> str:

@@ -1,0 +1,108 @@
+"""An environment's photos on one page: `make results GALLERY=photos.html`."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from operations import options, page, records
+from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from operations.deployment import Deployment
+    from operations.records import Record
+
+# Photos that are read from S3 without asking; more cost time and, at $0.09 a GB out of AWS, money.
+UNASKED = 100
+# What is larger is seldom a photo, and would be held in memory whole, several at once.
+MAX_BYTES = 50_000_000
+_READERS = 4
+_ABSENCES = {
+    "AccessDenied": "You may not read this photo",
+    "NoSuchKey": "The photo is gone",
+    "NoSuchVersion": "The photo is gone",
+    "MethodNotAllowed": "The photo is gone",
+    "PreconditionFailed": "The photo was replaced since",
+}
+
+
+def check(path: Path) -> None:
+    """Refuse, before anything is read, a file that cannot be written or is there already.
+
+    Raises UserError.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{path} does not end in .html; a gallery is a page.")
+    if path.exists():
+        raise UserError(f"{path} is there already; name a new file, or remove it.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"There is no folder {path.parent}; make it, or name another.")
+
+
+def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confirmed: bool) -> str:
+    """Write the page of `found` to `path`, and answer a sentence on it.
+
+    The photos are read with the caller's own permissions; only their thumbnails reach the page.
+
+    Raises UserError when the caller has to confirm: more than UNASKED photos, or an environment whose photos
+    are to be gone after a time, which a page on somebody's disk would outlive (docs/privacy.md).
+    """
+    whole = list(itertools.chain.from_iterable(records.whole(deployment, found)))
+    sizes = [size for record in whole if (size := _size(record)) <= MAX_BYTES]
+    total = options.size(sum(sizes))
+    days = deployment.environment.settings.get("photo_retention_days")
+    if not confirmed and (len(sizes) > UNASKED or days):
+        raise UserError(
+            f"This would read {page.count(len(sizes), 'photo')}, {total}, from S3"
+            + (f" and keep thumbnails of what is to be gone after {days} days" if days else "")
+            + "; confirm it with CONFIRM=1."
+        )
+    deployment.client("s3")  # Made before threads need it; making one is not thread-safe.
+    with ThreadPoolExecutor(_READERS) as readers:
+        photos = list(readers.map(lambda record: _photo(deployment, record), whole))
+    environment = deployment.environment.name
+    now = datetime.now(UTC)
+    shown = page.count(len(photos), "photo")
+    lead = (
+        f"From {deployment.table}, {now.day} {now:%B %Y, %H:%M} UTC. This file holds pictures of people"
+        " that no retention and no erasing reaches: delete it when you have seen it."
+    )
+    path.write_text(page.photos(f"{shown} of {environment}", lead, photos), encoding="utf-8")
+    return f"Wrote {shown} to {path}; {total} read from S3."
+
+
+def _photo(deployment: Deployment, record: Record) -> page.Photo:
+    picture, absence = _picture(deployment.client("s3"), record)
+    return page.Photo(
+        key=str(record.get("Key") or record.get("ImageID") or ""),
+        outcome=str(record.get("Outcome")),
+        record=records.public(record),
+        picture=picture,
+        absence=absence,
+    )
+
+
+def _picture(s3: Any, record: Record) -> tuple[page.Picture | None, str]:
+    """The thumbnail of exactly the upload that was recorded, or why there is none."""
+    if _size(record) > MAX_BYTES:
+        return None, f"Too large to show: {options.size(_size(record))}"
+    version = {"VersionId": record["VersionId"]} if record.get("VersionId") else {}
+    try:
+        answer = s3.get_object(
+            Bucket=record["Bucket"], Key=record["Key"], IfMatch=f'"{record["ETag"]}"', **version
+        )
+    except s3.exceptions.ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        return None, _ABSENCES.get(code, f"S3 refused the photo: {code}")
+    picture = page.thumbnail(answer["Body"].read())
+    return picture, "Not a picture that can be shown"
+
+
+def _size(record: Record) -> int:
+    size = record.get("Size")
+    return size if isinstance(size, int) else 0
