@@ -227,17 +227,18 @@ def photos(title: str, lead: str, shown: Sequence[Photo]) -> str:
 
 def render(template: str, **values: Any) -> str:
     """A whole page from a template of FOLDER."""
-    return _templates().get_template(template).render(values)
+    return templates().get_template(template).render(values)
 
 
 @cache
-def _templates() -> Environment:
+def templates(*more: Path) -> Environment:
+    """The templates of FOLDER, and of `more` folders."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     made = Environment(
         autoescape=True,
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([FOLDER, *more]),
         lstrip_blocks=True,
         trim_blocks=True,
         undefined=StrictUndefined,
