@@ -15,7 +15,7 @@ STAMP := $(VENV)/.ready
 # line, exactly as they were typed; exporting them as well would expand their dollars.
 DEPLOY := bootstrap preflight plan apply verify output destroy drift new-env diff
 OPERATE := status results watch reprocess backfill cost rollback redrive audit erase
-$(foreach name,DISCARD EXPORT KEY NAME PHOTOS PREFIX,$(if $(findstring command,$(origin $(name))),$(eval unexport $(name))))
+$(foreach name,DISCARD EXPORT GALLERY KEY NAME PHOTOS PREFIX,$(if $(findstring command,$(origin $(name))),$(eval unexport $(name))))
 
 ##@ Everyday
 

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import http.client
-import json
 import secrets
 import socket
 import ssl
 import webbrowser
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import uvicorn
@@ -28,170 +23,147 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from operations import make, options, page, program, redrive, terminal
-from operations.deployment import Deployment
+from operations import make, options, page, program, terminal
+from operations.errors import UserError
 
-from . import timeline
-from .cloud import BUILD, HOST, LocalCloud
+from .cloud import BUILD, HOST, LocalCloud, LocalCloudError
+from .playground import MAX_BYTES, MODES, MOST_FILES, Playground, RefusedError
 from .stack import Stack, remove
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
-    from typing import Self
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 FOLDER = Path(__file__).parent / "pages"
-MOST_FILES = 10
-# More than Rekognition takes, so that its refusal can be seen as well.
-MAX_BYTES = 20 * 1024 * 1024
+# What a presigned form adds to its file.
 _FORM_BYTES = 64 * 1024
-_LOOK_SECONDS = 0.1
-MODES = {
-    "works": "answers",
-    "throttles": "throttles each photo twice",
-    "fails": "fails every call",
-}
 
 
-class RefusedError(Exception):
-    """A request that is not done; the message is a sentence for whoever looks at the page."""
+class Guard:
+    """Lets through what this page itself asks: its own Host, and its own Origin wherever one is named.
+
+    A page elsewhere whose name leads to 127.0.0.1 has another Host; a form or script of it another Origin.
+    """
+
+    def __init__(self, app: ASGIApp, origin: str) -> None:
+        self.app = app
+        self.origin = origin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            own = headers.get(b"host", b"").decode("latin-1") == self.origin.removeprefix("http://")
+            if not own or ((origin or scope["method"] != "GET") and origin != self.origin):
+                await Response("This is for the playground's own page.", 403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
-@dataclass
-class Photo:
-    """A photo that was announced; `executions` are those of its upload and of each redrive."""
+def application(playground: Playground, token: str, origin: str) -> ASGIApp:
+    """The page and what it asks, all below `/<token>/`."""
 
-    number: int
-    key: str
-    began: datetime
-    executions: list[str] = field(default_factory=list)
-    earlier: list[page.Step] = field(default_factory=list)
-    card: page.Photo = field(init=False)
-    ended: bool = False
-
-    def __post_init__(self) -> None:
-        self.card = page.Photo(self.key, "running", absence="Uploading", steps=[page.Step("Uploaded", 0)])
-
-
-class Playground:
-    """The photos of one local cloud, and those who watch them."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.mode = "works"
-        self.photos: dict[str, Photo] = {}
-        self._seen: set[str] = set()
-        self._watchers: set[asyncio.Queue[str]] = set()
-
-    def announce(self, wanted: Any) -> list[dict[str, Any]]:
-        """Presigned forms for files of `{"name": ..., "size": ...}`, one each.
-
-        Raises RefusedError for more than MOST_FILES, or more than MAX_BYTES each.
-        """
-        files = [(str(one["name"]), int(one["size"])) for one in wanted]
-        if len(files) > MOST_FILES:
-            raise RefusedError(f"{len(files)} files are too many: {MOST_FILES} at once.")
-        for name, size in files:
-            if size > MAX_BYTES:
-                raise RefusedError(f"{name} is too large: {options.size(size)} of {options.size(MAX_BYTES)}.")
-        return [self._form(name) for name, _ in files]
-
-    def _form(self, name: str) -> dict[str, Any]:
-        number = len(self.photos) + 1
-        # The same file may come again; its key shall be its own.
-        photo = Photo(number, f"{number}/{name}", datetime.now(UTC))
-        form: dict[str, Any] = self.stack.client("s3").generate_presigned_post(
-            self.stack.bucket, photo.key, Conditions=[["content-length-range", 0, MAX_BYTES]], ExpiresIn=600
+    async def index(_: Request) -> Response:
+        script = (FOLDER / "play.js").read_text("utf-8")
+        template = page.templates(FOLDER).get_template("play.html.j2")
+        text = template.render(
+            chosen=playground.mode,
+            limit=options.size(MAX_BYTES),
+            modes=MODES,
+            most=MOST_FILES,
+            script=Markup(script),
+            script_hash=page.digest(script),
         )
-        if self.mode == "throttles":
-            fault = {"error": "ThrottlingException", "count": 2, "key": photo.key}
-            self.stack.control_rekognition("POST", "/_faults", fault)
-        self.photos[photo.key] = photo
-        return form
+        kept_out = {"Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-store"}
+        return HTMLResponse(text, headers=kept_out)
 
-    def set_mode(self, mode: str) -> None:
-        """Have the stand-in for Rekognition answer, throttle or fail from now on."""
-        if mode not in MODES:
-            raise RefusedError(f"There is no mode {mode}.")
-        self.stack.control_rekognition("DELETE", "/_faults")
-        if mode == "fails":
-            self.stack.control_rekognition("POST", "/_faults", {"error": "InternalServerError", "count": -1})
-        self.mode = mode
+    async def events(_: Request) -> Response:
+        return StreamingResponse(playground.watch(), media_type="text/event-stream")
 
-    def redrive(self) -> int:
-        """Start what is parked again; answer how many."""
-        deployment = Deployment(self.stack.environment, self.stack.outputs)
-        return int(redrive.redrive(deployment).started)
+    async def uploads(request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(playground.announce, await request.json()))
 
-    def look(self) -> Iterator[Photo]:
-        """The photos something has happened to since the last look."""
-        client = self.stack.client("stepfunctions")
-        arn = self.stack.outputs["state_machine_arn"]
-        listed = client.list_executions(stateMachineArn=arn, maxResults=100)["executions"]
-        for execution in reversed(listed):
-            if (name := execution["executionArn"]) not in self._seen:
-                self._seen.add(name)
-                event = json.loads(client.describe_execution(executionArn=name)["input"])
-                if photo := self.photos.get(event["detail"]["object"]["key"]):
-                    photo.executions.append(name)
-                    photo.earlier, photo.ended = list(photo.card.steps), False
-        for photo in list(self.photos.values()):
-            if photo.executions and not photo.ended:
-                before = photo.card
-                self._update(photo)
-                if photo.card != before:
-                    yield photo
+    async def mode(request: Request) -> Response:
+        await asyncio.to_thread(playground.set_mode, (await request.json())["mode"])
+        return JSONResponse({})
 
-    def _update(self, photo: Photo) -> None:
-        found = timeline.read(self.stack.client("stepfunctions"), photo.executions[-1], photo.began)
-        last = photo.earlier[-1].ms
-        steps = [*photo.earlier, *(step for step in found.steps if step.ms > last or len(photo.earlier) == 1)]
-        if len(photo.earlier) == 1:
-            steps = list(found.steps)
-        photo.ended = found.status != "RUNNING"
-        photo.card = replace(photo.card, steps=steps, messages=found.messages)
-        if photo.card.picture is None and photo.card.absence == "Uploading":
-            body = self.stack.client("s3").get_object(Bucket=self.stack.bucket, Key=photo.key)["Body"].read()
-            photo.card = replace(
-                photo.card, picture=page.thumbnail(body), absence="Not a picture that can be shown"
-            )
-        if photo.ended:
-            record = self._record(photo)
-            outcome = "parked" if found.status != "SUCCEEDED" else str((record or {}).get("Outcome"))
-            photo.card = replace(photo.card, outcome=outcome, record=record)
+    async def started(_: Request) -> Response:
+        return JSONResponse({"started": await asyncio.to_thread(playground.redrive)})
 
-    def _record(self, photo: Photo) -> dict[str, Any] | None:
-        head = self.stack.client("s3").head_object(Bucket=self.stack.bucket, Key=photo.key)
-        return self.stack.record(f"{photo.key}@{head['ETag'].strip(chr(34))}")
+    async def s3(request: Request) -> Response:
+        size = int(request.headers.get("content-length", MAX_BYTES * 2))
+        if size > MAX_BYTES + _FORM_BYTES:
+            return Response("<Error><Message>The file is too large.</Message></Error>", 413)
+        kind = request.headers.get("content-type", "")
+        status, body = await asyncio.to_thread(forward, playground.stack, kind, await request.body())
+        return Response(body, status, media_type="application/xml")
 
-    async def follow(self) -> None:
-        """Look again and again, and tell every watcher."""
-        while True:
-            if any(not photo.ended for photo in self.photos.values()) or self._parked():
-                for photo in await asyncio.to_thread(lambda: list(self.look())):
-                    for watcher in self._watchers:
-                        watcher.put_nowait(self._event(photo))
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def refuse(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 400)
 
-    async def watch(self) -> AsyncIterator[str]:
-        """Server-sent events: every photo as it is, then each change."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        for photo in self.photos.values():
-            queue.put_nowait(self._event(photo))
-        self._watchers.add(queue)
-        try:
-            while True:
-                yield f"data: {await queue.get()}\n\n"
-        finally:
-            self._watchers.discard(queue)
+    @contextlib.asynccontextmanager
+    async def following(_: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(playground.follow())
+        yield
+        task.cancel()
 
-    def _parked(self) -> int:
-        return sum(photo.card.outcome == "parked" and photo.ended for photo in self.photos.values())
+    routes = [
+        Route("/", index),
+        Route("/events", events),
+        *[Route(f"/{one.__name__}", one, methods=["POST"]) for one in (uploads, mode, s3)],
+        Route("/redrive", started, methods=["POST"]),
+    ]
+    app = Starlette(
+        routes=[Mount(f"/{token}", routes=routes)],
+        exception_handlers={RefusedError: refuse},
+        lifespan=following,
+    )
+    return Guard(app, origin)
 
-    def _event(self, photo: Photo) -> str:
-        card = page.templates().get_template("photo.html.j2").module.card  # type: ignore[attr-defined]
-        said = f"{photo.key}: {photo.card.found}" if photo.ended else ""
-        shown = {"id": f"photo-{photo.number}", "html": card(photo.card), "said": said}
-        return json.dumps({"photo": shown, "parked": self._parked()})
+
+def forward(stack: Stack, kind: str, body: bytes) -> tuple[int, bytes]:
+    """Hand a presigned form on to S3 as it came: no browser trusts the certificate made for this one run."""
+    context = ssl.create_default_context(cafile=str(stack.cloud.ca_bundle))
+    port = int(stack.cloud.endpoint_url.rpartition(":")[2])
+    with contextlib.closing(
+        http.client.HTTPSConnection(HOST, port, context=context, timeout=60)
+    ) as connection:
+        connection.request("POST", f"/{stack.bucket}", body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--port", type=int, default=0, help="Port of the page (a free one by default).")
+@click.option("--open", "as_page", envvar="OPEN", is_flag=True, help="Open the page in the browser.")
+def main(port: int, as_page: bool) -> None:
+    """Keep the pipeline up on this computer, with a page to drop photos on; Ctrl-C ends all of it."""
+    program.end_in_order()
+    console = terminal.console()
+    directory = BUILD / "play"
+    try:
+        with socket.create_server((HOST, port)) as listening, LocalCloud.start(directory) as cloud:
+            console.print("Applying environments/local.tfvars (Terraform itself waits about a minute)")
+            stack = Stack.deploy(cloud, console=console)
+            origin = f"http://{HOST}:{listening.getsockname()[1]}"
+            token = secrets.token_urlsafe(16)
+            console.print(f"\nThe playground is at {origin}/{token}/ until Ctrl-C.", soft_wrap=True)
+            if as_page:
+                webbrowser.open(f"{origin}/{token}/")
+            app = application(Playground(stack), token, origin)
+            # Whoever watches would hold it up.
+            config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+            uvicorn.Server(config).run(sockets=[listening])
+    except LocalCloudError as error:
+        raise UserError(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("The playground has ended; nothing is left running.")
+    remove(directory)
+
+
+if __name__ == "__main__":
+    if program.under_make():
+        make.take_variables(["OPEN", "PORT"])
+    program.run(main, "python -m localcloud.play")

@@ -31,17 +31,17 @@ _ABSENCES = {
 }
 
 
-def check(path: Path) -> None:
-    """Refuse, before anything is read, a file that cannot be written or is there already.
-
-    Raises UserError.
-    """
+def check(path: Path | None) -> Path | None:
+    """Answer `path`, unless it cannot be written or is there already: a UserError before anything is read."""
+    if path is None:
+        return None
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{path} does not end in .html; a gallery is a page.")
     if path.exists():
         raise UserError(f"{path} is there already; name a new file, or remove it.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"There is no folder {path.parent}; make it, or name another.")
+    return path
 
 
 def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confirmed: bool) -> str:
@@ -52,7 +52,7 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
     Raises UserError when the caller has to confirm: more than UNASKED photos, or an environment whose photos
     are to be gone after a time, which a page on somebody's disk would outlive (docs/privacy.md).
     """
-    whole = list(itertools.chain.from_iterable(records.whole(deployment, found)))
+    whole = list(itertools.chain.from_iterable(records.complete(deployment, found)))
     sizes = [size for record in whole if (size := _size(record)) <= MAX_BYTES]
     total = options.size(sum(sizes))
     days = deployment.environment.settings.get("photo_retention_days")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from operations import export as exporting
+from operations import gallery as galleries
 from operations import keys, options, records, terminal
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -38,6 +39,13 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to this new file; its ending says how: .csv, .jsonl or .parquet.",
 )
+@click.option(
+    "--gallery",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=lambda *given: galleries.check(given[-1]),
+    help="Write the photos themselves, with their faces, to this new page (.html).",
+)
+@click.option("--confirm", is_flag=True, help="Make the gallery of many photos, or of photos that expire.")
 @options.as_json
 def command(
     key: str | None,
@@ -47,6 +55,8 @@ def command(
     limit: int | None,
     faces: bool,
     export: Path | None,
+    gallery: Path | None,
+    confirm: bool,
     as_json: bool,
 ) -> None:
     """Show records, newest first: of one KEY, or of an outcome on a day.
@@ -70,20 +80,26 @@ def command(
     pages = _cut(_newest(deployment, key, outcome, chosen_day), shown + 1)
     found = [record for page in pages for record in page]
     more, found = len(found) > shown, found[:shown]
+    if gallery and found:
+        click.echo(galleries.write(deployment, gallery, found, confirmed=confirm))
+        return
     if faces:
         found = [record for page in records.complete(deployment, found) for record in page]
     if as_json:
         options.print_json([records.public(record) for record in found])
     elif found:
         _show(found, more=more)
-    elif key:
+    else:
+        _say_nothing_is_there(env, key, f"{outcome or 'any outcome'} on {chosen_day or 'these two days'}")
+
+
+def _say_nothing_is_there(env: str, key: str | None, asked: str) -> None:
+    if key:
         raise UserError(
             f"There is no record of '{terminal.visible(key)}' in ENV={env}; keys are exact: letter case,"
             " spaces and the folder count."
         )
-    else:
-        where = f"of {outcome or 'any outcome'} on {chosen_day or 'these two days'}"
-        click.echo(f"There is no record {where} in ENV={env}.", err=True)
+    click.echo(f"There is no record of {asked} in ENV={env}.", err=True)
 
 
 def _day(text: str | None) -> str | None:
