@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,8 +106,11 @@ def _by_state(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mappi
 
 
 def _error(details: Mapping[str, Any]) -> str:
-    """The error's class: the local cloud names it in the cause only."""
+    """The class of what went wrong: the service's where the SDK's message names it, else the function's."""
+    cause = str(details.get("cause") or "")
+    if named := re.search(r"An error occurred \((\w+)\)", cause):
+        return named[1]
     try:
-        return str(json.loads(details["cause"])["errorType"])
+        return str(json.loads(cause)["errorType"])
     except (KeyError, TypeError, ValueError):
         return str(details.get("error") or "Failed")

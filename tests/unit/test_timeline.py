@@ -55,7 +55,7 @@ HISTORY = [
 ]
 
 
-def test_a_way_is_told_in_milliseconds_since_the_upload_began_with_each_try() -> None:
+def test_a_way_is_shown_in_milliseconds_since_the_upload_began_with_each_try() -> None:
     assert timeline.steps(HISTORY, BEGAN) == [
         Step("Uploaded", 0),
         Step("Event", 3),
@@ -83,7 +83,7 @@ def test_the_second_an_event_of_aws_names_is_left_out() -> None:
         ({}, "Failed"),
     ],
 )
-def test_a_failure_without_a_class_is_named_by_its_error(details: dict[str, str], name: str) -> None:
+def test_a_failure_is_named_by_the_best_name_there_is(details: dict[str, str], name: str) -> None:
     history = [entered("Park", 1), event("TaskFailed", 2, taskFailedEventDetails=details)]
     assert timeline.steps(history, BEGAN)[-1] == Step(name, 2, failed=True)
 
