@@ -42,6 +42,10 @@ $(STAMP) $(VENV)/.operator:
 demo: $(STAMP) ## Run the whole pipeline here on real photos (PHOTOS=folder for your own; OPEN=1 opens its page)
 	@$(PY) -m localcloud.demo
 
+.PHONY: play
+play: $(STAMP) ## Keep the pipeline up here with a page to drop photos on, make it fail, and redrive (OPEN=1, PORT=)
+	@$(PY) -m localcloud.play
+
 .PHONY: test
 test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for some of them)
 	@$(PY) -m pytest --numprocesses 3 --dist loadgroup $(ARGS)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import make, page, program, terminal
-from operations.errors import UserError
 from operations.program import end_in_order
 from operations.terminal import visible
 
 from .cloud import BUILD as BUILDS
-from .cloud import LocalCloud, LocalCloudError, shown
+from .cloud import LocalCloud, shown
 from .photos import SAMPLES, DemoError, find_photos, key_of, unreadable
 from .stack import Stack, remove
 from .timeline import Timeline, read
@@ -215,8 +214,6 @@ def main(photos: Path, as_json: bool, as_page: bool) -> None:
     shown_in.unlink(missing_ok=True)
     try:
         results = demonstrate(photos, console)
-    except (DemoError, UserError, LocalCloudError) as error:
-        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         click.echo("Interrupted; nothing is left running.", err=True)
         sys.exit(130)
@@ -238,7 +235,7 @@ def main(photos: Path, as_json: bool, as_page: bool) -> None:
 def demonstrate(folder: Path, console: Console) -> list[Result]:
     """Start a local cloud, apply, send the photos through, and take everything down again.
 
-    Raises DemoError, UserError, LocalCloudError or TerraformError, one sentence each.
+    Raises UserError, of which DemoError, LocalCloudError and TerraformError are kinds.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from operations.errors import UserError
 from operations.terminal import visible
 
 from .cloud import REPOSITORY
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 SAMPLES = REPOSITORY / "samples"
 
 
-class DemoError(Exception):
-    """The demo cannot go on; the message is one sentence for people."""
+class DemoError(UserError):
+    """The demo cannot go on."""
 
 
 def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -26,7 +26,8 @@ from starlette.routing import Mount, Route
 from operations import make, options, page, program, terminal
 from operations.errors import UserError
 
-from .cloud import BUILD, HOST, LocalCloud, LocalCloudError
+from .cloud import BUILD, LocalCloud
+from .environment import HOST
 from .playground import MAX_BYTES, MODES, MOST_FILES, Playground, RefusedError
 from .stack import Stack, remove
 
@@ -135,8 +136,21 @@ def forward(stack: Stack, kind: str, body: bytes) -> tuple[int, bytes]:
         return answer.status, answer.read()
 
 
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise UserError(f"Port {port} cannot be used: {error.strerror}; choose another.") from None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--port", type=int, default=0, help="Port of the page (a free one by default).")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    envvar="PORT",
+    help="Port of the page (a free one by default).",
+)
 @click.option("--open", "as_page", envvar="OPEN", is_flag=True, help="Open the page in the browser.")
 def main(port: int, as_page: bool) -> None:
     """Keep the pipeline up on this computer, with a page to drop photos on; Ctrl-C ends all of it."""
@@ -144,7 +158,7 @@ def main(port: int, as_page: bool) -> None:
     console = terminal.console()
     directory = BUILD / "play"
     try:
-        with socket.create_server((HOST, port)) as listening, LocalCloud.start(directory) as cloud:
+        with _listening(port) as listening, LocalCloud.start(directory) as cloud:
             console.print("Applying environments/local.tfvars (Terraform itself waits about a minute)")
             stack = Stack.deploy(cloud, console=console)
             origin = f"http://{HOST}:{listening.getsockname()[1]}"
@@ -156,8 +170,6 @@ def main(port: int, as_page: bool) -> None:
             # Whoever watches would hold it up.
             config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
             uvicorn.Server(config).run(sockets=[listening])
-    except LocalCloudError as error:
-        raise UserError(str(error)) from None
     except KeyboardInterrupt:
         click.echo("The playground has ended; nothing is left running.")
     remove(directory)

@@ -89,7 +89,7 @@ class Playground:
         if self.mode == "throttles":
             # The SDK itself tries twice, so that two of the workflow's tries fail.
             fault = {"error": "ThrottlingException", "count": 4, "key": photo.key}
-            self.stack.control_rekognition("POST", "/_faults", fault)
+            self.stack.control_rekognition("POST", "/faults", fault)
         self.photos[photo.key] = photo
         return form
 
@@ -97,9 +97,9 @@ class Playground:
         """Have the stand-in for Rekognition answer, throttle or fail from now on."""
         if mode not in MODES:
             raise RefusedError(f"There is no mode {mode}.")
-        self.stack.control_rekognition("DELETE", "/_faults")
+        self.stack.control_rekognition("DELETE", "/faults")
         if mode == "fails":
-            self.stack.control_rekognition("POST", "/_faults", {"error": "InternalServerError", "count": -1})
+            self.stack.control_rekognition("POST", "/faults", {"error": "InternalServerError", "count": -1})
         self.mode = mode
 
     def redrive(self) -> int:
