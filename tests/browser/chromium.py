@@ -28,7 +28,7 @@ _FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of others' in the same process
 def browser() -> Iterator[Browser]:
     """A browser that works offline; the tests of pages are left out where there is none, but not in CI."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
