@@ -93,7 +93,7 @@ RULE = "module.eventing.aws_iam_role_policy.start_workflow"
 
 KEY = "module.storage.aws_kms_key.data[0]"
 EXPRESS = 'module.orchestration.aws_sfn_state_machine.pipelines["EXPRESS"]'
-PIPELINE = 'module.orchestration.aws_sfn_state_machine.pipelines["STANDARD"]'
+STANDARD = 'module.orchestration.aws_sfn_state_machine.pipelines["STANDARD"]'
 BUCKET = "module.storage.aws_s3_bucket.uploads"
 TABLE = "module.storage.aws_dynamodb_table.results"
 QUEUE = "module.eventing.aws_sqs_queue.dead_letter"
@@ -205,7 +205,7 @@ def buffer_to_workflow(deployment: Deployment) -> Iterator[str]:
         yield "the rule, and no other, may not put events into the buffer"
     if buffer["kms_master_key_id"] != key["arn"]:
         yield "the buffer is not encrypted with the key"
-    workflow = deployment.one("module.orchestration.aws_sfn_state_machine.pipeline")
+    workflow = deployment.one(STANDARD)
     for action, arn in (
         *((f"sqs:{one}", buffer["arn"]) for one in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")),
         ("sqs:ChangeMessageVisibility", buffer["arn"]),
@@ -272,7 +272,7 @@ def logs_to_key(deployment: Deployment) -> Iterator[str]:
 
 def backfill_to_workflow(deployment: Deployment) -> Iterator[str]:
     bucket = deployment.one(BUCKET)
-    workflow = deployment.one(PIPELINE)
+    workflow = deployment.one(STANDARD)
     if not deployment.grants(BACKFILL, "s3:ListBucket", bucket["arn"]):
         yield "the backfill may not list photos"
     # By its name, so that a plan that changes the workflow leaves the policy alone.
