@@ -13,6 +13,7 @@ Limits come from https://docs.aws.amazon.com/rekognition/latest/dg/limits.html. 
 
     POST   /_rekognition/faults  {"error": "ThrottlingException", "count": 3, "key": "a", "delay_seconds": 1}
     DELETE /_rekognition/faults
+    POST   /_rekognition/quota   {"calls_per_second": 20}; null lifts it
     GET    /_rekognition/calls   {"DetectFaces": calls, "answered": answers, "by_key": {key: calls}}
     DELETE /_rekognition/calls
 
@@ -27,6 +28,7 @@ import base64
 import json
 import logging
 import re
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,6 +80,24 @@ class Fault:
     delay_seconds: float = 0.0
 
 
+@dataclass
+class Quota:
+    """A token bucket, as AWS's quotas are: `calls_per_second`, and at most a second's worth saved up."""
+
+    calls_per_second: float
+    tokens: float = 0.0
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more call may pass at `now`, in seconds."""
+        self.tokens = min(self.calls_per_second, self.tokens + (now - self.at) * self.calls_per_second)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
 class Rekognition:
     """DetectFaces, its faults and its counts. All but finding faces happens in the server's event loop.
 
@@ -93,6 +113,7 @@ class Rekognition:
         self._calls = 0
         self._answered = 0
         self._by_key: Counter[str] = Counter()
+        self._quota: Quota | None = None
 
     async def handle(
         self, _method: str, _path: str, headers: Mapping[str, str], body: bytes, _query: object
@@ -121,6 +142,8 @@ class Rekognition:
             await asyncio.sleep(fault.delay_seconds)
             if fault.error is not None:
                 raise RekognitionError(fault.error, "Injected by a test")
+        if self._quota is not None and not self._quota.take(time.monotonic()):
+            raise RekognitionError("ThrottlingException", "Rate exceeded")
         data = await self._read(photo, headers) if isinstance(photo, S3Object) else photo
         if len(data) > MAX_OBJECT_BYTES:
             raise RekognitionError("ImageTooLargeException", "Image size is too large")
@@ -153,6 +176,9 @@ class Rekognition:
                     return _response(400, {"message": f"This is not a fault: {error}"})
             case "DELETE", "/_rekognition/faults":
                 self._faults.clear()
+            case "POST", "/_rekognition/quota":
+                allowed = json.loads(body)["calls_per_second"]
+                self._quota = None if allowed is None else Quota(float(allowed))
             case "GET", "/_rekognition/calls":
                 return _response(
                     200,

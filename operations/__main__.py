@@ -24,6 +24,8 @@ VERBS = {
     "backfill": "operations.backfill",
     "cost": "operations.cost",
     "rollback": "operations.rollback",
+    "pause": "operations.pause:pause_command",
+    "resume": "operations.pause:resume_command",
     "redrive": "operations.redrive",
     "audit": "operations.audit",
     "erase": "operations.erase",

@@ -9,12 +9,14 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import deploy, options, state
+from operations import buffer, deploy, options, state
+from operations.deployment import Deployment
 from operations.environments import Environment
 from operations.plan import Summary, summarise
 
@@ -98,9 +100,14 @@ def command(env: str, as_json: bool) -> None:
 
     environment = Environment.load(env)
     drift = check(environment, console(errors=True))
+    deployment = Deployment(environment, state.output(environment))
+    # Terraform leaves a pause alone, so no plan shows it.
+    paused = buffer.state(deployment) != "Enabled"
     if as_json:
-        options.print_json({"env": env, **drift.as_json()})
+        options.print_json({"env": env, "paused": paused, **drift.as_json()})
     else:
         drift.summary.show(console())
         click.echo(sentence(env, drift))
+        if paused:
+            click.echo(buffer.sentence(env, buffer.look(deployment, datetime.now(UTC))))
     sys.exit(DRIFTED if drift.to_change else 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import executions, failing, options, records, status_table
+from operations import buffer, executions, failing, options, records, status_table
 from operations.dead_letters import Queue
 from operations.deployment import Deployment, together
 from operations.failing import grouped
@@ -55,20 +55,21 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     counts invocations Lambda turned away in the period, by function.
     """
     since = now - period
-    (dead_letters, parked), ran, (outcomes, reasons), alarms, delivery, throttled = together(
+    (dead_letters, parked), ran, (outcomes, reasons), alarms, delivery, throttled, buffered = together(
         lambda: _dead_letters(deployment, now),
         lambda: _executions(deployment, since, now),
         lambda: _outcomes(deployment, since, now),
         lambda: _alarms(deployment),
         lambda: _delivery(deployment),
         lambda: _throttled(deployment, since, now),
+        lambda: _buffer(deployment, now),
     )
     if not ran["executions"]["listed"]:
         ran["failures"] = _reasons(parked)
         ran["failures_looked_at"] = len(parked)
     # Waiting for a turn is how a burst is worked off.
     retrying = [one for one in ran["retries"] if one["error"] != "Lambda.TooManyRequestsException"]
-    delivers = delivery["rule"] == "ENABLED" and delivery["notifications"]
+    delivers = delivery["rule"] == "ENABLED" and delivery["notifications"] and not buffered["paused"]
     return {
         "environment": deployment.environment.name,
         "from": since.isoformat(timespec="seconds"),
@@ -79,6 +80,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
         "rejected_reasons": reasons,
         "dead_letters": dead_letters,
         "delivery": delivery,
+        "buffer": buffered,
         "throttled": throttled,
         "alarms": alarms,
     }
@@ -244,6 +246,10 @@ def _delivery(deployment: Deployment) -> dict[str, Any]:
         rule = "missing"
     answer = deployment.client("s3").get_bucket_notification_configuration(Bucket=deployment.bucket)
     return {"rule": rule, "notifications": "EventBridgeConfiguration" in answer}
+
+
+def _buffer(deployment: Deployment, now: datetime) -> dict[str, Any]:
+    return buffer.look(deployment, now)
 
 
 def _alarms(deployment: Deployment) -> list[dict[str, Any]]:

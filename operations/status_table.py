@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.columns import Columns
 
-from operations import options, terminal
+from operations import buffer, options, terminal
 
 _BAD = ("failed", "timed out", "aborted")
 
@@ -18,6 +18,10 @@ def show(found: dict[str, Any]) -> None:
     out.print(f"[bold]{found['environment']}[/] from {found['from']} to {found['to']}: {state}\n")
     for sentence in _delivery(found["delivery"]):
         out.print(sentence, style="red")
+    buffered = found["buffer"]
+    if buffered["mode"] == "buffered" or buffered["paused"] or buffered["waiting"]:
+        style = "red" if buffered["paused"] else "default"
+        out.print(f"{buffer.sentence(found['environment'], buffered)}\n", style=style)
     parked = found["dead_letters"]
     letters = [("waiting", str(parked["count"])), ("oldest", options.duration(parked["oldest_seconds"]))]
     outcomes = {**found["outcomes"], **{f"  {one}": n for one, n in found["rejected_reasons"].items()}}

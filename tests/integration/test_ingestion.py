@@ -6,10 +6,13 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from operations import buffer, state
+from operations.deployment import Deployment
 from tests.integration.world import World
 
 if TYPE_CHECKING:
@@ -70,15 +73,14 @@ def test_switching_under_traffic_loses_nothing_and_doubles_nothing(
         before = len(traffic.images)
         world.eventually(lambda: len(traffic.images) >= before + 10, "buffered uploads")
         through_the_buffer = world.eventually(lambda: counted(world), "a count of buffered photos")
-        mapping = stack.client("lambda").get_event_source_mapping(
-            UUID=stack.outputs["ingestion"]["mapping_id"]
-        )
         # What is still in the buffer when the mode changes back is worked off.
-        with paused(world, mapping["UUID"]):
+        with paused(world):
             before = len(traffic.images)
             world.eventually(lambda: waiting(world) >= 5, "uploads that wait")
             assert len(traffic.images) > before
             world.update()
+            assert buffer.state(world.deployment) == "Disabled", "an apply must not resume what was paused"
+            assert buffer.look(world.deployment, datetime.now(UTC))["paused"]
         world.eventually(lambda: waiting(world) == 0, "the end of the backlog")
         assert through_the_buffer > 0
 
@@ -94,10 +96,11 @@ def test_switching_under_traffic_loses_nothing_and_doubles_nothing(
 
 
 @contextmanager
-def paused(world: World, mapping: str) -> Iterator[None]:
-    client = world.stack.client("lambda")
-    client.update_event_source_mapping(UUID=mapping, Enabled=False)
+def paused(world: World) -> Iterator[None]:
+    # The mode of now, not that of the first apply.
+    deployment = Deployment(world.stack.environment, state.output(world.stack.environment))
+    buffer.switch(deployment, on=False)
     try:
         yield
     finally:
-        client.update_event_source_mapping(UUID=mapping, Enabled=True)
+        buffer.switch(deployment, on=True)

@@ -74,6 +74,7 @@ def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
         "_alarms": [],
         "_delivery": {"rule": "ENABLED", "notifications": True},
         "_throttled": {},
+        "_buffer": {"mode": "buffered", "paused": False},
     }
     for name, value in quiet.items():
         more = parts.get(name, {})
@@ -94,6 +95,7 @@ def retry(error: str) -> dict[str, Any]:
         ({"_delivery": {"rule": "DISABLED"}}, False),
         ({"_delivery": {"rule": "missing"}}, False),
         ({"_delivery": {"notifications": False}}, False),
+        ({"_buffer": {"paused": True}}, False),
         ({"_executions": retry("ThrottlingException")}, False),
         ({"_executions": retry("Lambda.TooManyRequestsException")}, True),
         ({"_executions": {"failures": [{"error": "e"}]}}, False),
@@ -208,6 +210,7 @@ def found(*, listed: bool = True) -> dict[str, Any]:
         "retries": [],
         "throttled": {},
         "delivery": {"rule": "ENABLED", "notifications": True},
+        "buffer": {"mode": "buffered", "paused": True, "waiting": 1_234_567},
         "latency": {"p50": 1.2, "p95": 3.4},
         "outcomes": {"face_detected": 10, "no_face": 12, "rejected": 3},
         "rejected_reasons": {"unsupported_format": 3},

@@ -16,6 +16,7 @@ from localcloud.rekognition import (
     ATTRIBUTES,
     MAX_OBJECT_BYTES,
     MAX_RAW_BYTES,
+    Quota,
     Rekognition,
     RekognitionError,
     S3Object,
@@ -254,3 +255,18 @@ def test_a_wrong_fault_is_refused(rekognition: Rekognition, fault: object) -> No
 def test_there_is_no_other_control(rekognition: Rekognition) -> None:
     for method in ("GET", "POST", "DELETE", "PUT"):
         assert control(rekognition, method, "/nothing", {})[0] == 404
+
+
+def test_a_quota_lets_so_many_calls_a_second_pass_and_no_more() -> None:
+    quota = Quota(20)
+    passed = [moment for moment in range(1000, 5000) if quota.take(moment / 100)]
+    per_second = [sum(1 for moment in passed if moment // 100 == second) for second in range(11, 50)]
+    assert set(per_second) == {20}
+
+
+def test_calls_above_the_quota_are_throttled_until_it_is_lifted(rekognition: Rekognition) -> None:
+    control(rekognition, "POST", "/quota", {"calls_per_second": 1})
+    codes = [asked(rekognition, photo("coffee.jpg"))[1].get("Code") for _ in range(4)]
+    assert "ThrottlingException" in codes
+    control(rekognition, "POST", "/quota", {"calls_per_second": None})
+    assert all(asked(rekognition, photo("coffee.jpg"))[0] == 200 for _ in range(4))

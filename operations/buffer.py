@@ -1,0 +1,112 @@
+"""The buffer of uploads: what waits in it, at what pace it is worked off, and whether it is paused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from operations import options
+from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from operations.deployment import Deployment
+
+
+def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
+    """The buffer's state, as JSON takes it.
+
+    `waiting` counts messages nobody holds, `held` those a worker has or that wait for the cap. `seconds_left`
+    is what the backlog takes at this pace; None while it is paused or capped. `oldest_seconds` is
+    CloudWatch's, some minutes late. `cap` is None without one; else `resumes` says when it counts anew.
+    """
+    settings = deployment.value("ingestion")
+    attributes = deployment.client("sqs").get_queue_attributes(
+        QueueUrl=settings["queue_url"],
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    waiting = int(attributes["ApproximateNumberOfMessages"])
+    held = int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    paused = state(deployment) != "Enabled"
+    cap = _cap(deployment, settings, now)
+    stopped = paused or bool(cap and cap["reached"])
+    return {
+        "mode": settings["mode"],
+        "paused": paused,
+        "waiting": waiting,
+        "held": held,
+        "oldest_seconds": _oldest(deployment, settings["queue_name"], now) if waiting + held else None,
+        "photos_per_second": settings["photos_per_second"],
+        "seconds_left": None if stopped else round((waiting + held) / settings["photos_per_second"]),
+        "cap": cap,
+    }
+
+
+def state(deployment: Deployment) -> str:
+    """Lambda's word for the mapping: Enabled, Disabled, or on the way to either."""
+    mapping = deployment.value("ingestion")["mapping_id"]
+    return str(deployment.client("lambda").get_event_source_mapping(UUID=mapping)["State"])
+
+
+def switch(deployment: Deployment, *, on: bool) -> None:
+    """Have Lambda work the buffer off, or stop.
+
+    Raises UserError where uploads do not go through the buffer.
+    """
+    settings = deployment.value("ingestion")
+    name = deployment.environment.name
+    if settings["mode"] != "buffered" and not on:
+        raise UserError(
+            f"ENV={name} has ingestion.mode = direct: uploads start the workflow at once, and nothing holds"
+            f' them. Set ingestion = {{ mode = "buffered" }} in environments/{name}.tfvars and run'
+            f" 'make apply ENV={name}', which loses nothing; then pause."
+        )
+    deployment.client("lambda").update_event_source_mapping(UUID=settings["mapping_id"], Enabled=on)
+
+
+def sentence(name: str, state: dict[str, Any]) -> str:
+    """The buffer's state in words."""
+    waiting = f"{state['waiting']:,} uploads wait"
+    if state["paused"]:
+        return f"ENV={name} is paused: {waiting}, for 14 days at the most; 'make resume ENV={name}' goes on."
+    cap = state["cap"]
+    if cap and cap["reached"]:
+        return (
+            f"ENV={name} has started its {cap['photos_per_day']:,} photos of today: {waiting} and"
+            f" {state['held']:,} more are held until {cap['resumes']}."
+        )
+    pace, left = state["photos_per_second"], options.duration(state["seconds_left"])
+    return f"ENV={name} starts {pace} photos a second: {waiting}, done in {left} at this pace."
+
+
+def _cap(deployment: Deployment, settings: dict[str, Any], now: datetime) -> dict[str, Any] | None:
+    if settings["photos_per_day"] is None:
+        return None
+    item = (
+        deployment.client("dynamodb")
+        .get_item(
+            TableName=settings["counts_table_name"],
+            Key={"Day": {"S": now.astimezone(UTC).strftime("%Y-%m-%d")}},
+        )
+        .get("Item")
+    )
+    started = int(item["Started"]["N"]) if item else 0
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        "photos_per_day": settings["photos_per_day"],
+        "started_today": started,
+        "reached": started >= settings["photos_per_day"],
+        "resumes": (midnight + timedelta(days=1)).isoformat(),
+    }
+
+
+def _oldest(deployment: Deployment, queue: str, now: datetime) -> float | None:
+    points = deployment.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": queue}],
+        StartTime=now - timedelta(minutes=15),
+        EndTime=now,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    return max((float(one["Maximum"]) for one in points), default=None)
