@@ -18,6 +18,7 @@ VERBS = {
     "diff": "operations.diff",
     # Operating
     "status": "operations.status",
+    "report": "operations.report",
     "results": "operations.results",
     "watch": "operations.watch",
     "reprocess": "operations.reprocess",

@@ -245,7 +245,7 @@ def templates(*more: Path) -> Environment:
     )
     made.filters |= {"median": statistics.median, "scale": scale, "tallest": _tallest}
     made.filters["visible"] = lambda text, keep="": visible(str(text), keep=keep)
-    made.globals["titles"] = TITLES
+    made.globals |= {"reasons": _REASONS, "titles": TITLES}
     style = made.get_template("style.css").render()
     made.globals |= {"style": Markup(style), "style_hash": digest(style)}
     return made

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from localcloud.photos import SAMPLES
-from operations import page
+from operations import page, report
 from operations.page import Photo, Step
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ HOSTILE = [
     "\u202egpj.exe \u05e9\u05dc\u05d5\u05dd.jpg",
     "\x00\x07\x1b[2J\r\n\ud800.jpg".encode("utf-8", "replace").decode(),
     "a" * 1024,
+]
+SCREENS: list[tuple[int, Literal["light", "dark"]]] = [
+    *((390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")),
 ]
 # Left, Top, Width, Height: inside, over the edges, and the whole picture.
 BOXES = [(0.34, 0.125, 0.2, 0.3), (-0.1, 0.8, 0.3, 0.4), (0, 0, 1, 1)]
@@ -108,7 +111,7 @@ class Opened:
         shown.on("dialog", lambda dialog: self.complaints.append(dialog.message))
 
 
-@pytest.fixture(params=[(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")], ids=str)
+@pytest.fixture(params=SCREENS, ids=str)
 def opened(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[Opened]:
     width, scheme = request.param
     yield from _open(browser, file, width, scheme)
@@ -214,6 +217,36 @@ def test_it_has_no_barrier_axe_knows(opened: Opened, axe: str) -> None:
     opened.page.evaluate(axe)
     found = opened.page.evaluate("axe.run(document, {resultTypes: ['violations', 'incomplete']})")
     assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]] == []
+
+
+def test_a_report_fits_has_no_barrier_and_names_its_columns(
+    browser: Browser, axe: str, tmp_path: Path
+) -> None:
+    hours = [None, *[{"p50": 0.5 + hour / 50, "p95": 2.0, "p99": 3.0} for hour in range(23)]]
+    found = {
+        "environment": HOSTILE[0],
+        "day": "2026-11-24",
+        "until": "2026-11-24T13:00:00+00:00",
+        "total": 300,
+        "photos": {name: list(range(24)) for name in ("face_detected", "no_face", "rejected")},
+        "complete": True,
+        "rejected_reasons": {"empty": 3, HOSTILE[1]: 1},
+        "seconds": {"day": {"p50": 0.5, "p95": 2.0, "p99": 3.0}, "hours": hours},
+        "tries": {"errors": 1, "throttles": 1_234_567},
+        "dead_letters": {"parked": 1, "redriven": 1, "waiting": 0},
+        "dollars": 1234.5,
+        "alarms": [{"at": "13:05", "name": "a" * 255}],
+    }
+    file = tmp_path / "report.html"
+    file.write_text(report.html(found), encoding="utf-8")
+    for width, scheme in SCREENS:
+        for opened in _open(browser, file, width, scheme):
+            opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+            opened.page.evaluate(axe)
+            assert [one["id"] for one in opened.page.evaluate("axe.run()")["violations"]] == []
+            assert opened.page.locator(".plot").first.locator("rect").count() == 3 * 23
+            assert opened.complaints == []
 
 
 def test_outcomes_are_filtered_and_details_opened_by_keyboard_alone(wide: Opened) -> None:
