@@ -35,6 +35,7 @@ module "orchestration" {
   aws_region            = var.aws_region
   backfill_concurrency  = var.backfill_concurrency
   build_dir             = "${path.root}/build"
+  convert               = var.convert
   dead_letter_queue     = module.eventing.dead_letter_queue
   face_attributes       = var.face_attributes
   face_min_confidence   = var.face_min_confidence

@@ -58,6 +58,22 @@ variable "backfill_concurrency" {
   default     = null
 }
 
+variable "convert" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    bundle_wheels        = optional(bool, true)
+    formats              = optional(list(string), ["avif", "bmp", "gif", "heic", "jp2", "jpeg", "png", "tiff", "webp"])
+    max_pixels           = optional(number, 4096)
+    memory_size          = optional(number, 1769)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 90)
+  })
+  description = "Formats that are decoded and shrunk to max_pixels a side before Rekognition is asked; none leaves the function out. Without bundle_wheels the decoders are those of the computer that runs the functions."
+  default     = {}
+  nullable    = false
+}
+
 variable "environment" {
   type        = string
   description = "Name of the environment: dev, staging, prod or one of your own."

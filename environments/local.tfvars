@@ -11,6 +11,9 @@ protect_data = false
 process_image     = { reserved_concurrency = 4 }
 send_notification = { reserved_concurrency = 4 }
 
+# Functions run under this computer's Python, with the decoders installed here.
+convert = { bundle_wheels = false, reserved_concurrency = 2 }
+
 # The stand-in for Rekognition rates its faces lower than Rekognition does.
 face_min_confidence = 50
 

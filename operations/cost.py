@@ -202,7 +202,7 @@ def _functions(
     invoked = [
         ("process_image", float(images), {"memory_size": 512, **(settings.get("process_image") or {})})
     ]
-    if convert.get("formats"):
+    if convert.get("formats", True):
         converted = images * known["converted_share"]
         invoked.append(("convert_image", converted, {"memory_size": 1769, **convert}))
     if notify:

@@ -45,7 +45,7 @@ KINDS = [*WAYS, "heic", "tiff-16-bit", "png-16-bit"]
 def portrait(kind: str) -> bytes:
     """The portrait, 512 x 512 pixels, as `kind` of KINDS."""
     if kind == "heic":
-        return (FIXTURES / "portrait.heic").read_bytes()
+        return PORTRAIT.with_suffix(".heic").read_bytes()
     with Image.open(PORTRAIT) as image:
         if kind.endswith("16-bit"):
             # Times 257: all of 16 bits.

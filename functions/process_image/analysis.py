@@ -28,6 +28,10 @@ MAX_IMAGE_BYTES = 15 * 1024 * 1024
 MIN_SIDE = 80
 
 
+class NeedsConversionError(Exception):
+    """Rekognition does not take the file as it is, and another function reads more formats and sizes."""
+
+
 class ObjectStorageError(Exception):
     """S3 gave no answer; the message names the SDK's error and no object."""
 
@@ -37,13 +41,18 @@ class Analysis:
     """What there is to record about one photo.
 
     `faces`: Rekognition's FaceDetail objects, largest face first as Rekognition orders them. For `rejected`,
-    `reason`: a key of REASONS, and `detail`: the same for people, with what is known about the file.
+    `reason`: a key of REASONS, and `detail`: the same for people, with what is known of the file. `format`,
+    `width` and `height` (pixels, of the upright picture) are known of what ConvertImage has decoded.
     """
 
     outcome: Outcome
     faces: tuple[dict[str, Any], ...] = ()
     reason: str | None = None
     detail: str | None = None
+    format: str | None = None
+    converted: bool = False
+    width: int | None = None
+    height: int | None = None
 
 
 def rejected(reason: str, detail: str | None = None) -> Analysis:
@@ -68,18 +77,22 @@ def analyse(
     s3: S3Client,
     attributes: list[AttributeType],
     min_confidence: float,
+    convert: bool = False,
 ) -> Analysis:
     """Detect the faces in the uploaded version, or in the current one where the event names no version.
 
     Faces below `min_confidence` (percent) are left out. Rekognition reads the object with the caller's
     credentials, so this function's role needs `s3:GetObject` and `s3:GetObjectVersion`.
 
-    Raises ObjectStorageError, and whatever Rekognition and S3 raise apart from the errors that mean the photo
+    Raises NeedsConversionError, where there is a function to `convert` what this one would reject unread;
+    ObjectStorageError, and whatever Rekognition and S3 raise apart from the errors that mean the photo
     itself is unusable.
     """
     if upload.size == 0:
         return rejected("empty")
     if upload.size is not None and upload.size > MAX_IMAGE_BYTES:
+        if convert:
+            raise NeedsConversionError
         return rejected(
             "too_large", f"the file has {upload.size / 1024**2:.1f} MB; at most 15 MB are analysed"
         )
@@ -92,7 +105,7 @@ def analyse(
         answer = rekognition.detect_faces(Image={"S3Object": location}, Attributes=attributes)  # type: ignore[typeddict-item]
     except errors.InvalidS3ObjectException:
         # One error for a missing object and for a missing permission; only the first is final.
-        if _head(upload, s3) is None:
+        if read(upload, s3, length=0) is None:
             return rejected("gone")
         raise
     except (
@@ -104,15 +117,17 @@ def analyse(
         code = error.response["Error"]
         if code["Code"] == "InvalidParameterException" and "dimension" not in code["Message"].lower():
             raise
-        head = _head(upload, s3, read=True)
-        if not head:
-            return rejected("gone" if head is None else "empty")
-        return _refused(code["Code"], Picture.read(head))
+        if convert:
+            raise NeedsConversionError from None
+        return _refused(code["Code"], read(upload, s3, length=HEAD_BYTES))
     return found(answer["FaceDetails"], min_confidence)
 
 
-def _refused(code: str, picture: Picture) -> Analysis:
-    """Why Rekognition refuses a picture, by its error's code and by what the file says about itself."""
+def _refused(code: str, head: bytes | None) -> Analysis:
+    """Why Rekognition refuses a file, by its error's code and by its `head`; None: it is gone."""
+    if not head:
+        return rejected("gone" if head is None else "empty")
+    picture = Picture.read(head)
     size = f"{picture.width} x {picture.height} pixels" if picture.width else None
     if code == "InvalidParameterException":
         return rejected("too_small", size and f"{size}; at least {MIN_SIDE} x {MIN_SIDE} are needed")
@@ -127,8 +142,8 @@ def _refused(code: str, picture: Picture) -> Analysis:
     )
 
 
-def _head(upload: Upload, s3: S3Client, *, read: bool = False) -> bytes | None:
-    """The object's first bytes, none unless `read`; None when it is gone.
+def read(upload: Upload, s3: S3Client, *, length: int) -> bytes | None:
+    """The object's first `length` bytes, fewer where it has fewer; None when it is gone.
 
     S3 answers 404 for a missing object to callers with `s3:ListBucket`; 403 to others, which is raised.
     """
@@ -136,8 +151,8 @@ def _head(upload: Upload, s3: S3Client, *, read: bool = False) -> bytes | None:
     if upload.version_id:
         where["VersionId"] = upload.version_id
     try:
-        if read:
-            answer = s3.get_object(Range=f"bytes=0-{HEAD_BYTES - 1}", **where)  # type: ignore[arg-type]
+        if length:
+            answer = s3.get_object(Range=f"bytes=0-{length - 1}", **where)  # type: ignore[arg-type]
             return answer["Body"].read()
         s3.head_object(**where)  # type: ignore[arg-type]
     except s3.exceptions.ClientError as error:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from .analysis import analyse
+from .analysis import NeedsConversionError, analyse
 from .process import process
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .analysis import Analysis
     from .upload import Upload
 
@@ -35,13 +37,25 @@ DYNAMODB = boto3.client("dynamodb", config=_CONFIG)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """`{"event": <S3 event>, "execution_id": <ARN>}` in; the summary of `process` out."""
+    """`{"event": <S3 event>, "execution_id": <ARN>}` in; the summary of `process` out.
+
+    Or `{"convert": True}`, with nothing recorded, for what Rekognition does not take and ConvertImage reads.
+    """
+    try:
+        return answer(event, _analyse)
+    except NeedsConversionError:
+        LOGGER.info("image needs converting", extra={"execution_id": event["execution_id"]})
+        return {"convert": True, "duplicate": False, "notify": False}
+
+
+def answer(event: dict[str, Any], analyse: Callable[[Upload], Analysis]) -> dict[str, Any]:
+    """Process one upload and log how it ended; ConvertImage answers by this as well."""
     started = time.monotonic()
     result = process(
         event["event"],
         execution_id=event["execution_id"],
         now=datetime.now(UTC),
-        analyse=_analyse,
+        analyse=analyse,
         dynamodb=DYNAMODB,
         table=SETTINGS.table,
         retention_days=SETTINGS.retention_days,
@@ -70,4 +84,5 @@ def _analyse(upload: Upload) -> Analysis:
         s3=S3,
         attributes=SETTINGS.attributes,
         min_confidence=SETTINGS.min_confidence,
+        convert=SETTINGS.convert,
     )

@@ -49,16 +49,19 @@ def build(
         "ExecutionId": {"S": execution_id},
         "NotificationDue": {"BOOL": notification_due},
     }
-    if upload.version_id:
-        item["VersionId"] = {"S": upload.version_id}
-    if upload.size is not None:
-        item["Size"] = {"N": str(upload.size)}
-    if upload.sequencer:
-        item["Sequencer"] = {"S": upload.sequencer}
-    if analysis.reason:
-        item["Reason"] = {"S": analysis.reason}
-    if analysis.detail:
-        item["Detail"] = {"S": analysis.detail}
+    known: dict[str, tuple[str, str | int | None]] = {
+        "VersionId": ("S", upload.version_id),
+        "Size": ("N", upload.size),
+        "Sequencer": ("S", upload.sequencer),
+        "Reason": ("S", analysis.reason),
+        "Detail": ("S", analysis.detail),
+        "Format": ("S", analysis.format),
+        "Width": ("N", analysis.width),
+        "Height": ("N", analysis.height),
+    }
+    item |= {name: {kind: str(value)} for name, (kind, value) in known.items() if value not in {None, ""}}
+    if analysis.converted:
+        item["Converted"] = {"BOOL": True}
     if analysis.faces:
         details, kept = face_details(analysis.faces)
         item["FaceDetails"] = {"S": details}

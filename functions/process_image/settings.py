@@ -17,13 +17,17 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`min_confidence` in percent; `retention_days` None keeps records for ever."""
+    """`min_confidence` in percent; `retention_days` None keeps records for ever.
+
+    `convert`: whether another function analyses what Rekognition does not take as it is.
+    """
 
     table: str
     attributes: list[AttributeType]
     min_confidence: float
     retention_days: int | None
     log_object_keys: bool
+    convert: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -37,6 +41,7 @@ class Settings:
                 min_confidence=_percent("FACE_MIN_CONFIDENCE", confidence),
                 retention_days=_days("RECORD_RETENTION_DAYS", days) or None,
                 log_object_keys=environment["LOG_OBJECT_KEYS"] == "true",
+                convert=environment["CONVERT_IMAGES"] == "true",
             )
         except KeyError as missing:
             raise ConfigurationError(f"environment variable {missing.args[0]} is not set") from None

@@ -14,7 +14,7 @@ locals {
   workflow = { StateMachineArn = var.state_machine_arn }
 
   function_alarms = merge([
-    for function in values(var.functions) : {
+    for function in local.functions : {
       "${trimprefix(function.name, "${var.name}-")}-errors" = {
         dimensions = { FunctionName = function.name }
         meaning    = "Invocations of ${function.name} end in errors. The workflow tries again, and parks the photo's event when that does not help."

@@ -1,9 +1,6 @@
 locals {
   alarm_arn_prefix = "arn:${data.aws_partition.current.partition}:cloudwatch:${var.aws_region}:${var.account_id}:alarm:"
 
-  process_image     = var.functions.process_image.name
-  send_notification = var.functions.send_notification.name
-
   runbook = startswith(var.runbook_url, "https://") ? "[runbook](${var.runbook_url})" : "runbook, ${var.runbook_url}"
 
   colours = {
@@ -134,9 +131,8 @@ locals {
           properties = {
             title = "Functions at work at once"
             stat  = "Maximum"
-            metrics = [
-              ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", local.process_image, { label = "ProcessImage", color = local.colours.main }],
-              ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", local.send_notification, { label = "SendNotification", color = local.colours.good }],
+            metrics = [for key, function in local.functions :
+              ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", function.name, { label = local.labels[key] }]
             ]
           }
         },
@@ -167,13 +163,12 @@ locals {
           properties = {
             title = "Functions and throttling"
             stat  = "Sum"
-            metrics = [
-              ["AWS/Lambda", "Errors", "FunctionName", local.process_image, { label = "ProcessImage errors" }],
-              ["AWS/Lambda", "Errors", "FunctionName", local.send_notification, { label = "SendNotification errors" }],
-              ["AWS/Lambda", "Throttles", "FunctionName", local.process_image, { label = "ProcessImage throttles" }],
-              ["AWS/Lambda", "Throttles", "FunctionName", local.send_notification, { label = "SendNotification throttles" }],
-              ["AWS/Rekognition", "ThrottledCount", "Operation", "DetectFaces", { label = "Rekognition throttles, whole account" }],
-            ]
+            metrics = concat(
+              [for pair in setproduct(["Errors", "Throttles"], keys(local.functions)) :
+                ["AWS/Lambda", pair[0], "FunctionName", local.functions[pair[1]].name, { label = "${local.labels[pair[1]]} ${lower(pair[0])}" }]
+              ],
+              [["AWS/Rekognition", "ThrottledCount", "Operation", "DetectFaces", { label = "Rekognition throttles, whole account" }]],
+            )
           }
         },
         {
@@ -200,7 +195,7 @@ locals {
             title = "Latest errors of the functions"
             view  = "table"
             query = join("\n", [
-              "SOURCE '${var.functions.process_image.log_group_name}' | SOURCE '${var.functions.send_notification.log_group_name}'",
+              join(" | ", [for function in local.functions : "SOURCE '${function.log_group_name}'"]),
               "| fields @timestamp, coalesce(errorType, record.errorType, record.status) as error, coalesce(errorMessage, message) as text, coalesce(requestId, record.requestId) as request",
               # Runtime clients before 4.0.4 write log_level; what ends a function uncaught has an errorType with any version.
               # Time-outs and a lack of memory are in Lambda's own report.

@@ -1,6 +1,10 @@
 data "aws_partition" "current" {}
 
 locals {
+  # ConvertImage is left out where nothing is converted.
+  functions = { for key, function in var.functions : key => function if function != null }
+  labels    = { convert_image = "ConvertImage", process_image = "ProcessImage", send_notification = "SendNotification" }
+
   console = lookup({
     aws-cn     = "${var.aws_region}.console.amazonaws.cn"
     aws-us-gov = "${var.aws_region}.console.amazonaws-us-gov.com"

@@ -4,7 +4,6 @@ locals {
   log_metrics = {
     images = {
       dimensions = { Outcome = "$.outcome" }
-      function   = "process_image"
       metric     = "Images"
       pattern    = "{ $.message = \"image processed\" && $.outcome = * }"
       unit       = "Count"
@@ -12,7 +11,6 @@ locals {
     }
     rejected = {
       dimensions = { Reason = "$.reason" }
-      function   = "process_image"
       metric     = "RejectedImages"
       pattern    = "{ $.message = \"image processed\" && $.outcome = \"rejected\" }"
       unit       = "Count"
@@ -20,7 +18,6 @@ locals {
     }
     faces = {
       dimensions = null
-      function   = "process_image"
       metric     = "Faces"
       pattern    = "{ $.message = \"image processed\" && $.face_count >= 0 }"
       unit       = "Count"
@@ -29,7 +26,6 @@ locals {
     # A duplicate is answered from the record, which says nothing about analysing.
     analysis_time = {
       dimensions = null
-      function   = "process_image"
       metric     = "AnalysisTime"
       pattern    = "{ $.message = \"image processed\" && $.outcome != \"duplicate\" && $.analysis_ms >= 0 }"
       unit       = "Milliseconds"
@@ -39,10 +35,14 @@ locals {
 }
 
 resource "aws_cloudwatch_log_metric_filter" "metrics" {
-  for_each = local.log_metrics
+  for_each = merge(
+    { for key, metric in local.log_metrics : key => merge(metric, { function = "process_image" }) },
+    # ConvertImage ends as ProcessImage does, and its photos count as well.
+    { for key, metric in local.log_metrics : "converted_${key}" => merge(metric, { function = "convert_image" }) if contains(keys(local.functions), "convert_image") },
+  )
 
   name           = "${var.name}-${replace(each.key, "_", "-")}"
-  log_group_name = var.functions[each.value.function].log_group_name
+  log_group_name = local.functions[each.value.function].log_group_name
   pattern        = each.value.pattern
 
   metric_transformation {

@@ -67,6 +67,10 @@ variable "dead_letter_queue_name" {
 
 variable "functions" {
   type = object({
+    convert_image = optional(object({
+      log_group_name = string
+      name           = string
+    }))
     process_image = object({
       log_group_name = string
       name           = string
@@ -76,7 +80,7 @@ variable "functions" {
       name           = string
     })
   })
-  description = "The two functions and where they log."
+  description = "The functions and where they log; convert_image null where there is none."
   nullable    = false
 }
 

@@ -16,7 +16,12 @@ module "process_image" {
   source_dir           = "${var.functions_dir}/process_image"
   timeout              = var.process_image.timeout
 
-  environment_variables = {
+  environment_variables = merge(local.analysing, { CONVERT_IMAGES = tostring(local.converts) })
+}
+
+locals {
+  # What both functions that analyse photos are told.
+  analysing = {
     FACE_ATTRIBUTES       = join(",", var.face_attributes)
     FACE_MIN_CONFIDENCE   = tostring(var.face_min_confidence)
     LOG_OBJECT_KEYS       = tostring(var.log_object_keys)

@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "pipeline" {
   statement {
     sid       = "InvokeFunctions"
     actions   = ["lambda:InvokeFunction"]
-    resources = [module.process_image.alias_arn, module.send_notification.alias_arn]
+    resources = concat([module.process_image.alias_arn, module.send_notification.alias_arn], module.convert_image[*].alias_arn)
   }
 
   statement {

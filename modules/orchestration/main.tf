@@ -9,11 +9,18 @@ locals {
   pipeline_names = { for type in ["EXPRESS", "STANDARD"] : type => "${local.pipeline_name}-${lower(type)}" }
 
   pipeline = jsondecode(templatefile("${path.module}/pipeline.asl.json", {
+    convert_image_arn     = join("", module.convert_image[*].alias_arn)
     dead_letter_queue_url = var.dead_letter_queue.url
     partition             = data.aws_partition.current.partition
     process_image_arn     = module.process_image.alias_arn
     send_notification_arn = module.send_notification.alias_arn
   }))
+
+  # Without a format to convert there is neither the function nor a way to it.
+  states = { for name, state in local.pipeline.States : name => merge(
+    state,
+    { for field, choices in { Choices = try(state.Choices, []) } : field => [for choice in choices : choice if choice.Next != "ConvertImage" || local.converts] if state.Type == "Choice" },
+  ) if name != "ConvertImage" || local.converts }
 
   # An EXPRESS execution has five minutes for everything, and ends uncaught when they are over: a retrier may have other
   # numbers for it.
@@ -23,7 +30,7 @@ locals {
   )] }
 
   pipeline_definitions = { for type, retriers in local.retriers : type => jsonencode(merge(local.pipeline, {
-    States = { for name, state in local.pipeline.States : name => merge(
+    States = { for name, state in local.states : name => merge(
       { for field, value in { Retry = retriers } : field => value if state.Type == "Task" },
       state,
     ) }

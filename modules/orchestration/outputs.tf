@@ -10,8 +10,8 @@ output "backfill" {
 }
 
 output "functions" {
-  description = "The two functions: name, log group and role of each."
-  value = {
+  description = "The functions: name, log group and role of each; convert_image only where there is one."
+  value = merge({
     process_image = {
       log_group_name = module.process_image.log_group_name
       name           = module.process_image.function_name
@@ -24,7 +24,12 @@ output "functions" {
       role_name      = module.send_notification.role_name
       zip            = module.send_notification.zip
     }
-  }
+    }, { for function in module.convert_image : "convert_image" => {
+      log_group_name = function.log_group_name
+      name           = function.function_name
+      role_name      = function.role_name
+      zip            = function.zip
+  } })
 }
 
 output "state_machine" {

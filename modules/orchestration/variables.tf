@@ -29,6 +29,50 @@ variable "build_dir" {
   nullable    = false
 }
 
+variable "convert" {
+  type = object({
+    architecture         = optional(string, "arm64")
+    bundle_wheels        = optional(bool, true)
+    formats              = optional(list(string), ["avif", "bmp", "gif", "heic", "jp2", "jpeg", "png", "tiff", "webp"])
+    max_pixels           = optional(number, 4096)
+    memory_size          = optional(number, 1769)
+    reserved_concurrency = optional(number)
+    runtime              = optional(string, "python3.13")
+    timeout              = optional(number, 90)
+  })
+  description = "Size of the ConvertImage function, and what it converts."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.convert.formats, ["avif", "bmp", "gif", "heic", "jp2", "jpeg", "png", "tiff", "webp"])) == 0
+    error_message = "convert.formats may hold avif, bmp, gif, heic, jp2, jpeg, png, tiff and webp; [] converts nothing."
+  }
+
+  validation {
+    # Under 1,600 pixels Rekognition's smallest faces are no longer found; over 8,192 a JPEG seldom fits its 5 MB.
+    condition     = var.convert.max_pixels >= 1600 && var.convert.max_pixels <= 8192 && floor(var.convert.max_pixels) == var.convert.max_pixels
+    error_message = "convert.max_pixels must be a whole number from 1600 to 8192."
+  }
+
+  validation {
+    condition     = var.convert.memory_size >= 1024
+    error_message = "convert.memory_size must be 1024 MB or more: a photo of 128 megapixels is decoded in memory."
+  }
+
+  validation {
+    # Reading the photo, 30 s of decoding and two tries of a Rekognition call, 12 s each, must fit; the task waits 125 s.
+    condition     = var.convert.timeout >= 80 && var.convert.timeout <= 120
+    error_message = "convert.timeout must be 80 to 120 seconds: reading, 30 seconds of decoding and two tries of a Rekognition call fit."
+  }
+
+  validation {
+    # The wheels need glibc 2.27, and Python 3.11 runs on Amazon Linux 2, which has 2.26.
+    condition     = !var.convert.bundle_wheels || var.convert.runtime != "python3.11"
+    error_message = "convert.runtime must be python3.12 or python3.13: the decoders need Amazon Linux 2023."
+  }
+}
+
 variable "dead_letter_queue" {
   type = object({
     arn = string

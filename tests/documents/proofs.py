@@ -73,6 +73,46 @@ _WORKFLOW: Mapping[str, Proof] = {
 }
 
 PROOFS: Mapping[str, Mapping[str, Proof]] = {
+    "convert-image": {
+        **_FUNCTION,
+        "dynamodb:GetItem": Proof(
+            "A duplicate cannot be told from a new upload, and nothing is converted",
+            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
+            "end to end",
+        ),
+        "dynamodb:PutItem": Proof(
+            "No record is written",
+            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
+            "end to end",
+        ),
+        "kms:Decrypt": Proof(
+            "S3 gives out no photo, DynamoDB opens no table encrypted with this key, Lambda cannot open the"
+            " function's settings",
+            f"{_AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
+            "simulated",
+        ),
+        "rekognition:DetectFaces": Proof(
+            "Nothing is analysed",
+            f"{_AWS}/rekognition/latest/APIReference/API_DetectFaces.html",
+            "end to end",
+        ),
+        "s3:GetObject": Proof(
+            "Photos whose event names no version, as in a backfill from a listing, cannot be read",
+            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
+            "end to end",
+        ),
+        "s3:GetObjectVersion": Proof(
+            "Photos whose event names a version, as all live ones do, cannot be read",
+            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
+            "end to end",
+        ),
+        "s3:ListBucket": Proof(
+            "S3 answers 403, not 404, for a photo that is gone (the local cloud: 404 always), so that it is"
+            " retried and parked, not recorded",
+            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
+            "simulated",
+        ),
+    },
     "process-image": {
         **_FUNCTION,
         "dynamodb:GetItem": Proof(

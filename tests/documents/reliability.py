@@ -43,16 +43,20 @@ FAULTS = {
     "folder-marker": Fault("Folder marker `photos/`", "nothing is processed, recorded or told"),
     "empty": Fault("Empty object", "rejected: empty; Rekognition is not called", True),
     "no-photo": Fault(
-        "Truncated JPEG, text renamed `.jpg`, HEIC, WebP, GIF, PDF",
+        "Truncated JPEG, text renamed `.jpg`, damaged HEIC and WebP, SVG, PDF",
         "rejected: unsupported format; no retry",
         True,
     ),
     "fifteen-mb": Fault(
-        "15 MB exactly, and one byte more", "analysed, and rejected: too large without calling Rekognition"
+        "15 MB exactly, and one byte more",
+        "analysed, and converted without asking Rekognition first (where nothing is converted, rejected: too"
+        " large)",
     ),
     "too-small": Fault("79 pixels", "rejected: too small"),
     "kinds-of-photo": Fault(
-        "PNG with alpha, greyscale JPEG, CMYK JPEG, JPEG with an EXIF rotation", "analysed", True
+        "PNG with alpha, greyscale and CMYK JPEG, EXIF rotation; HEIC, AVIF, WebP, TIFF, GIF, BMP, JPEG 2000",
+        "analysed",
+        True,
     ),
     "odd-key": Fault(
         "Keys with space, `+`, `%2B`, `%`, quotes, backslash, newline, emoji, 1,024 bytes, `a//b`",

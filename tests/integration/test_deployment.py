@@ -58,7 +58,7 @@ def test_a_plan_after_apply_is_empty_even_with_the_zips_deleted(stack: Stack) ->
     kept.mkdir()
     zips = [
         path
-        for name in ("process_image", "send_notification")
+        for name in ("convert_image", "process_image", "send_notification")
         for path in (ROOT / "build").glob(f"{name}-*.zip")
     ]
     assert zips, "apply built no zip"
@@ -82,7 +82,7 @@ def test_changing_the_memory_needs_no_new_zip(stack: Stack) -> None:
     assert not [address for address in changed if "send_notification" in address]
 
 
-@pytest.mark.parametrize("name", ["process_image", "send_notification"])
+@pytest.mark.parametrize("name", ["convert_image", "process_image", "send_notification"])
 def test_the_function_that_runs_is_the_zip_of_todays_sources(stack: Stack, name: str) -> None:
     zip_file = ROOT / "build" / f"{name}-{source_hash(ROOT / 'functions' / name)}.zip"
     digest = base64.b64encode(hashlib.sha256(zip_file.read_bytes()).digest()).decode()

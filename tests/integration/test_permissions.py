@@ -55,8 +55,8 @@ ERRORS = {
     "dynamodb:UpdateItem": r"UpdateItem operation.*dynamodb:UpdateItem",
     "kms:Decrypt": r"InvalidS3ObjectException",
     "rekognition:DetectFaces": r"DetectFaces operation.*rekognition:DetectFaces",
-    "s3:GetObject": r"InvalidS3ObjectException|HeadObject operation",
-    "s3:GetObjectVersion": r"InvalidS3ObjectException|HeadObject operation",
+    "s3:GetObject": r"InvalidS3ObjectException|(Head|Get)Object operation",
+    "s3:GetObjectVersion": r"InvalidS3ObjectException|(Head|Get)Object operation",
     "sns:Publish": r"Publish operation.*sns:Publish",
 }
 
@@ -129,8 +129,8 @@ def invoke(stack: Stack, function: str, payload: dict[str, Any]) -> Answer:
     return Answer(result, None)
 
 
-def process(stack: Stack, *, version: bool = True) -> Answer:
-    """Upload a photo under a new key and have the function process it (without the workflow's retries)."""
+def process(stack: Stack, function: str = "process_image", *, version: bool = True) -> Answer:
+    """Upload a photo under a new key and have a function process it (without the workflow's retries)."""
     key = f"permissions/{uuid.uuid4().hex}.jpg"
     stored: dict[str, Any] = {"etag": uuid.uuid4().hex, "size": len(PHOTO)}
     with World(stack).paused():
@@ -138,7 +138,7 @@ def process(stack: Stack, *, version: bool = True) -> Answer:
         if version:
             stored["version-id"] = put["VersionId"]
         event = {"detail": {"bucket": {"name": stack.bucket}, "object": {"key": key, **stored}}}
-        return invoke(stack, "process_image", {"event": event, "execution_id": f"test-{uuid.uuid4().hex}"})
+        return invoke(stack, function, {"event": event, "execution_id": f"test-{uuid.uuid4().hex}"})
 
 
 def use(stack: Stack, role: str, action: str) -> Answer:
@@ -156,7 +156,7 @@ def use(stack: Stack, role: str, action: str) -> Answer:
         # A retry looks for the mark before it publishes.
         again = {"execution_id": "a", "retry_count": 1} if action == "dynamodb:UpdateItem" else {}
         return invoke(stack, "send_notification", {**result, **again})
-    return process(stack, version=action != "s3:GetObject")
+    return process(stack, role.replace("-", "_"), version=action != "s3:GetObject")
 
 
 def test_every_role_and_every_action_has_a_proof(roles: dict[str, Role]) -> None:
@@ -221,6 +221,9 @@ def _function_calls(stack: Stack, settings: dict[str, Any]) -> Iterator[tuple[st
         # ProcessImage asks S3 whether a photo it may not read is gone; S3 tells only who may list.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
         yield "s3:ListBucket", f"arn:aws:s3:::{stack.bucket}"
+    if "CONVERT_FORMATS" in settings["Environment"]["Variables"]:
+        # It reads photos itself, and S3 decrypts them on its behalf.
+        yield "kms:Decrypt", stack.outputs["key_arn"]
     if "QUEUE_URL" in settings["Environment"]["Variables"]:
         yield from _buffer_calls(stack, settings["Environment"]["Variables"])
     if topic := settings["Environment"]["Variables"].get("RESULTS_TOPIC_ARN"):

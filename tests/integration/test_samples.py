@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 EXPECTED = {
     "cat.png": ("no_face", 0),
     "coffee.jpg": ("no_face", 0),
+    "eileen-collins.heic": ("face_detected", 1),
     "eileen-collins.jpg": ("face_detected", 1),
     "grace-hopper.jpg": ("face_detected", 1),
+    "grace-hopper.webp": ("face_detected", 1),
     "not-a-photo.jpg": ("rejected", 0),
     "rocket.jpg": ("no_face", 0),
     "transparent.png": ("face_detected", 1),
     "turned-by-exif.jpg": ("face_detected", 1),
+    "two-portraits.avif": ("face_detected", 2),
     "two-portraits.jpg": ("face_detected", 2),
 }
 

@@ -38,6 +38,8 @@ IMAGES = {
     "RecordedOnly": {**IMAGE, "notify": False},
     "Nothing": {},
 }
+# What it answers to what Rekognition does not take.
+UNREAD = {"convert": True, "duplicate": False, "notify": False}
 NOTIFIED = ("Due", "OlderFunction", "Nothing")
 EVENT = {
     "detail-type": "Object Created",
@@ -69,15 +71,18 @@ ATTEMPTS = {
     "InternalServerError": 4,
     "ClientError": 4,
 }
-TASKS = ("ProcessImage", "SendNotification")
+TASKS = ("ConvertImage", "ProcessImage", "SendNotification")
 
 
 def _cases() -> dict[str, dict[str, str]]:
     cases = {
         **{name: {"ProcessImage": name, "SendNotification": "Sent"} for name in IMAGES},
+        "Converted": {"ProcessImage": "Unread", "ConvertImage": "Due", "SendNotification": "Sent"},
+        "ConvertedDuplicate": {"ProcessImage": "Unread", "ConvertImage": "Duplicate"},
         "NotParked": {"ProcessImage": "Fails-InvalidEventError", "Park": "Fails-QueueRefuses"},
     }
     for error in ATTEMPTS:
+        cases[f"ConvertImage-{error}"] = {"ProcessImage": "Unread", "ConvertImage": f"Fails-{error}"}
         cases[f"ProcessImage-{error}"] = {"ProcessImage": f"Fails-{error}"}
         cases[f"SendNotification-{error}"] = {"ProcessImage": "Due", "SendNotification": f"Fails-{error}"}
     return cases
@@ -86,6 +91,7 @@ def _cases() -> dict[str, dict[str, str]]:
 def _mock_configuration() -> dict[str, Any]:
     responses: dict[str, Any] = {
         **{name: {"0": {"Return": {"StatusCode": 200, "Payload": image}}} for name, image in IMAGES.items()},
+        "Unread": {"0": {"Return": {"StatusCode": 200, "Payload": UNREAD}}},
         "Sent": {"0": {"Return": {"StatusCode": 200, "Payload": {"message_id": "m1"}}}},
     }
     for error in (*ATTEMPTS, "QueueRefuses"):
@@ -105,6 +111,7 @@ class Workflow:
         functions = f"arn:aws:lambda:{REGION}:000000000000:function"
         definition = json.dumps(
             pipeline(
+                convert_image_arn=f"{functions}:convert-image:live",
                 dead_letter_queue_url=self.queue,
                 partition="aws",
                 process_image_arn=f"{functions}:process-image:live",
@@ -198,6 +205,17 @@ def test_an_image_is_recorded_then_notified(workflow: Workflow) -> None:
         "IsNotificationDue",
         "SendNotification",
     ]
+
+
+def test_what_rekognition_does_not_take_is_converted_before_it_is_notified(workflow: Workflow) -> None:
+    execution = workflow.start("Converted")
+    assert workflow.finished(execution)["status"] == "SUCCEEDED"
+    assert workflow.entered(execution) == [
+        *("ProcessImage", "IsNotificationDue", "ConvertImage", "IsNotificationDue", "SendNotification")
+    ]
+    duplicate = workflow.start("ConvertedDuplicate")
+    assert workflow.finished(duplicate)["status"] == "SUCCEEDED"
+    assert workflow.entered(duplicate)[-1] == "NotDue"
 
 
 @pytest.mark.parametrize("case", IMAGES)

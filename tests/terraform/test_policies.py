@@ -85,6 +85,7 @@ class Deployment:
 
 # The roles' policies.
 PROCESS_IMAGE = "module.orchestration.module.process_image.aws_iam_role_policy.function"
+CONVERT_IMAGE = "module.orchestration.module.convert_image[0].aws_iam_role_policy.function"
 SEND_NOTIFICATION = "module.orchestration.module.send_notification.aws_iam_role_policy.function"
 START_WORKFLOW = "module.eventing.module.start_workflow.aws_iam_role_policy.function"
 PIPELINE = "module.orchestration.aws_iam_role_policy.pipeline"
@@ -410,6 +411,7 @@ def test_only_forced_actions_are_granted_on_everything(deployment: Deployment) -
     assert stars == {
         *((BACKFILL, action) for action in LOG_DELIVERY | SAMPLING | TRACES),
         *((PIPELINE, action) for action in LOG_DELIVERY | SAMPLING | TRACES),
+        *((CONVERT_IMAGE, action) for action in ANALYSIS | TRACES),
         *((PROCESS_IMAGE, action) for action in ANALYSIS | TRACES),
         *((SEND_NOTIFICATION, action) for action in TRACES),
         *((START_WORKFLOW, action) for action in TRACES),
@@ -457,6 +459,7 @@ def test_roles_trust_one_service_on_behalf_of_this_account(deployment: Deploymen
         "module.eventing.module.start_workflow.aws_iam_role.function": "lambda.amazonaws.com",
         "module.orchestration.aws_iam_role.backfill": "states.amazonaws.com",
         "module.orchestration.aws_iam_role.pipeline": "states.amazonaws.com",
+        "module.orchestration.module.convert_image[0].aws_iam_role.function": "lambda.amazonaws.com",
         "module.orchestration.module.process_image.aws_iam_role.function": "lambda.amazonaws.com",
         "module.orchestration.module.send_notification.aws_iam_role.function": "lambda.amazonaws.com",
     }
@@ -518,27 +521,36 @@ def test_plain_http_is_denied(
         assert {f"{arn}/*" for arn in wanted} <= denied
 
 
-@pytest.mark.parametrize("name", ["process_image", "send_notification"])
+@pytest.mark.parametrize("module", ["convert_image[0]", "process_image", "send_notification"])
 def test_apply_in_a_fresh_copy_builds_the_zip_that_is_deployed(
-    name: str, deployment: Deployment, workspace: Workspace
+    module: str, deployment: Deployment, workspace: Workspace
 ) -> None:
-    function = deployment.one(f"module.orchestration.module.{name}.aws_lambda_function.function")
+    function = deployment.one(f"module.orchestration.module.{module}.aws_lambda_function.function")
+    name = module.partition("[")[0]
     digest = package.source_hash(ROOT / "functions" / name)
     assert function["filename"] == f"./build/{name}-{digest}.zip"
     assert function["source_code_hash"] == digest
     assert (workspace.folder / function["filename"]).is_file()
 
 
-def test_settings_reach_process_image(deployment: Deployment) -> None:
+def test_settings_reach_both_functions_that_analyse(deployment: Deployment) -> None:
     [environment] = deployment.one("module.orchestration.module.process_image.aws_lambda_function.function")[
         "environment"
     ]
-    assert environment["variables"] == {
+    analysing = {
         "FACE_ATTRIBUTES": "DEFAULT,SMILE",
         "FACE_MIN_CONFIDENCE": "80",
         "LOG_OBJECT_KEYS": "true",
         "RECORD_RETENTION_DAYS": "30",
         "RESULTS_TABLE": deployment.one(TABLE)["name"],
+    }
+    assert environment["variables"] == {**analysing, "CONVERT_IMAGES": "true"}
+    converting = deployment.one("module.orchestration.module.convert_image[0].aws_lambda_function.function")
+    assert converting["environment"][0]["variables"] == {
+        **analysing,
+        "CONVERT_FORMATS": "heic,webp",
+        "CONVERT_IMAGES": "false",
+        "CONVERT_MAX_PIXELS": "2000",
     }
 
 

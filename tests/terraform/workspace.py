@@ -77,6 +77,7 @@ variables {{
   environment           = "test"
   face_attributes       = ["DEFAULT", "SMILE"]
   face_min_confidence   = 80
+  convert               = {{ bundle_wheels = false, formats = ["webp", "heic"], max_pixels = 2000 }}
   log_object_keys       = true
   record_retention_days = 30
 }}

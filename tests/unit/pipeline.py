@@ -158,6 +158,7 @@ class Pipeline:
             s3=self.s3,
             attributes=self.settings.attributes,
             min_confidence=self.settings.min_confidence,
+            convert=self.settings.convert,
         )
 
     def upload(self, key: str = "photos/anna.jpg", body: bytes = b"a photo") -> dict[str, Any]:
@@ -231,7 +232,12 @@ def make_pipeline() -> Pipeline:
     rekognition = Rekognition(detector, stubber)
     detector.meta.events.register("provide-client-params.rekognition.DetectFaces", rekognition.record_call)
     settings = Settings(
-        table=TABLE, attributes=["ALL"], min_confidence=90.0, retention_days=None, log_object_keys=False
+        table=TABLE,
+        attributes=["ALL"],
+        min_confidence=90.0,
+        retention_days=None,
+        log_object_keys=False,
+        convert=False,
     )
     return Pipeline(dynamodb, s3, rekognition, settings)
 

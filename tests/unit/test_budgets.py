@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "CONVERT_IMAGES": "true",
     "COUNTS_TABLE": "counts",
     "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/111122223333/dead-letter",
     "FACE_ATTRIBUTES": "DEFAULT",

@@ -61,8 +61,8 @@ def worker() -> Iterator[ProcessPoolExecutor]:
 
 @st.composite
 def damage(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
-    """What is done to a file, at shares of its length; mostly near the beginning, among the headers."""
-    place = st.floats(0, 1).map(lambda share: share**3)
+    """What is done to a file, at bytes of its header or at shares of its length, most of them small."""
+    place = st.one_of(st.integers(4, 400), st.floats(0, 1).map(lambda share: share**3))
     patch = st.sampled_from([b"\0", b"\xff", b"\xff\xff", b"\0\0\0\0", b"\x7f\xff", b"\xff\xff\xff\xff"])
     change = st.tuples(
         st.sampled_from(["write", "write", "write", "insert", "delete", "cut", "repeat"]),
@@ -74,8 +74,8 @@ def damage(draw: st.DrawFn) -> list[tuple[str, float, bytes]]:
 
 def damaged(data: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
     file = bytearray(data)
-    for action, share, content in changes:
-        at = int(share * len(file))
+    for action, place, content in changes:
+        at = place if isinstance(place, int) else int(place * len(file))
         if action == "write":
             file[at : at + len(content)] = content
         elif action == "insert":

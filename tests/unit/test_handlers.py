@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 SETTINGS = {
+    "CONVERT_IMAGES": "false",
     "FACE_ATTRIBUTES": "DEFAULT,SMILE",
     "FACE_MIN_CONFIDENCE": "90.5",
     "LOG_OBJECT_KEYS": "false",

@@ -12,7 +12,7 @@ from operations.environments import Environment
 from tests.definition import longest_waits, pipeline
 
 STATES = pipeline()["States"]
-TASKS = ("ProcessImage", "SendNotification")
+TASKS = ("ConvertImage", "ProcessImage", "SendNotification")
 BURST = 1000
 # A call of DetectFaces takes about a second.
 CALL_SECONDS = 1.0

@@ -118,3 +118,21 @@ run "reject_what_logs_cannot_be_kept_for" {
 
   expect_failures = [var.log_level, var.log_retention_days]
 }
+
+run "accepts_the_limits_of_converting" {
+  command = plan
+
+  variables {
+    convert = { formats = ["heic"], max_pixels = 1600, memory_size = 1024, runtime = "python3.12", timeout = 80 }
+  }
+}
+
+run "reject_converting_that_cannot_work" {
+  command = plan
+
+  variables {
+    convert = { formats = ["heic", "svg"], max_pixels = 100, memory_size = 512, runtime = "python3.11", timeout = 30 }
+  }
+
+  expect_failures = [var.convert]
+}

@@ -3,6 +3,17 @@ mock_provider "aws" {
 }
 
 override_module {
+  target = module.convert_image
+  outputs = {
+    alias_arn      = "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-convert-image:live"
+    function_name  = "photos-dev-convert-image"
+    log_group_name = "/aws/lambda/photos-dev-convert-image"
+    role_name      = "photos-dev-convert-image"
+    zip            = "build/convert_image.zip"
+  }
+}
+
+override_module {
   target = module.process_image
   outputs = {
     alias_arn      = "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-process-image:live"
@@ -120,7 +131,7 @@ run "definition_is_complete" {
   }
 
   assert {
-    condition     = toset([for state in ["ProcessImage", "SendNotification"] : jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States[state].Catch[0].Next]) == toset(["Park"])
+    condition     = toset([for state in ["ConvertImage", "ProcessImage", "SendNotification"] : jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States[state].Catch[0].Next]) == toset(["Park"])
     error_message = "What either function fails on must be parked."
   }
 
@@ -225,5 +236,58 @@ run "backfill_of_express_workflow_only_calls_it" {
   assert {
     condition     = length([for statement in data.aws_iam_policy_document.backfill.statement : statement.sid if contains(["FollowPipeline", "LearnOfPipelinesEnd"], statement.sid)]) == 0
     error_message = "What is called and answers needs no following: nothing may be granted for it."
+  }
+}
+
+run "what_rekognition_does_not_take_is_converted" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States.ConvertImage.Arguments.FunctionName == "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-convert-image:live"
+    error_message = "Photos must be converted by the live version of ConvertImage."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States.ConvertImage.Retry == jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States.ProcessImage.Retry
+    error_message = "ConvertImage must be retried as ProcessImage is."
+  }
+
+  # The longest timeout its validation lets pass.
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipelines["STANDARD"].definition).States.ConvertImage.TimeoutSeconds > 120
+    error_message = "A task must wait longer than its function may take, or a finished analysis is thrown away."
+  }
+
+  assert {
+    condition     = one([for statement in data.aws_iam_policy_document.pipeline.statement : statement if statement.sid == "InvokeFunctions"]).resources == toset([for name in ["convert-image", "process-image", "send-notification"] : "arn:aws:lambda:us-east-1:111122223333:function:photos-dev-${name}:live"])
+    error_message = "The workflow must be let call the three functions and no other."
+  }
+}
+
+run "without_a_format_there_is_no_trace_of_converting" {
+  command = plan
+
+  variables {
+    convert = { formats = [] }
+  }
+
+  assert {
+    condition     = length(module.convert_image) == 0
+    error_message = "There must be no function that is never called."
+  }
+
+  assert {
+    condition     = !anytrue([for pipeline in aws_sfn_state_machine.pipelines : strcontains(pipeline.definition, "onvert")])
+    error_message = "The workflow must not lead to a function that is not there."
+  }
+
+  assert {
+    condition     = length(one([for statement in data.aws_iam_policy_document.pipeline.statement : statement if statement.sid == "InvokeFunctions"]).resources) == 2
+    error_message = "Nothing may be granted for it."
+  }
+
+  assert {
+    condition     = !contains(keys(output.functions), "convert_image")
+    error_message = "Nobody may look for it."
   }
 }

@@ -21,7 +21,7 @@ run "accepts_two_inputs_and_protects_data" {
   }
 
   assert {
-    condition     = output.function_names == { process_image = "photo-analysis-dev-process-image", send_notification = "photo-analysis-dev-send-notification", start_workflow = "photo-analysis-dev-start-workflow" }
+    condition     = output.function_names == { convert_image = "photo-analysis-dev-convert-image", process_image = "photo-analysis-dev-process-image", send_notification = "photo-analysis-dev-send-notification", start_workflow = "photo-analysis-dev-start-workflow" }
     error_message = "Names must begin with application and environment, so that environments can share an account."
   }
 
@@ -208,4 +208,17 @@ run "reject_more_tags_than_a_resource_has_room_for" {
   }
 
   expect_failures = [var.tags]
+}
+
+run "nothing_is_left_of_converting_without_a_format" {
+  command = plan
+
+  variables {
+    convert = { formats = [] }
+  }
+
+  assert {
+    condition     = !contains(keys(output.function_names), "convert_image")
+    error_message = "There must be no function that is never called."
+  }
 }

@@ -1,0 +1,110 @@
+"""Photos of every kind, through the whole pipeline: as they are, or by ConvertImage."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from tests.photos import CORPUS, KINDS, PORTRAIT, corpus, portrait, saved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from localcloud.stack import Notification, Stack
+
+SECONDS = 240
+
+
+def outcomes(stack: Stack, files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Upload files and wait until each has a record; the records by name."""
+    waiting = {name: stack.upload(f"kinds/{name}", body) for name, body in files.items()}
+    records: dict[str, dict[str, Any]] = {}
+    deadline = time.monotonic() + SECONDS
+    while waiting and time.monotonic() < deadline:
+        for name, image_id in list(waiting.items()):
+            if record := stack.record(image_id):
+                records[name] = record
+                del waiting[name]
+        time.sleep(0.1)
+    assert not waiting, f"without a record: {sorted(waiting)}"
+    return records
+
+
+def box(record: Mapping[str, Any]) -> list[float]:
+    [face] = json.loads(record["FaceDetails"])
+    return [float(face["BoundingBox"][side]) for side in ("Left", "Top", "Width", "Height")]
+
+
+def oversized() -> bytes:
+    """The portrait as a JPEG of over 15 MB: noise around it does not compress."""
+    with Image.open(PORTRAIT) as image:
+        large = image.resize((5120, 5120))
+    noise = Image.effect_noise(large.size, 60).convert("RGB")
+    return saved(Image.blend(large, noise, 0.1), "JPEG", quality=100, subsampling=0)
+
+
+@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.proves("kinds-of-photo")
+def test_a_portrait_gives_the_same_face_in_every_format_and_at_any_size(stack: Stack) -> None:
+    files = {kind: portrait(kind) for kind in KINDS if kind != "tiff-g4"}
+    files["oversized"] = oversized()
+    assert len(files["oversized"]) > 15 * 1024 * 1024
+    records = outcomes(stack, {"original": PORTRAIT.read_bytes(), **files})
+    expected = box(records["original"])
+    assert "Format" not in records["original"]
+    for name, record in records.items():
+        assert (name, record["Outcome"], record["FaceCount"]) == (name, "face_detected", 1)
+        assert box(record) == pytest.approx(expected, abs=0.02), name
+    for kind, name in {"heic": "heic", "webp": "webp", "oversized": "jpeg", "tiff": "tiff"}.items():
+        record = records[kind]
+        side = 5120 if kind == "oversized" else 512
+        assert (record["Format"], record["Converted"]) == (name, True)
+        assert (record["Width"], record["Height"]) == (side, side)
+
+
+def test_what_is_no_photo_is_rejected_in_words(
+    stack: Stack, notifications: Callable[..., list[Notification]]
+) -> None:
+    image_id = stack.upload("kinds/drawing.jpg", b'<svg xmlns="http://www.w3.org/2000/svg"/>' * 10)
+    [notified] = notifications(image_id)
+    assert (notified.facts["outcome"], notified.facts["reason"]) == ("rejected", "unsupported_format")
+    assert notified.facts["detail"].startswith("the file is an SVG drawing; send a photo as JPEG")
+    record = stack.record(image_id)
+    assert record is not None
+    assert record["Detail"] == notified.facts["detail"]
+    assert "Converted" not in record
+
+
+def test_a_small_heic_is_asked_of_rekognition_once_and_again_by_nobody(stack: Stack) -> None:
+    stream = io.BytesIO(portrait("webp"))
+    with Image.open(stream) as image:
+        small = saved(image.resize((60, 60)), "WEBP")
+    [record] = outcomes(stack, {"small.webp": small}).values()
+    assert (record["Outcome"], record["Reason"]) == ("rejected", "too_small")
+    assert record["Detail"] == "60 x 60 pixels; at least 80 x 80 are needed"
+
+
+# What was no format when the corpus was described is read now.
+READ = {"heic-named.jpg", "photo.avif", "photo.gif", "photo.jp2", "webp-named.jpg"}
+
+
+@pytest.mark.skipif(not corpus(), reason="the difficult files are not beside this checkout")
+@pytest.mark.timeout(SECONDS + 60)
+def test_every_difficult_file_ends_as_it_should(stack: Stack) -> None:
+    expected = corpus()
+    records = outcomes(stack, {name: (CORPUS / name).read_bytes() for name in expected})
+    wrong = []
+    for name, record in records.items():
+        wanted = "face_detected" if name in READ else expected[name]
+        seen = ": ".join(filter(None, (record["Outcome"], record.get("Reason"))))
+        # "face_detected or no_face", "rejected" for whatever reason, with words of explanation behind.
+        allowed = [re.split(r"[ (:]* ?\(|$", one)[0].strip() for one in wanted.split(" or ")]
+        if not any(seen == one or seen.startswith(f"{one}: ") for one in allowed):
+            wrong.append(f"{name}: {seen} ({record.get('Detail')}), not {wanted}")
+    assert wrong == []
