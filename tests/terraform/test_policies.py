@@ -13,6 +13,7 @@ import pytest
 
 from operations.program import ROOT
 from tests.definition import longest_waits
+from tests.policies import findings
 from tests.terraform.workspace import ACCOUNT, Resource
 from tools import asl, package
 
@@ -559,3 +560,15 @@ def test_settings_reach_send_notification(deployment: Deployment) -> None:
         "module.orchestration.module.send_notification.aws_lambda_function.function"
     )["environment"]
     assert environment["variables"]["RESULTS_TOPIC_ARN"] == deployment.one(RESULTS)["arn"]
+
+
+def test_parliament_finds_no_unknown_action_or_resource(deployments: dict[str, Deployment]) -> None:
+    found = {
+        (resource.address, *finding)
+        for deployment in deployments.values()
+        for resource in deployment.all("aws_iam_role_policy")
+        for finding in findings(resource.values["policy"])
+    }
+    # It asks for a pattern of Express executions, too, where Standard ones alone are described.
+    express = '[{"action": "states:DescribeExecution", "required_format": "arn:*:states:*:*:express:*:*:*"}]'
+    assert found == {(BACKFILL, "RESOURCE_MISMATCH", express)}
