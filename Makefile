@@ -116,6 +116,10 @@ documents: $(STAMP) ## Write into docs what is generated from the code and its t
 .PHONY: reliability
 reliability: documents
 
+.PHONY: screenshots
+screenshots: $(STAMP) ## Take the README's pictures of the page that make demo wrote
+	@$(PY) -m tools.screenshots
+
 .PHONY: lock
 lock: $(STAMP) ## Bring the locked development dependencies up to date
 	@$(PY) -m tools.lock

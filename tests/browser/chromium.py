@@ -1,43 +1,28 @@
-"""A real browser, headless: Debian's chromium driven by Playwright, which brings none of its own."""
+"""A real browser for tests, headless, and what looks for barriers in its pages."""
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests import npm
+from tools import screenshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-    # It refuses to run as root otherwise, as in containers.
-    "--no-sandbox",
-]
-
 
 @pytest.fixture(scope="module")  # its event loop would be in the way of others' in the same process
 def browser() -> Iterator[Browser]:
     """A browser that works offline; the tests of pages are left out where there is none, but not in CI."""
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    path = screenshots.installed()
     if path is None:
         npm.missing("There is no chromium (apt-get install chromium): no page was opened in a browser")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+    with screenshots.started(path) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

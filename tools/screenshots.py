@@ -1,0 +1,71 @@
+"""Takes the README's pictures of the demo's page: `make demo`, then `make screenshots`."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ViewportSize
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "build" / "demo" / "index.html"
+IMAGES = ROOT / "docs" / "images"
+# What GitHub shows of a README is 830 pixels wide.
+SIZE: ViewportSize = {"width": 1280, "height": 960}
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    # It refuses to run as root otherwise, as in containers.
+    "--no-sandbox",
+]
+
+
+def installed() -> str | None:
+    """The path of the chromium on this computer; Playwright brings none of its own."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+@contextmanager
+def started(path: str) -> Iterator[Browser]:
+    """The browser at `path`, headless, asking nobody but the pages it opens."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+def main() -> None:
+    if (path := installed()) is None:
+        sys.exit("There is no chromium; install it (apt-get install chromium).")
+    if not PAGE.exists():
+        sys.exit("There is no page of the demo yet; run 'make demo' first.")
+    IMAGES.mkdir(exist_ok=True)
+    with started(path) as browser:
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+            page.goto(PAGE.as_uri())
+            page.check("[value=face_detected]", force=True)
+            image = Image.open(io.BytesIO(page.screenshot()))
+            written = IMAGES / f"demo-{scheme}.webp"
+            image.save(written, quality=80, method=6)
+            print(f"{written.relative_to(ROOT)}: {written.stat().st_size / 1000:.0f} KB")
+
+
+if __name__ == "__main__":
+    main()
