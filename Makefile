@@ -103,6 +103,18 @@ $(OPERATE): $(READY)
 simulate: $(STAMP) ## Play IMAGES= uploads through the design under AWS's quotas (MODE=, TYPE=, ARRIVALS=, PACE=, CAP=, JSON=1, DOCUMENT=1)
 	@$(PY) -m benchmarks simulate
 
+.PHONY: bench
+bench: $(STAMP) ## Measure the pipeline beside a floor and the tutorial's design on a local cloud; writes docs/performance.md (ROUNDS=, IMAGES=)
+	@$(PY) -m benchmarks bench
+
+.PHONY: bench-check
+bench-check: $(STAMP) ## Compare API calls, own time, imports and zips with the committed figures (WRITE=1 commits to today's)
+	@$(PY) -m benchmarks bench-check
+
+.PHONY: drain
+drain: $(STAMP) ## Work a backlog off on a local cloud whose Rekognition allows QUOTA= calls a second, beside its prediction (IMAGES=)
+	@$(PY) -m benchmarks drain
+
 ##@ Maintaining
 
 .PHONY: permissions

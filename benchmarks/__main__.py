@@ -6,6 +6,9 @@ from operations import program
 
 VERBS = {
     "simulate": "benchmarks.simulate",
+    "bench": "benchmarks.bench",
+    "bench-check": "benchmarks.check",
+    "drain": "benchmarks.drain",
 }
 
 main = program.Verbs(VERBS, help="Simulate and measure the pipeline; every verb answers --help.")

@@ -86,3 +86,11 @@ def costs(results: Sequence[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.legend()
     _save(axes, path)
+
+
+def latency(found: dict[str, Any], path: Path) -> None:
+    axes = _figure("One photo at a time, upload to notification", "", "seconds")
+    names = list(found["samples"])
+    axes.boxplot([found["samples"][name] for name in names], tick_labels=names, whis=(5, 95))
+    axes.set_ylim(bottom=0)
+    _save(axes, path)

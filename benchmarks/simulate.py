@@ -158,7 +158,7 @@ def write_document() -> None:
     plots.waits(bursts, folder / "scale-waits.svg")
     plots.costs(bursts, folder / "scale-cost.svg")
     pace = Scenario(1).photos_per_second
-    text = _rendered(
+    text = rendered(
         "scale.md.jinja",
         agreement=agreement,
         approximation="\n".join((flow.__doc__ or "").splitlines()[3:]).strip(),
@@ -177,7 +177,8 @@ def write_document() -> None:
     click.echo(f"{DOCUMENT.relative_to(ROOT)} is written.")
 
 
-def _rendered(template: str, **values: Any) -> str:
+def rendered(template: str, **values: Any) -> str:
+    """A document from its template beside this file."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)

@@ -1,0 +1,170 @@
+"""`bench`: the pipeline beside a floor and the tutorial's design, round by round on one local cloud."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmarks import cloud, designs, own
+from benchmarks.designs import DESIGNS
+from operations import options
+from operations.program import ROOT
+
+if TYPE_CHECKING:
+    from localcloud.stack import Stack
+
+RESULTS = ROOT / "build" / "bench" / "results.json"
+DOCUMENT = ROOT / "docs" / "performance.md"
+PHOTO = ROOT / "samples" / "eileen-collins.jpg"
+PATIENCE_SECONDS = 120.0
+# As many at once as the local cloud's account has on two cores; the pace of the buffer as well.
+CONCURRENCY = 16
+
+
+@click.command
+@click.option("--rounds", type=click.IntRange(5, 1000), default=40, show_default=True)
+@click.option("--images", type=click.IntRange(1, 10_000), default=500, show_default=True, help="At once.")
+@options.as_json
+def command(rounds: int, images: int, as_json: bool) -> None:
+    """Measure latency, throughput, API calls and own time beside a floor; write docs/performance.md."""
+    found = measure(rounds, images)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    write_document(found)
+    if as_json:
+        options.print_json(found)
+        return
+    for name, one in found["latency"].items():
+        click.echo(
+            f"{name:9} p50 {one['p50']:.3f} s ({one['p50_ratio']:.2f} x), p95 {one['p95']:.3f} s"
+            f" ({one['p95_ratio']:.2f} x), {found['throughput'][name]:.1f} photos a second"
+        )
+    click.echo(f"{RESULTS.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)} are written.")
+
+
+def measure(rounds: int, images: int) -> dict[str, Any]:
+    """Everything docs/performance.md shows."""
+    apart = own.measure()
+    started = time.monotonic()
+    with cloud.deployed(CONCURRENCY, f"ingestion = {{ photos_per_second = {CONCURRENCY} }}") as stack:
+        applied = time.monotonic() - started
+        designs.prepare(stack)
+        pace = stack.outputs["ingestion"]["photos_per_second"]
+        watcher = Watcher(stack)
+        cold = {name: watcher.one(name, -1) for name in DESIGNS}
+        samples: dict[str, list[float]] = {name: [] for name in DESIGNS}
+        for index in range(rounds):
+            # Another first one each round, so that nobody always follows the same.
+            for name in DESIGNS[index % 4 :] + DESIGNS[: index % 4]:
+                samples[name].append(watcher.one(name, index))
+        throughput = {name: images / watcher.many(name, images) for name in DESIGNS}
+    return {
+        "rounds": rounds,
+        "images": images,
+        "pace": pace,
+        "apply_seconds": round(applied, 1),
+        "cold_seconds": {name: round(seconds, 3) for name, seconds in cold.items()},
+        "latency": {name: _summary(values, samples["floor"]) for name, values in samples.items()},
+        "samples": samples,
+        "throughput": {name: round(rate, 2) for name, rate in throughput.items()},
+        "cost_per_million": _costs(),
+        **apart,
+    }
+
+
+def _summary(values: list[float], floor: list[float]) -> dict[str, float]:
+    """Quantiles, their ratios to the floor's, and the spread of the ratio from round to round."""
+
+    def at(of: list[float], percent: int) -> float:
+        return statistics.quantiles(of, n=100, method="inclusive")[percent - 1]
+
+    found = {f"p{percent}": round(at(values, percent), 4) for percent in (50, 95, 99)}
+    ratios = [one / other for one, other in zip(values, floor, strict=True)]
+    quarters = statistics.quantiles(ratios, n=4)
+    return found | {
+        "p50_ratio": round(at(values, 50) / at(floor, 50), 3),
+        "p95_ratio": round(at(values, 95) / at(floor, 95), 3),
+        "ratio_low": round(quarters[0], 3),
+        "ratio_high": round(quarters[2], 3),
+        "added_seconds": round(at(values, 50) - at(floor, 50), 4),
+    }
+
+
+class Watcher:
+    """Uploads photos and waits for their notifications."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.queue = stack.subscribe().url
+        self.photo = PHOTO.read_bytes()
+        self.arrived: set[str] = set()
+
+    def one(self, design: str, index: int) -> float:
+        """Seconds from the upload of one photo to its notification."""
+        started = time.perf_counter()
+        image = self._upload(design, index)
+        return self._wait({image}) - started
+
+    def many(self, design: str, images: int) -> float:
+        """Seconds until all of so many photos, uploaded at once, are notified."""
+        started = time.perf_counter()
+        with ThreadPoolExecutor(4) as pool:
+            wanted = set(pool.map(lambda index: self._upload(design, 10_000 + index), range(images)))
+            return self._wait(wanted) - started
+
+    def _upload(self, design: str, index: int) -> str:
+        # What follows the end of a JPEG is ignored.
+        body = self.photo + (index + 1).to_bytes(4, "big")
+        return self.stack.upload(f"bench/{design}/{index}.jpg", body)
+
+    def _wait(self, wanted: set[str]) -> float:
+        sqs = self.stack.client("sqs")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not wanted <= self.arrived:
+            if time.monotonic() > deadline:
+                missing = sorted(wanted - self.arrived)
+                raise click.ClickException(
+                    f"{len(missing)} notifications did not come within {PATIENCE_SECONDS:.0f} s,"
+                    f" that of {missing[0]} among them."
+                )
+            messages = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
+            for message in messages:
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+                content = json.loads(json.loads(message["Body"])["Message"])
+                self.arrived.add(content["image_id"])
+            if not messages:
+                time.sleep(0.004)
+        return time.perf_counter()
+
+
+def _costs() -> dict[str, float]:
+    from operations.cost import PriceList, estimate
+
+    prices = PriceList.load()
+    return {
+        f"{mode} {kind}": round(
+            sum(
+                line.dollars
+                for line in estimate(
+                    {"workflow_type": kind, "ingestion": {"mode": mode}}, 1_000_000, 0.0, prices, {}
+                )
+                if line.group == "each image"
+            ),
+            2,
+        )
+        for mode in ("direct", "buffered")
+        for kind in ("STANDARD", "EXPRESS")
+    }
+
+
+def write_document(found: dict[str, Any]) -> None:
+    from benchmarks import plots
+    from benchmarks.simulate import rendered
+
+    plots.latency(found, DOCUMENT.with_name("plots") / "performance-latency.svg")
+    DOCUMENT.write_text(rendered("performance.md.jinja", **found), "utf-8")
