@@ -14,7 +14,7 @@ STAMP := $(VENV)/.ready
 # The verbs of the one program, `python -m operations VERB`. Each reads the variables it is given from make's own command
 # line, exactly as they were typed; exporting them as well would expand their dollars.
 DEPLOY := bootstrap preflight plan apply verify output destroy drift new-env diff
-OPERATE := status report results watch reprocess backfill cost rollback pause resume redrive audit erase
+OPERATE := status report results watch trace logs subscriptions reprocess backfill cost rollback pause resume redrive audit erase
 $(foreach name,DISCARD EXPORT GALLERY KEY NAME PHOTOS PREFIX,$(if $(findstring command,$(origin $(name))),$(eval unexport $(name))))
 
 ##@ Everyday

@@ -53,7 +53,7 @@ def table(
 
     Args:
         numbers: headings of the columns that hold numbers, which are aligned to the right and never folded.
-        red: first cells whose row is red, unless its second cell is 0.
+        red: cells whose row is red, unless its second cell is 0.
         footer: a last row in bold.
         width: of the window; the console's without it.
     """
@@ -82,7 +82,7 @@ def table(
             overflow="fold",
         )
     for row in shown:
-        bad = row[0].plain in red and (len(row) < 2 or row[1].plain != "0")
+        bad = any(cell.plain in red for cell in row) and row[1].plain != "0"
         made.add_row(*row, style="red" if bad else "")
     return made
 

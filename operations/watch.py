@@ -79,8 +79,8 @@ def _screen(pipeline: Pipeline) -> RenderableType:
         state = one.outcome or UNKNOWN if one.done else "on its way"
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         faces = "" if one.faces is None else str(one.faces)
-        rows.append((state, started, seconds, faces, terminal.shown_key(one.key)))
+        rows.append((started, seconds, state, faces, terminal.shown_key(one.key)))
         if one.status in executions.FAILED:
             failed.add(state)
-    columns = ("State", "Started", "Seconds", "Faces", "Key")
+    columns = ("Started", "Seconds", "State", "Faces", "Key")
     return Group(title, terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed))

@@ -1,0 +1,171 @@
+"""`logs`: what the functions log, of all photos or of one."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import history, keys, options, terminal
+from operations.deployment import Deployment, together
+from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+_POLL_SECONDS = 2.0
+# A line may reach CloudWatch some seconds after it was written.
+_LATE = timedelta(seconds=30)
+# What an invocation's first line says of it, and its own fields that every line has.
+_REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_COMMON = frozenset({"timestamp", "time", "level", "message", "logger", "requestId", "type", "record"})
+
+
+@dataclass(frozen=True, order=True)
+class Line:
+    """One line of a function's log. `request_id`: the invocation it is of, empty where it names none."""
+
+    time: datetime
+    function: str
+    level: str
+    text: str
+    request_id: str
+    event_id: str
+
+    @classmethod
+    def of(cls, function: str, event: dict[str, Any]) -> Line:
+        """The line as CloudWatch returns it; functions log in JSON, and crash in plain text."""
+        moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+        message = str(event["message"]).strip()
+        try:
+            content = json.loads(message)
+            assert isinstance(content, dict)
+        except (ValueError, AssertionError):
+            found = _REQUEST.search(message)
+            return cls(moment, function, "", message, found[0] if found else "", str(event["eventId"]))
+        record = content.get("record")
+        request = content.get("requestId") or (record.get("requestId") if isinstance(record, dict) else "")
+        more = {name: value for name, value in content.items() if name not in _COMMON and value is not None}
+        if isinstance(record, dict):
+            more |= record.get("metrics") or {}
+        said = str(content.get("message") or content.get("type") or "")
+        text = " ".join([said, *(f"{name}={_plain(value)}" for name, value in more.items())])
+        level = str(content.get("level") or "")
+        return cls(moment, function, level, text, str(request or ""), str(event["eventId"]))
+
+    def as_json(self) -> dict[str, str]:
+        return {
+            "time": self.time.isoformat(timespec="milliseconds"),
+            "function": self.function,
+            "level": self.level,
+            "text": self.text,
+            "request_id": self.request_id,
+        }
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@click.command
+@options.environment
+@click.option("--key", type=options.KEY, help="Only of this photo's executions.")
+@click.option("--function", help="Only of this function, such as process_image.")
+@click.option(
+    "--minutes", type=click.IntRange(1), default=15, show_default=True, help="How far to look back."
+)
+@click.option("--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each line.")
+def command(
+    env: str, key: str | None, function: str | None, minutes: int, follow: bool, as_json: bool
+) -> None:
+    """Show what the functions log, of all photos or of one."""
+    if key and follow:
+        raise UserError("What one photo logged is there already; leave one of KEY= and FOLLOW= out.")
+    deployment = Deployment.load(env)
+    functions = [function] if function else sorted(deployment.value("function_names"))
+    since = datetime.now(UTC) - timedelta(minutes=minutes)
+    if key:
+        key = keys.choose(deployment, key)
+        found = of_executions(deployment, history.of_key(deployment, key), functions)
+        if not found and not as_json:
+            click.echo(f"No log names {terminal.shown_key(key)}; 'make trace' shows its way.", err=True)
+    else:
+        found = sorted(line for lines in _all(deployment, functions, since) for line in lines)
+    _print(found, as_json=as_json)
+    if follow:
+        try:
+            for line in _new(deployment, functions, {line.event_id for line in found}):
+                _print([line], as_json=as_json)
+        except KeyboardInterrupt:
+            # The way to end it.
+            return
+
+
+def _print(lines: Sequence[Line], *, as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            click.echo(options.json_text(line.as_json()))
+        else:
+            place = f"{line.time:%H:%M:%S.%f}"[:-3] + f" {line.function:17} {line.level:5} "
+            click.echo(place + terminal.visible(line.text))
+
+
+def _all(deployment: Deployment, functions: Sequence[str], since: datetime) -> list[list[Line]]:
+    return together(*(lambda name=name: list(read(deployment, name, since)) for name in functions))
+
+
+def _new(deployment: Deployment, functions: Sequence[str], seen: Collection[str]) -> Iterator[Line]:
+    known = dict.fromkeys(seen, datetime.now(UTC))
+    while True:
+        time.sleep(_POLL_SECONDS)
+        begin = datetime.now(UTC) - _LATE
+        for line in sorted(line for lines in _all(deployment, functions, begin) for line in lines):
+            if line.event_id not in known:
+                known[line.event_id] = line.time
+                yield line
+        known = {event: moment for event, moment in known.items() if moment > begin - _LATE}
+
+
+def read(
+    deployment: Deployment, function: str, since: datetime, until: datetime | None = None, term: str = ""
+) -> Iterator[Line]:
+    """A function's lines, those that contain `term` if one is given.
+
+    Raises UserError when there is no such function.
+    """
+    names = deployment.value("function_names")
+    if function not in names:
+        raise UserError(f"There is no function {function}; choose one of {', '.join(sorted(names))}.")
+    client = deployment.client("logs")
+    asked: dict[str, Any] = {
+        "logGroupName": f"/aws/lambda/{names[function]}",
+        "startTime": int(since.timestamp() * 1000),
+    }
+    if until:
+        asked["endTime"] = int(until.timestamp() * 1000)
+    if term:
+        asked["filterPattern"] = f'"{term}"'
+    for page in client.get_paginator("filter_log_events").paginate(**asked):
+        for event in page["events"]:
+            yield Line.of(function, event)
+
+
+def of_executions(
+    deployment: Deployment, runs: Sequence[history.Run], functions: Sequence[str]
+) -> list[Line]:
+    """The lines of all invocations by these executions, in order of time."""
+    found: set[Line] = set()
+    for run in runs:
+        since, until = run.started - _LATE, run.ended + 2 * _LATE
+        for function in functions:
+            requests = {*run.request_ids}
+            requests |= {line.request_id for line in read(deployment, function, since, until, run.name)}
+            for request in requests - {""}:
+                found |= set(read(deployment, function, since, until, request))
+    return sorted(found)

@@ -1,0 +1,83 @@
+"""`subscriptions`: who is notified, and who has not confirmed that yet."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from operations import options, terminal
+from operations.deployment import Deployment, together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What SNS lists in place of an ARN until the address has answered, and after it was switched off.
+# https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html
+_WITHOUT_ARN = {"PendingConfirmation": "waits for confirmation", "Deleted": "unsubscribed"}
+
+
+@click.command
+@options.environment
+@options.as_json
+def command(env: str, as_json: bool) -> None:
+    """Show who is notified, of what, and whether they have confirmed."""
+    deployment = Deployment.load(env)
+    found = look(deployment)
+    if as_json:
+        options.print_json(found)
+        return
+    if not found:
+        click.echo(
+            f"Nobody is subscribed in ENV={env}; add to subscriptions and alert_subscriptions in its tfvars."
+        )
+        return
+    rows = [
+        (one["state"], one["topic"], one["protocol"], one["endpoint"], ", ".join(one["outcomes"]) or "all")
+        for one in found
+    ]
+    columns = ("State", "Topic", "Protocol", "Address", "Outcomes")
+    terminal.console().print(terminal.table(*columns, rows=rows, red=set(_WITHOUT_ARN.values())))
+    waiting = sum(not one["confirmed"] for one in found)
+    if waiting:
+        click.echo(
+            f"{waiting} of {len(found)} do not get anything: open the link SNS has sent to the address; after"
+            f" three days 'make apply ENV={env}' sends another."
+        )
+
+
+def look(deployment: Deployment) -> list[dict[str, Any]]:
+    """Each has `topic` (results, alerts), `protocol`, `endpoint`, `state`, `confirmed`, `outcomes`."""
+    topics = {name: str(deployment.value(f"{name}_topic_arn")) for name in ("results", "alerts")}
+    listed = together(
+        *(lambda name=name, arn=arn: _of_topic(deployment, name, arn) for name, arn in topics.items())
+    )
+    return [one for found in listed for one in found]
+
+
+def _of_topic(deployment: Deployment, name: str, arn: str) -> Sequence[dict[str, Any]]:
+    client = deployment.client("sns")
+    pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
+    found = []
+    for one in (one for page in pages for one in page["Subscriptions"]):
+        state = _WITHOUT_ARN.get(one["SubscriptionArn"])
+        policy = "{}"
+        if state is None:
+            attributes = client.get_subscription_attributes(SubscriptionArn=one["SubscriptionArn"])[
+                "Attributes"
+            ]
+            policy = attributes.get("FilterPolicy") or "{}"
+            if attributes.get("PendingConfirmation") == "true":
+                state = _WITHOUT_ARN["PendingConfirmation"]
+        found.append(
+            {
+                "topic": name,
+                "protocol": one["Protocol"],
+                "endpoint": one["Endpoint"],
+                "state": state or "confirmed",
+                "confirmed": state is None,
+                "outcomes": [str(outcome) for outcome in json.loads(policy).get("outcome", [])],
+            }
+        )
+    return found

@@ -1,0 +1,100 @@
+"""`trace`: one photo's way, from its upload to the last notification."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from operations import executions, history, keys, logs, options, records, terminal
+from operations.deployment import Deployment
+from operations.errors import UserError
+from operations.history import Moment
+from operations.uploads import listing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.command
+@click.argument("key", required=False, type=options.KEY)
+@options.environment
+@options.as_json
+def command(key: str | None, env: str, as_json: bool) -> None:
+    """Show one photo's way: times, tries and their errors, log lines, record."""
+    if not key:
+        raise UserError(f"Say which photo: make trace ENV={env} KEY=holiday/beach.jpg")
+    deployment = Deployment.load(env)
+    key = keys.choose(deployment, key)
+    with terminal.progress(f"Looking for {terminal.shown_key(key)}", hidden=as_json):
+        moments = trace(deployment, key)
+    if not moments:
+        raise UserError(
+            f"Nothing is known of {terminal.shown_key(key)} in ENV={env}; keys are exact: letter case, spaces"
+            " and the folder count."
+        )
+    if as_json:
+        options.print_json(
+            [{"time": one.time, "what": one.what, "detail": one.detail, "failed": one.bad} for one in moments]
+        )
+    else:
+        _show(moments)
+
+
+def trace(deployment: Deployment, key: str) -> list[Moment]:
+    """Everything known to have happened to `key`, in order of time."""
+    moments = [
+        Moment(one.modified, "uploaded", f"{options.size(one.size)}, version {one.version_id or 'none'}")
+        for one in listing(deployment, key)
+        if one.key == key
+    ]
+    for page in records.by_key(deployment, key):
+        for record in history.records_of(deployment, page):
+            moments += _recorded(record)
+    moments += [
+        Moment(
+            datetime.fromtimestamp(event.sent, UTC),
+            "parked in the dead-letter queue",
+            f"{event.error}: {executions.shortened(event.cause)}",
+            bad=True,
+        )
+        for event in history.parked(deployment, key)
+    ]
+    runs = history.of_key(deployment, key)
+    for run in runs:
+        moments += [
+            Moment(
+                one.time,
+                one.what,
+                one.detail or (run.name if one.what == "workflow started" else ""),
+                one.bad,
+            )
+            for one in run.moments
+        ]
+    functions = sorted(deployment.value("function_names"))
+    moments += [
+        Moment(line.time, f"  {line.function} logged", f"{line.level} {line.text}".strip())
+        for line in logs.of_executions(deployment, runs, functions)
+    ]
+    return sorted(moments, key=lambda one: one.time)
+
+
+def _recorded(record: records.Record) -> list[Moment]:
+    outcome = " ".join(str(record[name]) for name in ("Outcome", "Reason") if record.get(name))
+    # Kept from the start of the analysis; the write is a moment later.
+    found = [Moment(datetime.fromisoformat(str(record["Timestamp"])), "analysis recorded", outcome)]
+    if record.get("NotifiedAt"):
+        found.append(Moment(datetime.fromisoformat(str(record["NotifiedAt"])), "notified"))
+    return found
+
+
+def _show(moments: Sequence[Moment]) -> None:
+    first = moments[0].time
+    rows = [
+        (f"{one.time:%Y-%m-%d %H:%M:%S}", f"{(one.time - first).total_seconds():.2f} s", one.what, one.detail)
+        for one in moments
+    ]
+    columns = ("Time (UTC)", "After", "What", "Detail")
+    bad = {one.what for one in moments if one.bad}
+    terminal.console().print(terminal.table(*columns, rows=rows, numbers=("After",), red=bad))

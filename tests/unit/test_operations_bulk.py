@@ -1,0 +1,242 @@
+"""Many photos at once: which of them, in what pieces, and never more than was said."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from operations import backfill, bulk
+from operations.__main__ import main
+from operations.deployment import Deployment
+from operations.errors import UserError
+from tests.unit.pipeline import BUCKET, TABLE, Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from click.testing import Result
+
+ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:backfill"
+
+
+class States:
+    """Step Functions: a map that runs everything at once, and says so."""
+
+    exceptions = SimpleNamespace(ExecutionAlreadyExists=KeyError, ClientError=Exception)
+
+    def __init__(self) -> None:
+        self.inputs: list[dict[str, Any]] = []
+
+    def describe_state_machine(self, **_: str) -> dict[str, str]:
+        return {"definition": json.dumps({"States": {"EachObject": {"MaxConcurrency": 4}}})}
+
+    def list_executions(self, **_: Any) -> dict[str, Any]:
+        return {"executions": []}
+
+    def start_execution(self, *, input: str, name: str, **_: str) -> dict[str, str]:  # noqa: A002
+        self.inputs.append(json.loads(input))
+        return {"executionArn": name}
+
+    def describe_execution(self, **_: str) -> dict[str, str]:
+        return {"status": "SUCCEEDED"}
+
+    def list_map_runs(self, **_: str) -> dict[str, Any]:
+        return {"mapRuns": [{"mapRunArn": "run"}]}
+
+    def describe_map_run(self, **_: str) -> dict[str, Any]:
+        counts = {"succeeded": len(self.inputs[-1]["events"]), "failed": 0, "timedOut": 0, "aborted": 0}
+        return {"itemCounts": counts, "status": "SUCCEEDED"}
+
+    def events(self) -> list[dict[str, Any]]:
+        return [event for content in self.inputs for event in content["events"]]
+
+    def keys(self) -> list[str]:
+        return [event["detail"]["object"]["key"] for event in self.events()]
+
+
+@pytest.fixture
+def states() -> States:
+    return States()
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def deployment(
+    pipeline: Pipeline, states: States, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Deployment:
+    monkeypatch.setattr(backfill, "measure", lambda _: ({}, ""))
+    clients = {"dynamodb": pipeline.dynamodb, "s3": pipeline.s3, "stepfunctions": states}
+    outputs = {
+        "backfill_state_machine_arn": ARN,
+        "uploads_bucket_name": BUCKET,
+        "results_table_name": TABLE,
+    }
+    environment = SimpleNamespace(name="dev", settings=settings, client=clients.__getitem__)
+    made = Deployment(environment, outputs)  # type: ignore[arg-type]
+    monkeypatch.setattr(Deployment, "load", lambda _: made)
+    return made
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments])
+
+
+def report(*arguments: str) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def process(pipeline: Pipeline, key: str, *outcome: object) -> None:
+    event = pipeline.upload(key, b"abc")
+    pipeline.rekognition.finds(*outcome)  # type: ignore[arg-type]
+    pipeline.process(event)
+
+
+def test_a_backfill_starts_only_what_has_no_record(pipeline: Pipeline, states: States) -> None:
+    for number in range(5):
+        process(pipeline, f"a/{number}.jpg")
+    pipeline.upload("a/new.jpg", b"abc")
+    pipeline.upload("b/new.jpg", b"abc")
+    pipeline.upload("a/marker/", b"")
+    seen = report("backfill", "a/")
+    assert (seen["photos"], seen["new"], seen["started"], states.inputs) == (6, 1, False, [])
+    done = report("backfill", "a/", "--confirm")
+    assert (done["succeeded"], done["failed"]) == (1, 0)
+    [event] = states.events()
+    assert event["detail"]["object"]["key"] == "a/new.jpg"
+    assert event["notify"] is False
+
+
+def test_an_estimate_is_for_what_is_new_only(pipeline: Pipeline) -> None:
+    for number in range(3):
+        pipeline.upload(f"a/{number}.jpg", b"abc")
+    before = report("backfill", "a/")["estimated_seconds"]
+    process(pipeline, "a/0.jpg")
+    process(pipeline, "a/1.jpg")
+    assert report("backfill", "a/")["estimated_seconds"] < before
+    process(pipeline, "a/2.jpg")
+    done = report("backfill", "a/")
+    assert (done["estimated_seconds"], done["estimated_dollars"]) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "keys"),
+    [("", ["in/a.jpg"]), ("in", ["in/a.jpg"]), ("in/a", ["in/a.jpg"])],
+)
+def test_a_backfill_keeps_to_the_upload_prefix(
+    prefix: str, keys: list[str], pipeline: Pipeline, states: States, settings: dict[str, Any]
+) -> None:
+    settings["upload_prefix"] = "in/"
+    for key in ("in/a.jpg", "out/a.jpg"):
+        pipeline.upload(key, b"abc")
+    run("backfill", prefix, "--confirm")
+    assert states.keys() == keys
+
+
+def test_a_prefix_whose_uploads_start_nothing_is_refused(settings: dict[str, Any]) -> None:
+    settings["upload_prefix"] = "in/"
+    said = run("backfill", "out/").stderr
+    assert said == (
+        "Error: Photos under out/ are not analysed: the environment's upload_prefix is 'in/'; choose a prefix"
+        " within it.\n"
+    )
+
+
+def test_a_prefix_of_a_space_is_not_the_whole_bucket(pipeline: Pipeline, states: States) -> None:
+    pipeline.upload(" lead.jpg", b"abc")
+    pipeline.upload("a.jpg", b"abc")
+    assert report("backfill", " ", "--confirm")["photos"] == 1
+    assert states.keys() == [" lead.jpg"]
+
+
+def test_events_go_in_pieces_as_large_as_an_execution_takes() -> None:
+    def events() -> Iterator[dict[str, Any]]:
+        for number in range(1000):
+            yield {"key": "é" * 300, "number": number}
+
+    pieces = list(bulk.chunks(events()))
+    assert [one["number"] for piece in pieces for one in piece] == list(range(1000))
+    sizes = [len(json.dumps({"events": piece}).encode()) for piece in pieces]
+    assert max(sizes) < 256 * 1024
+    assert min(sizes[:-1]) > 200_000
+
+
+def test_another_purpose_that_runs_is_waited_for(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"executionArn": "other", "input": json.dumps({"purpose": "Backfill of 'b/'"})}
+    monkeypatch.setattr(states, "list_executions", lambda *, statusFilter, **_: {  # noqa: N803
+        "executions": [other] if statusFilter == "RUNNING" else []
+    })  # fmt: skip
+    monkeypatch.setattr(states, "describe_execution", lambda **_: other)
+    with pytest.raises(
+        UserError, match=r"^This is running already: Backfill of 'b/'\. Wait for it, or stop other"
+    ):
+        bulk.running(Deployment.load("dev"), "Backfill of 'a/'")
+
+
+# Reprocessing an outcome
+
+
+def reject(pipeline: Pipeline, key: str, reason: str) -> None:
+    pipeline.upload(key, b"abc")
+    etag = pipeline.s3.head_object(Bucket=BUCKET, Key=key)["ETag"].strip('"')
+    pipeline.dynamodb.put_item(
+        TableName=TABLE,
+        Item={
+            "ImageID": {"S": f"{key}@{etag}"},
+            "Key": {"S": key},
+            "ETag": {"S": etag},
+            "Outcome": {"S": "rejected"},
+            "Reason": {"S": reason},
+            "ExecutionId": {"S": f"arn:of:{key}"},
+        },
+    )
+
+
+def test_all_photos_of_a_reason_are_counted_priced_and_analysed_again_when_confirmed(
+    pipeline: Pipeline, states: States
+) -> None:
+    for key in ("a.heic", "b.heic", "gone.heic"):
+        reject(pipeline, key, "unsupported_format")
+    reject(pipeline, "large.jpg", "too_large")
+    pipeline.s3.delete_object(Bucket=BUCKET, Key="gone.heic")
+    arguments = ("reprocess", "--outcome", "rejected", "--reason", "unsupported_format")
+    seen = report(*arguments)
+    assert (seen["photos"], seen["gone"], seen["started"], states.inputs) == (2, 1, False, [])
+    assert seen["estimated_seconds"] > 0
+    assert "Nothing is started yet; CONFIRM=1 starts it." in run(*arguments).stdout
+    done = report(*arguments, "--confirm")
+    assert (done["succeeded"], done["failed"]) == (2, 0)
+    assert sorted(states.keys()) == ["a.heic", "b.heic"]
+    for event in states.events():
+        assert event["reanalyse"] is True
+        assert event["redriven_from"] == [f"arn:of:{event['detail']['object']['key']}"]
+        assert "notify" not in event, "as for a new upload"
+
+
+def test_reprocessing_an_outcome_notifies_nobody_when_asked(pipeline: Pipeline, states: States) -> None:
+    reject(pipeline, "a.heic", "too_large")
+    report("reprocess", "--outcome", "rejected", "--quiet", "--confirm")
+    assert [event["notify"] for event in states.events()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("a.jpg", "--outcome", "rejected"), "Say which photo"),
+        (("--outcome", "no_face", "--reason", "too_large"), "Only rejected photos have a reason"),
+    ],
+)
+def test_questions_about_photos_that_make_no_sense(arguments: Sequence[str], said: str) -> None:
+    result = run("reprocess", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {said}")

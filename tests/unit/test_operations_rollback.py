@@ -1,0 +1,103 @@
+"""Going back leads to a version that was not rolled back from."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from operations import rollback
+from operations.deployment import Deployment
+from operations.errors import UserError
+
+NAME = "stack-process-image"
+
+
+class Lambda:
+    """A function with published versions and aliases."""
+
+    exceptions = SimpleNamespace(PreconditionFailedException=RuntimeError)
+
+    def __init__(self, versions: int) -> None:
+        self.versions = versions
+        self.aliases: dict[str, dict[str, str]] = {"live": {"Name": "live", "FunctionVersion": str(versions)}}
+
+    def get_alias(self, *, FunctionName: str, Name: str) -> dict[str, str]:  # noqa: N803
+        assert FunctionName == NAME
+        return self.aliases[Name]
+
+    def create_alias(self, *, FunctionName: str, Name: str, FunctionVersion: str, Description: str) -> None:  # noqa: N803
+        assert FunctionName == NAME
+        assert Name not in self.aliases
+        self.aliases[Name] = {"Name": Name, "FunctionVersion": FunctionVersion, "Description": Description}
+
+    def update_alias(self, *, FunctionName: str, Name: str, FunctionVersion: str, **_: Any) -> None:  # noqa: N803
+        assert FunctionName == NAME
+        self.aliases[Name]["FunctionVersion"] = FunctionVersion
+
+    def delete_alias(self, *, FunctionName: str, Name: str) -> None:  # noqa: N803
+        assert FunctionName == NAME
+        del self.aliases[Name]
+
+    def get_paginator(self, operation: str) -> Any:
+        versions = [{"Version": "$LATEST"}] + [
+            {"Version": str(number), "LastModified": "2026-11-24T12:00:00", "Description": f"code {number}"}
+            for number in range(1, self.versions + 1)
+        ]
+        pages = {
+            "list_aliases": [{"Aliases": list(self.aliases.values())}],
+            "list_versions_by_function": [{"Versions": versions}],
+        }
+        return SimpleNamespace(paginate=lambda **_: pages[operation])
+
+
+def deployment(client: Lambda) -> Any:
+    environment: Any = SimpleNamespace(name="dev", client=lambda _: client)
+    return Deployment(environment, {"function_names": {"process_image": NAME}})
+
+
+def go(client: Lambda, version: int | None = None) -> tuple[int, int]:
+    step = rollback.prepare(deployment(client), "process_image", version)
+    rollback.carry_out(deployment(client), step)
+    return step.current, step.target
+
+
+def test_what_was_rolled_back_from_is_not_offered_after_the_fix() -> None:
+    client = Lambda(2)
+    assert go(client) == (2, 1)
+    # Version 3 is the fix, and an apply moves the alias there.
+    client.versions = 3
+    client.aliases["live"]["FunctionVersion"] = "3"
+    assert go(client) == (3, 1), "2 is the one that broke"
+    assert "rolled-back-from-2" in client.aliases
+
+
+def test_a_version_gone_to_on_purpose_is_good_again() -> None:
+    client = Lambda(2)
+    assert go(client) == (2, 1)
+    assert go(client, 2) == (1, 2)
+    assert list(client.aliases) == ["live"], "going forward marks nothing"
+    client.versions = 3
+    client.aliases["live"]["FunctionVersion"] = "3"
+    assert go(client) == (3, 2)
+
+
+def test_versions_carry_what_they_are_and_when_they_were_left() -> None:
+    client = Lambda(2)
+    go(client)
+    versions = rollback.prepare(deployment(client), "process_image", 2).versions
+    assert [one.description for one in versions.values()] == ["code 1", "code 2"]
+    assert [bool(one.rolled_back) for one in versions.values()] == [False, True]
+
+
+def test_when_every_earlier_version_was_left_one_is_to_be_chosen() -> None:
+    client = Lambda(3)
+    go(client)
+    go(client)
+    client.aliases["live"]["FunctionVersion"] = "3"
+    client.aliases["rolled-back-from-1"] = {"Name": "rolled-back-from-1", "FunctionVersion": "1"}
+    with pytest.raises(
+        UserError, match=r"^Every version of stack-process-image before 3 was rolled back from;"
+    ):
+        go(client)
