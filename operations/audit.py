@@ -35,12 +35,12 @@ class Account:
     """How each upload ended; the counts but `recorded` add up to `uploaded`.
 
     `recorded` counts all with a record: `notified`; `not_to_be_notified`, as in a backfill; `unnotified`,
-    which should have been; and `notification_unknown`, whose execution AWS has forgotten and which were made
-    before notifications were recorded. `parked` is in the dead-letter queue, recorded or not; `in_flight` was
-    uploaded or recorded too short a time ago to say; `expired` is older than records are kept; `not_watched`
-    has a key that starts no workflow; `unaccounted` is none of these. `started` counts the executions begun
-    for the unnotified and unaccounted, `already_started` those an earlier audit began and that still run.
-    `parked_unseen` counts parked events somebody else is reading, whose uploads show as something else.
+    which should have been; and `notification_unknown`, made by a version that recorded no notifications.
+    `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded or recorded too short a
+    time ago to say; `expired` is older than records are kept; `not_watched` has a key that starts no workflow;
+    `unaccounted` is none of these. `started` counts the executions begun for the unnotified and unaccounted,
+    `already_started` those an earlier audit began and that still run. `parked_unseen` counts parked events
+    somebody else is reading, whose uploads show as something else.
     """
 
     environment: str
@@ -91,13 +91,17 @@ class Expectation:
         parked: Collection[str],
         ended: Callable[[Record], str],
     ) -> str:
-        """The field of Account an upload counts for; `ended` says how a record without marks was notified."""
+        """The field of Account an upload counts for; `ended` says it of a record with a notification due."""
         if stored.image_id in parked:
             return "parked"
-        if record := recorded.get(stored.image_id):
+        record = recorded.get(stored.image_id)
+        if record is not None:
             if record.get("NotifiedAt"):
                 return "notified"
-            if record.get("Notify") is False:
+            due = record.get("NotificationDue")
+            if due is None:
+                return "notification_unknown"
+            if not due:
                 return "not_to_be_notified"
             return ended(record) if stored.modified <= self.settled_before else "in_flight"
         # Recorded before the setting was made, an upload outside of it is accounted for all the same.
@@ -115,21 +119,19 @@ class Expectation:
     reraise=True,
 )
 def how_it_ended(deployment: Deployment, record: Record) -> str:
-    """The field of Account for a record without marks, from the execution that owns it."""
+    """The field of Account for a record with a notification due, from the execution that owns it."""
     client = deployment.client("stepfunctions")
     try:
         described = client.describe_execution(executionArn=str(record.get("ExecutionId")))
     except client.exceptions.ClientError as error:
         # AWS forgets an execution after 90 days, and describes none of an EXPRESS workflow.
         if error.response["Error"].get("Code") in ("ExecutionDoesNotExist", "InvalidArn"):
-            return "notification_unknown"
+            return "unnotified"
         raise
     if described["status"] == "RUNNING":
         return "in_flight"
-    if described["status"] in executions.FAILED:
-        return "unnotified"
-    # SendNotification's answer; else the workflow ended after the record because its input said so.
-    return "notified" if "message_id" in (described.get("output") or "") else "not_to_be_notified"
+    # Without a mark, though the workflow ended with SendNotification's answer.
+    return "notified" if "message_id" in (described.get("output") or "") else "unnotified"
 
 
 def audit(
@@ -270,7 +272,7 @@ _TITLES = {
     "unnotified": "recorded but not notified",
     "parked": "in the dead-letter queue",
     "unaccounted": "unaccounted for",
-    "notification_unknown": "recorded, too long ago to say whether notified",
+    "notification_unknown": "recorded by a version that marks no notifications",
     "in_flight": "on their way",
     "expired": "older than records are kept",
     "not_watched": "not watched (folder markers, other prefixes)",

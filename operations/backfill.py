@@ -97,7 +97,7 @@ def _conclude(result: dict[str, Any], env: str, bucket: str, *, confirmed: bool,
     if result.get("failed"):
         raise failures(result["failed"], env)
     if confirmed and not as_json:
-        where = f"under {terminal.shown_key(result['prefix'])}" if result["prefix"] else f"in {bucket}"
+        where = f"under '{terminal.visible(result['prefix'])}'" if result["prefix"] else f"in {bucket}"
         click.echo(f"Done: every photo {where} has a record.")
 
 

@@ -33,7 +33,7 @@ ATTRIBUTES = (
     *("ExpiresAt", "FaceDetails"),
 )
 # Kept for the indexes and for the writer's own sake; nothing a reader misses.
-INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept", "Notify"})
+INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept", "NotificationDue"})
 
 
 def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
@@ -99,12 +99,14 @@ def complete(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[R
 def recorded(deployment: Deployment, images: Iterable[str]) -> dict[str, Record]:
     """What says who recorded and notified at most BATCH images, by ImageID, read consistently.
 
-    Images without a record are left out; records hold ImageID, ExecutionId, NotifiedAt and Notify.
+    Images without a record are left out; records hold ImageID, ExecutionId, NotifiedAt and NotificationDue.
 
     Raises UserError when the table has other keys than this version's.
     """
     with expecting_this_shape(deployment):
-        items = _items(deployment, images, ProjectionExpression="ImageID, ExecutionId, NotifiedAt, Notify")
+        items = _items(
+            deployment, images, ProjectionExpression="ImageID, ExecutionId, NotifiedAt, NotificationDue"
+        )
     return {image: plain(item) for image, item in items.items()}
 
 

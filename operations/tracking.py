@@ -238,9 +238,10 @@ def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, 
             image.outcome = described.get("error") or "unknown"
         return
     if image.status == "SUCCEEDED":
-        if image.key.endswith("/"):
+        ended = _output(described)
+        if ended.get("ignored"):
             image.outcome = "folder"
-        elif _is_duplicate(described.get("output")):
+        elif ended.get("duplicate"):
             image.outcome = "duplicate"
         else:
             record = records.get(deployment, records.image_id(image.key, etag))
@@ -255,8 +256,9 @@ def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, 
         image.outcome = f"parked: {described.get('error') or image.status} {cause}".strip()
 
 
-def _is_duplicate(output: str | None) -> bool:
+def _output(described: dict[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(output or "")["duplicate"] is True
-    except (KeyError, TypeError, ValueError):
-        return False
+        found = json.loads(described.get("output") or "")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}

@@ -91,7 +91,7 @@ def remains(stack: Stack, notifications: Callable[..., list[Notification]]) -> d
 def test_erasing_a_photo(stack: Stack, remains: dict[str, Any]) -> None:
     key = remains["key"]
 
-    shown = run(stack, KEY=key)
+    shown = run(stack, "--", key)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "3 versions, 1 unfinished uploads, 2 records, 2 dead letters." in shown.stdout
     assert "with CONFIRM=1 all of it goes for good" in shown.stdout
@@ -146,9 +146,9 @@ def test_nothing_is_erased_while_a_parked_event_is_out_of_sight(stack: Stack) ->
     held = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=300)["Messages"]
     assert letter in {one["MessageId"] for one in held}
     try:
-        shown = run(stack, KEY=key)
-        refused = run(stack, "--confirm", KEY=key)
-        nowhere = run(stack, KEY=f"{key}.nowhere")
+        shown = run(stack, "--", key)
+        refused = run(stack, "--confirm", "--", key)
+        nowhere = run(stack, "--", f"{key}.nowhere")
     finally:
         for one in held:
             receipt = one["ReceiptHandle"]
@@ -158,7 +158,7 @@ def test_nothing_is_erased_while_a_parked_event_is_out_of_sight(stack: Stack) ->
     assert refused.returncode == 1
     assert refused.stderr.endswith("nothing was erased, run it again in two minutes.\n")
     assert versions(stack, key) == 1
-    assert run(stack, "--confirm", KEY=key).returncode == 0
+    assert run(stack, "--confirm", "--", key).returncode == 0
     assert versions(stack, key) == 0
     assert letter not in parked(stack)
 
@@ -180,5 +180,5 @@ def test_a_parked_event_that_is_taken_meanwhile_stops_the_erasing(stack: Stack) 
 def test_a_key_must_be_named(stack: Stack) -> None:
     refused = run(stack, "--confirm", KEY="")
     assert refused.returncode == 1
-    assert refused.stderr == "Error: Say which photo: make erase ENV=dev KEY=holiday/beach.jpg\n"
+    assert refused.stderr == "Error: Say which photo: make erase ENV=local KEY=holiday/beach.jpg\n"
     assert refused.stdout == ""

@@ -139,8 +139,8 @@ def test_status_tells_failures_dead_letters_and_alarms(world: World, operator: O
 
     assert not after["healthy"]
     assert after["executions"]["ABORTED"] == before["executions"]["ABORTED"] + 1
-    [failure] = [one for one in after["failures"] if one["error"] == "Stopped"]
-    assert (failure["cause"], failure["count"]) == ("[/by] hand for once", 1)
+    [failure] = [one for one in after["failures"] if one["cause"] == "[/by] hand for once"]
+    assert (failure["error"], failure["count"]) == ("Stopped", 1)
     assert after["dead_letters"]["count"] == 1
     assert after["dead_letters"]["oldest_seconds"] < 60
     assert [one["error"] for one in after["dead_letters"]["reasons"]] == ["NO_PERMISSIONS"]

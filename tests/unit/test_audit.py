@@ -37,8 +37,8 @@ def expectation(**settings: Any) -> audit.Expectation:
 
 ANNA = "photos/anna.jpg@e1"
 MARKED = {ANNA: {"NotifiedAt": "2026-11-12T12:00:00.000Z"}}
-QUIET = {ANNA: {"Notify": False}}
-UNMARKED = {ANNA: {"ExecutionId": "arn"}}
+QUIET = {ANNA: {"NotificationDue": False}}
+DUE = {ANNA: {"NotificationDue": True}}
 YOUNG, SETTLED = timedelta(minutes=19), timedelta(minutes=21)
 
 
@@ -47,8 +47,9 @@ YOUNG, SETTLED = timedelta(minutes=19), timedelta(minutes=21)
     [
         (stored(), {}, MARKED, set(), "notified"),
         (stored(), {}, QUIET, set(), "not_to_be_notified"),
-        (stored(), {}, UNMARKED, set(), "as its execution ended"),
-        (stored(age=YOUNG), {}, UNMARKED, set(), "in_flight"),
+        (stored(), {}, DUE, set(), "as its execution ended"),
+        (stored(), {}, {ANNA: {}}, set(), "notification_unknown"),
+        (stored(age=YOUNG), {}, DUE, set(), "in_flight"),
         (stored(), {}, {"photos/anna.jpg@e2": {}}, set(), "unaccounted"),
         (stored(), {}, {}, {ANNA}, "parked"),
         (stored(), {}, MARKED, {ANNA}, "parked"),
@@ -79,15 +80,15 @@ def test_each_upload_counts_once(
     ("answer", "verdict"),
     [
         ({"status": "SUCCEEDED", "output": '{"message_id": "m"}'}, "notified"),
-        ({"status": "SUCCEEDED", "output": '{"duplicate": false}'}, "not_to_be_notified"),
+        ({"status": "SUCCEEDED", "output": '{"duplicate": true}'}, "unnotified"),
         ({"status": "RUNNING"}, "in_flight"),
         ({"status": "FAILED"}, "unnotified"),
         ({"status": "ABORTED"}, "unnotified"),
-        ("ExecutionDoesNotExist", "notification_unknown"),
-        ("InvalidArn", "notification_unknown"),
+        ("ExecutionDoesNotExist", "unnotified"),
+        ("InvalidArn", "unnotified"),
     ],
 )
-def test_a_record_without_marks_counts_as_its_execution_ended(answer: Any, verdict: str) -> None:
+def test_a_record_with_a_notification_due_counts_as_its_execution_ended(answer: Any, verdict: str) -> None:
     def describe(**_: str) -> Any:
         if isinstance(answer, str):
             raise ClientError({"Error": {"Code": answer}}, "DescribeExecution")
