@@ -37,7 +37,7 @@ class Account:
     `recorded` counts all with a record: `notified`; `not_to_be_notified`, as in a backfill; `unnotified`,
     which should have been; and `notification_unknown`, made by a version that recorded no notifications.
     `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded or recorded too short a
-    time ago to say; `expired` is older than records are kept; `not_watched` has a key that starts no workflow;
+    time ago to say; `expired` is older than records are kept; `not_watched` has a key no workflow starts for;
     `unaccounted` is none of these. `started` counts the executions begun for the unnotified and unaccounted,
     `already_started` those an earlier audit began and that still run. `parked_unseen` counts parked events
     somebody else is reading, whose uploads show as something else.
