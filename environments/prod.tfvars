@@ -28,6 +28,7 @@ workflow_type = "STANDARD"
 # Lambda refuses a reservation that leaves the account fewer than 100 others, or 10 in a new one: raise the account's
 # quota "Concurrent executions" before the first apply, docs/operations.md (Quotas to raise).
 process_image     = { reserved_concurrency = 50, memory_size = 512, timeout = 30 }
+convert           = { reserved_concurrency = 20 }
 send_notification = { reserved_concurrency = 20 }
 
 # Through a queue, at a pace just under Rekognition's 50 a second: a photo archive that arrives at once waits its turn and

@@ -20,6 +20,7 @@ workflow_type       = "STANDARD"
 
 # Half of prod's, so that a load test here leaves an account-wide quota to others. As in prod, the account's quota first.
 process_image     = { reserved_concurrency = 25 }
+convert           = { reserved_concurrency = 10 }
 send_notification = { reserved_concurrency = 10 }
 
 # As in prod, at half its pace.

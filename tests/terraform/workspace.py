@@ -27,7 +27,7 @@ REGION = "us-east-1"
 _COPIED = ("bootstrap", "environments", "functions", "modules", "tests/terraform", "tools")
 _LOCK = ".terraform.lock.hcl"
 _RESOURCE = re.compile(r'^resource "(\w+)" "(\w+)" \{', re.MULTILINE)
-_MODULE = re.compile(r'^module "(\w+)" \{\n\s*source\s*= "([^"]+)"', re.MULTILINE)
+_MODULE = re.compile(r'^module "(\w+)" \{\n(\s*count\s*=.*\n)?\s*source\s*= "([^"]+)"', re.MULTILINE)
 
 # Where the provider insists on an ARN; what comes before the resource's own name.
 _ARNS = {
@@ -185,14 +185,14 @@ def _overrides(folder: Path, prefix: str = "") -> Iterator[str]:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.tf")))
     for kind, name in _RESOURCE.findall(text):
         if kind.startswith("aws_"):
-            own_name = f"{prefix}{name}".replace("module.", "").replace(".", "-")
+            own_name = f"{prefix}{name}".replace("module.", "").replace("[0]", "").replace(".", "-")
             values = {"id": own_name}
             if kind in _ARNS:
                 values["arn"] = f"arn:aws:{_ARNS[kind]}{own_name}"
             target = f"{prefix}{kind}.{name}"
             yield f"override_resource {{\n  target = {target}\n  values = {json.dumps(values)}\n}}\n"
-    for name, source in _MODULE.findall(text):
-        yield from _overrides(folder / source, f"{prefix}module.{name}.")
+    for name, count, source in _MODULE.findall(text):
+        yield from _overrides(folder / source, f"{prefix}module.{name}{'[0]' if count else ''}.")
 
 
 def _resources(module: dict[str, Any]) -> Iterator[Resource]:
