@@ -243,11 +243,6 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         "events:DescribeRule": _nested("The rule that reports the workflow's end cannot be looked up"),
         "events:PutRule": _nested("The rule that reports the workflow's end is not made"),
         "events:PutTargets": _nested("The rule that reports the workflow's end leads nowhere"),
-        "s3:ListBucket": Proof(
-            "The photos that were there before are not found",
-            f"{_AWS}/step-functions/latest/dg/iam-policies-eg-dist-map.html",
-            "simulated",
-        ),
         "states:DescribeExecution": _nested("What became of the executions it started is not known"),
         "states:StartExecution": _nested("Neither its own parts nor the workflow is started"),
         "states:StartSyncExecution": _nested("The workflow is not started"),

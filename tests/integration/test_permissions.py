@@ -217,8 +217,8 @@ def _function_calls(stack: Stack, settings: dict[str, Any]) -> Iterator[tuple[st
     if settings["TracingConfig"]["Mode"] == "Active":
         yield "xray:PutTelemetryRecords", "*"
         yield "xray:PutTraceSegments", "*"
-    if "RESULTS_TABLE" in settings["Environment"]["Variables"]:
-        # ProcessImage asks S3 whether a photo it may not read is gone; S3 tells only who may list.
+    if "FACE_ATTRIBUTES" in settings["Environment"]["Variables"]:
+        # What analyses photos asks S3 whether a photo it may not read is gone; S3 tells only who may list.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
         yield "s3:ListBucket", f"arn:aws:s3:::{stack.bucket}"
     if "CONVERT_FORMATS" in settings["Environment"]["Variables"]:
@@ -442,6 +442,7 @@ def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
         for key, role in roles.items()
     }
     assert stars == {
+        "convert-image": ["rekognition", "xray"],
         "process-image": ["rekognition", "xray"],
         "send-notification": ["xray"],
         "start-workflow": ["xray"],
@@ -458,6 +459,7 @@ def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
 @pytest.mark.parametrize(
     ("role", "service", "conditions"),
     [
+        ("convert-image", "lambda.amazonaws.com", {"aws:SourceAccount"}),
         ("process-image", "lambda.amazonaws.com", {"aws:SourceAccount"}),
         ("send-notification", "lambda.amazonaws.com", {"aws:SourceAccount"}),
         ("start-workflow", "lambda.amazonaws.com", {"aws:SourceAccount"}),
