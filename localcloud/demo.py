@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import make, page, program, terminal
+from operations import page, program, terminal
 from operations.program import end_in_order
 from operations.terminal import visible
 
@@ -198,12 +198,11 @@ def html(folder: Path, results: Sequence[Result]) -> str:
     "--photos",
     type=click.Path(path_type=Path),
     default=SAMPLES,
-    envvar="PHOTOS",
     show_default="samples",
     help="Folder with photos of your own.",
 )
-@click.option("--json", "as_json", envvar="JSON", is_flag=True, help="Print the report instead of the table.")
-@click.option("--open", "as_page", envvar="OPEN", is_flag=True, help="Open the page in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report instead of the table.")
+@click.option("--open", "as_page", is_flag=True, help="Open the page in the browser.")
 def main(photos: Path, as_json: bool, as_page: bool) -> None:
     """Send photos through the pipeline on this computer, and write a page that shows each."""
     end_in_order()
@@ -284,6 +283,5 @@ def bar(console: Console) -> Progress:
 
 
 if __name__ == "__main__":
-    if program.under_make():
-        make.take_variables(["JSON", "OPEN", "PHOTOS"])
-    program.run(main, "python -m localcloud.demo")
+    verbs = program.Verbs({"demo": "localcloud.demo:main"})
+    program.run(verbs, "python -m localcloud.demo", "demo")

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from operations import make, options, page, program, terminal
+from operations import options, page, program, terminal
 from operations.errors import UserError
 
 from .cloud import BUILD, LocalCloud
@@ -148,10 +148,9 @@ def _listening(port: int) -> socket.socket:
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    envvar="PORT",
     help="Port of the page (a free one by default).",
 )
-@click.option("--open", "as_page", envvar="OPEN", is_flag=True, help="Open the page in the browser.")
+@click.option("--open", "as_page", is_flag=True, help="Open the page in the browser.")
 def main(port: int, as_page: bool) -> None:
     """Keep the pipeline up on this computer, with a page to drop photos on; Ctrl-C ends all of it."""
     program.end_in_order()
@@ -176,6 +175,5 @@ def main(port: int, as_page: bool) -> None:
 
 
 if __name__ == "__main__":
-    if program.under_make():
-        make.take_variables(["OPEN", "PORT"])
-    program.run(main, "python -m localcloud.play")
+    verbs = program.Verbs({"play": "localcloud.play:main"})
+    program.run(verbs, "python -m localcloud.play", "play")

@@ -129,15 +129,18 @@ def end_in_order() -> None:
         signal.signal(number, end)
 
 
-def run(command: click.Command, name: str) -> None:
-    """Run `command` as the program `name`: on any terminal, ended in order, saying when it cannot print."""
+def run(command: click.Command, name: str, *first: str) -> None:
+    """Run `command` as the program `name`: on any terminal, ended in order, saying when it cannot print.
+
+    `first` are arguments before those of the command line.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     end_in_order()
     try:
         try:
-            command(prog_name=name)
+            command([*first, *sys.argv[1:]], prog_name=name)
         finally:
             sys.stdout.flush()
     except OSError as error:

@@ -7,15 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from operations.__main__ import VERBS
 from operations.program import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Uploaders choose keys, and keys may hold nearly anything.
 HOSTILE = "  a b/ü'\"`touch PWNED`$(touch PWNED)$(shell touch PWNED)$5$$;touch PWNED|*?[x]#\\ --json "
@@ -170,3 +168,15 @@ def test_every_verb_is_there_in_make(verb: str, python: Path) -> None:
         [sys.executable, "tools/help.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert f"\n  {verb} " in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("PHOTOS=no $where", "There is no folder no $where; name one with photos, like PHOTOS=holiday."),
+        ("PHOTO=a", "There is no PHOTO= here; did you mean PHOTOS=?"),
+    ],
+)
+def test_the_demo_is_given_its_variables_as_the_verbs_are(word: str, said: str) -> None:
+    result = make(Path(sys.executable), "demo", word)
+    assert result.stderr.startswith(f"Error: {said}\n")
