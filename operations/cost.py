@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import options, terminal
+from operations import metrics, options, terminal
 from operations.deployment import Deployment
 from operations.environments import Environment
 from operations.errors import UserError
+from operations.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -238,36 +239,17 @@ def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> 
 def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
     """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
     wanted = {
-        f"{function}_seconds": ("AWS/Lambda", "Duration", "FunctionName", name)
+        f"{function}_seconds": Metric("AWS/Lambda", "Duration", "FunctionName", name, "Average")
         for function, name in deployment.value("function_names").items()
     }
     arn = deployment.state_machine_arn
-    wanted["workflow_seconds"] = ("AWS/States", "ExecutionTime", "StateMachineArn", arn)
-    now = datetime.now(UTC)
-    answer = deployment.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            {
-                "Id": name,
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": namespace,
-                        "MetricName": metric,
-                        "Dimensions": [{"Name": dimension, "Value": value}],
-                    },
-                    "Period": MEASURED_DAYS * 86400,
-                    "Stat": "Average",
-                },
-            }
-            for name, (namespace, metric, dimension, value) in wanted.items()
-        ],
-        StartTime=now - timedelta(days=MEASURED_DAYS),
-        EndTime=now,
-    )
+    wanted["workflow_seconds"] = Metric("AWS/States", "ExecutionTime", "StateMachineArn", arn, "Average")
+    now, period = datetime.now(UTC), timedelta(days=MEASURED_DAYS)
     # Both metrics are in milliseconds.
     found = {
-        one["Id"]: round(float(one["Values"][0]) / 1000, 3)
-        for one in answer["MetricDataResults"]
-        if one["Values"]
+        name: round(next(iter(values.values())) / 1000, 3)
+        for name, values in metrics.read(deployment, wanted, now - period, now, period).items()
+        if values
     }
     if not found:
         return {}, "Durations are assumed: CloudWatch has measured nothing in the last 14 days."

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import cost, executions, options, page, records
+from operations import cost, executions, metrics, options, page, records
 from operations.dead_letters import Queue
 from operations.deployment import Deployment, together
 from operations.errors import UserError
+from operations.metrics import Metric
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -126,18 +127,24 @@ def _photos(deployment: Deployment, begin: datetime) -> dict[str, Any]:
 
 
 def _seconds(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
-    metric = ("AWS/States", "ExecutionTime", "StateMachineArn", deployment.state_machine_arn)
-    wanted = {f"p{percent}": (*metric, f"p{percent}") for percent in _PERCENTILES}
-    # The metric is in milliseconds.
-    hourly = _metrics(deployment, wanted, begin, end, hours=1)
+    wanted = {
+        f"p{percent}": Metric(
+            "AWS/States", "ExecutionTime", "StateMachineArn", deployment.state_machine_arn, f"p{percent}"
+        )
+        for percent in _PERCENTILES
+    }
+    hourly = metrics.read(deployment, wanted, begin, end, timedelta(hours=1))
     if not hourly["p50"]:
         return _listed(deployment, begin, end)
-    daily = _metrics(deployment, wanted, begin, end, hours=24)
-    hours = [
-        {name: round(hourly[name][hour] / 1000, 3) for name in wanted} if hour in hourly["p50"] else None
-        for hour in _HOURS
-    ]
-    return {"day": {name: round(values[0] / 1000, 3) for name, values in daily.items()}, "hours": hours}
+    daily = metrics.read(deployment, wanted, begin, end, timedelta(days=1))
+    hours: list[dict[str, float] | None] = [None for _ in _HOURS]
+    for moment in hourly["p50"]:
+        # The metric is in milliseconds.
+        hours[moment.astimezone(UTC).hour] = {
+            name: round(values[moment] / 1000, 3) for name, values in hourly.items()
+        }
+    day = {name: round(next(iter(values.values())) / 1000, 3) for name, values in daily.items()}
+    return {"day": day, "hours": hours}
 
 
 def _listed(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
@@ -164,15 +171,14 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _tries(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, int]:
-    names = deployment.value("function_names").items()
     wanted = {
-        f"{kind}_{function}": ("AWS/Lambda", kind.capitalize(), "FunctionName", str(name), "Sum")
+        f"{kind}_{function}": Metric("AWS/Lambda", kind.capitalize(), "FunctionName", str(name), "Sum")
         for kind in ("errors", "throttles")
-        for function, name in names
+        for function, name in deployment.value("function_names").items()
     }
-    found = _metrics(deployment, wanted, begin, end, hours=24)
+    sums = _sums(deployment, wanted, begin, end)
     return {
-        kind: int(sum(sum(values.values()) for name, values in found.items() if name.startswith(kind)))
+        kind: sum(value for name, value in sums.items() if name.startswith(kind))
         for kind in ("errors", "throttles")
     }
 
@@ -180,43 +186,18 @@ def _tries(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, 
 def _letters(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, int]:
     queue = deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
     wanted = {
-        name: ("AWS/SQS", metric, "QueueName", queue, "Sum")
+        name: Metric("AWS/SQS", metric, "QueueName", queue, "Sum")
         for name, metric in (("parked", "NumberOfMessagesSent"), ("redriven", "NumberOfMessagesDeleted"))
     }
-    found = _metrics(deployment, wanted, begin, end, hours=24)
     waiting, _ = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url).state()
-    return {name: int(sum(values.values())) for name, values in found.items()} | {"waiting": waiting}
+    return {**_sums(deployment, wanted, begin, end), "waiting": waiting}
 
 
-def _metrics(
-    deployment: Deployment, wanted: Mapping[str, Sequence[str]], begin: datetime, end: datetime, *, hours: int
-) -> dict[str, dict[int, float]]:
-    """Values by name and hour of `(namespace, metric, dimension, its value, statistic)`."""
-    queries = [
-        {
-            "Id": name,
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": namespace,
-                    "MetricName": metric,
-                    "Dimensions": [{"Name": dimension, "Value": value}],
-                },
-                "Period": hours * 3600,
-                "Stat": statistic,
-            },
-        }
-        for name, (namespace, metric, dimension, value, statistic) in wanted.items()
-    ]
-    answer = deployment.client("cloudwatch").get_metric_data(
-        MetricDataQueries=queries, StartTime=begin, EndTime=end
-    )
-    return {
-        one["Id"]: {
-            moment.astimezone(UTC).hour: float(value)
-            for moment, value in zip(one["Timestamps"], one["Values"], strict=True)
-        }
-        for one in answer["MetricDataResults"]
-    }
+def _sums(
+    deployment: Deployment, wanted: Mapping[str, Metric], begin: datetime, end: datetime
+) -> dict[str, int]:
+    found = metrics.read(deployment, wanted, begin, end, timedelta(days=1))
+    return {name: int(sum(values.values())) for name, values in found.items()}
 
 
 def _alarms(deployment: Deployment, begin: datetime, end: datetime) -> list[dict[str, str]]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import buffer, executions, failing, options, records, status_table
+from operations import buffer, executions, failing, metrics, options, records, status_table
 from operations.dead_letters import Queue
 from operations.deployment import Deployment, together
 from operations.failing import grouped
+from operations.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,13 +124,13 @@ def _from_metrics(
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
     """
     wanted = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
-    metrics = {name.lower(): (f"Executions{metric}", "Sum") for name, metric in wanted.items()}
-    metrics |= {"started": ("ExecutionsStarted", "Sum")}
-    metrics |= {name: ("ExecutionTime", name) for name in ("p50", "p95")}
+    statistics_of = {name.lower(): (f"Executions{metric}", "Sum") for name, metric in wanted.items()}
+    statistics_of |= {"started": ("ExecutionsStarted", "Sum")}
+    statistics_of |= {name: ("ExecutionTime", name) for name in ("p50", "p95")}
     arn = deployment.state_machine_arn
     queries = {
-        name: ("AWS/States", metric, "StateMachineArn", arn, statistic)
-        for name, (metric, statistic) in metrics.items()
+        name: Metric("AWS/States", metric, "StateMachineArn", arn, statistic)
+        for name, (metric, statistic) in statistics_of.items()
     }
     values = _metrics(deployment, queries, since, now)
     counts = {name: int(sum(values.get(name.lower(), []))) for name in wanted}
@@ -144,36 +145,17 @@ def _from_metrics(
 
 
 def _metrics(
-    deployment: Deployment, queries: Mapping[str, Sequence[str]], since: datetime, now: datetime
+    deployment: Deployment, wanted: Mapping[str, Metric], since: datetime, now: datetime
 ) -> dict[str, list[float]]:
-    """Values by name, the newest first, of `(namespace, metric, dimension, its value, statistic)`."""
-    period = max(60, int((now - since).total_seconds()) // 60 * 60)
-    answer = deployment.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            {
-                "Id": name,
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": namespace,
-                        "MetricName": metric,
-                        "Dimensions": [{"Name": dimension, "Value": value}],
-                    },
-                    "Period": period,
-                    "Stat": statistic,
-                },
-            }
-            for name, (namespace, metric, dimension, value, statistic) in queries.items()
-        ],
-        StartTime=since,
-        EndTime=now,
-        ScanBy="TimestampDescending",
-    )
-    return {one["Id"]: one["Values"] for one in answer["MetricDataResults"]}
+    """Values by name, the newest first, of periods as long as the time looked at."""
+    period = timedelta(seconds=max(60, int((now - since).total_seconds()) // 60 * 60))
+    found = metrics.read(deployment, wanted, since, now, period)
+    return {name: list(values.values()) for name, values in found.items()}
 
 
 def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[str, int]:
     queries = {
-        function: ("AWS/Lambda", "Throttles", "FunctionName", str(name), "Sum")
+        function: Metric("AWS/Lambda", "Throttles", "FunctionName", str(name), "Sum")
         for function, name in deployment.value("function_names").items()
     }
     counts = {name: int(sum(values)) for name, values in _metrics(deployment, queries, since, now).items()}
@@ -232,7 +214,7 @@ def _reasons(parked: Sequence[ParkedEvent]) -> list[dict[str, Any]]:
 def _oldest(deployment: Deployment, now: datetime) -> float | None:
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
     name = deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
-    query = {"age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")}
+    query = {"age": Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")}
     values = _metrics(deployment, query, now - timedelta(minutes=15), now)
     return max(values.get("age", []), default=None)
 

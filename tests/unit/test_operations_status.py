@@ -41,7 +41,16 @@ def express(aws: None) -> Iterator[Any]:  # noqa: ARG001
         }
         second.add_response(
             "get_metric_data",
-            {"MetricDataResults": [{"Id": name, "Values": found} for name, found in values.items()]},
+            {
+                "MetricDataResults": [
+                    {
+                        "Id": name,
+                        "Timestamps": [NOW - timedelta(hours=number) for number in range(len(found))],
+                        "Values": found,
+                    }
+                    for name, found in values.items()
+                ]
+            },
         )
         clients = {"stepfunctions": states, "cloudwatch": cloudwatch}
         arn = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"

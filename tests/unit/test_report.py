@@ -31,10 +31,10 @@ class FakeCloudWatch:
     def __init__(self, metrics: dict[tuple[str, str], dict[int, float]]) -> None:
         self.metrics = metrics
 
-    def get_metric_data(self, MetricDataQueries: Any, StartTime: datetime, EndTime: datetime) -> Any:  # noqa: N803
-        assert (StartTime, EndTime) == (BEGIN, END)
+    def get_metric_data(self, **asked: Any) -> Any:
+        assert (asked["StartTime"], asked["EndTime"]) == (BEGIN, END)
         results = []
-        for query in MetricDataQueries:
+        for query in asked["MetricDataQueries"]:
             stat = query["MetricStat"]
             found = self.metrics.get((stat["Metric"]["MetricName"], stat["Stat"]), {})
             if stat["Period"] == 24 * 3600:

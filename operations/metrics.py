@@ -1,0 +1,49 @@
+"""CloudWatch's metrics, read in one way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from operations.deployment import Deployment
+
+
+class Metric(NamedTuple):
+    """A metric by its one dimension, and which statistic of it: Sum, Average, Maximum, or p95."""
+
+    namespace: str
+    name: str
+    dimension: str
+    value: str
+    statistic: str
+
+
+def read(
+    deployment: Deployment, wanted: Mapping[str, Metric], since: datetime, until: datetime, period: timedelta
+) -> dict[str, dict[datetime, float]]:
+    """Values by name and by when their period began, the newest first; periods without one are left out."""
+    queries = [
+        {
+            "Id": name,
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": metric.namespace,
+                    "MetricName": metric.name,
+                    "Dimensions": [{"Name": metric.dimension, "Value": metric.value}],
+                },
+                "Period": int(period.total_seconds()),
+                "Stat": metric.statistic,
+            },
+        }
+        for name, metric in wanted.items()
+    ]
+    answer = deployment.client("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=since, EndTime=until, ScanBy="TimestampDescending"
+    )
+    return {
+        one["Id"]: dict(zip(one["Timestamps"], map(float, one["Values"]), strict=True))
+        for one in answer["MetricDataResults"]
+    }
