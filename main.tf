@@ -80,6 +80,7 @@ module "observability" {
   alarms                 = var.alarms
   alerts_topic_arn       = module.notification.alerts_topic_arn
   aws_region             = var.aws_region
+  buffer                 = module.eventing.buffer
   dead_letter_queue_name = module.eventing.dead_letter_queue.name
   functions              = module.orchestration.functions
   name                   = local.name

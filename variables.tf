@@ -1,5 +1,7 @@
 variable "alarms" {
   type = object({
+    backlog_age_minutes     = optional(number, 360)
+    cap_reached             = optional(number, 1)
     dead_letter_age_minutes = optional(number, 60)
     dead_letters            = optional(number, 1)
     delivery_failures       = optional(number, 1)

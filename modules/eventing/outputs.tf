@@ -1,3 +1,13 @@
+output "buffer" {
+  description = "What there is to watch of the buffer, as modules/observability takes it."
+  value = {
+    capped         = var.ingestion.photos_per_day != null
+    function_name  = module.start_workflow.function_name
+    log_group_name = module.start_workflow.log_group_name
+    queue_name     = aws_sqs_queue.uploads.name
+  }
+}
+
 output "dead_letter_queue" {
   description = "The dead-letter queue of the rule and of the workflow."
   value = {

@@ -48,7 +48,7 @@ locals {
 
   # By name, which is <name>-<key>. `section` is the heading in docs/operations.md.
   alarms = {
-    for key, alarm in merge(local.function_alarms, local.topic_alarms, {
+    for key, alarm in merge(local.buffer_alarms, local.function_alarms, local.topic_alarms, {
       # Not ApproximateAgeOfOldestMessage, which leaves out what was received three times, by looking alone:
       # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
       # Not its Minimum: looking hides all events for up to a minute or so, which must not start the count again.

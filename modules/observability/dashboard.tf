@@ -12,7 +12,9 @@ locals {
   }
 
   # Questions from top to bottom, each a row of widgets: `widgets` stand side by side and fill 24 columns.
-  rows = [
+  rows = concat(local.own_rows, local.buffer_rows)
+
+  own_rows = [
     {
       height = 6
       text   = "## Is it working?\nWhat to do about a red alarm stands under its name in the ${local.runbook}."

@@ -6,6 +6,8 @@ variable "account_id" {
 
 variable "alarms" {
   type = object({
+    backlog_age_minutes     = optional(number, 360)
+    cap_reached             = optional(number, 1)
     dead_letter_age_minutes = optional(number, 60)
     dead_letters            = optional(number, 1)
     delivery_failures       = optional(number, 1)
@@ -57,6 +59,17 @@ variable "aws_region" {
   type        = string
   description = "Region the alarms are in."
   nullable    = false
+}
+
+variable "buffer" {
+  type = object({
+    capped         = bool
+    function_name  = string
+    log_group_name = string
+    queue_name     = string
+  })
+  description = "The buffer of uploads and the function that starts the workflow from it; capped where photos_per_day is set. Null watches none."
+  default     = null
 }
 
 variable "dead_letter_queue_name" {

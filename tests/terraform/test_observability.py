@@ -64,6 +64,13 @@ module "observability" {{
   topics                 = {{ alerts = "{_NAME}-alerts", results = "{_NAME}-results" }}
   workflow_type          = var.workflow_type
 
+  buffer = {{
+    capped         = true
+    function_name  = "{_NAME}-start-workflow"
+    log_group_name = "/aws/lambda/{_NAME}-start-workflow"
+    queue_name     = "{_NAME}-uploads"
+  }}
+
   functions = {{
     process_image = {{
       log_group_name = "/aws/lambda/{_NAME}-process-image"
@@ -103,7 +110,7 @@ class Plan:
                 alarm["alarm_name"],
                 alarm["namespace"],
                 alarm["metric_name"],
-                frozenset(alarm["dimensions"]),
+                frozenset(alarm["dimensions"] or {}),
                 alarm["statistic"] or alarm["extended_statistic"],
             )
         for widget in self.widgets:
@@ -174,10 +181,10 @@ def test_documented_metrics_name_their_page() -> None:
 
 def test_alarms_use_the_statistic_that_fits_the_metric(plan: Plan) -> None:
     """Counts are added up; the depth of a queue is a gauge, times have percentiles."""
-    gauges = {"ApproximateNumberOfMessagesVisible"}
+    gauges = {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}
     names = {alarm["alarm_name"] for alarm in plan.alarms}
     for metric in (metric for metric in plan.metrics() if metric.asker in names):
-        unit = DOCUMENTED[metric.namespace, metric.name]["unit"]
+        unit = DOCUMENTED.get((metric.namespace, metric.name), {"unit": "Count"})["unit"]
         expected = "Maximum" if metric.name in gauges else "p95" if unit == "Milliseconds" else "Sum"
         assert metric.statistic == expected, metric
 
