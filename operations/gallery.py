@@ -60,7 +60,7 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
         raise UserError(
             f"This would read {page.count(len(sizes), 'photo')}, {total}, from S3"
             + (f" and keep thumbnails of what is to be gone after {days} days" if days else "")
-            + "; confirm it with CONFIRM=1."
+            + f"; confirm it with {options.named('confirm', '1')}."
         )
     deployment.client("s3")  # Made before threads need it; making one is not thread-safe.
     with ThreadPoolExecutor(_READERS) as readers:

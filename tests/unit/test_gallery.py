@@ -105,7 +105,8 @@ def test_more_than_a_hundred_photos_are_read_only_when_confirmed(
     for number in range(3):
         bucket.upload(f"{number}.jpg", body)
     with pytest.raises(
-        UserError, match=r"^This would read 3 photos, 2\.\d KB, from S3; confirm it with CONFIRM=1\.$"
+        UserError,
+        match=r"^This would read 3 photos, 2\.\d KB, from S3; confirm it with (--confirm|CONFIRM=1)\.$",
     ):
         bucket.page(path)
     assert not path.exists()
