@@ -182,7 +182,10 @@ def html(folder: Path, results: Sequence[Result]) -> str:
                 key=result.key,
                 outcome=result.outcome,
                 record=result.record,
-                picture=page.thumbnail((folder / result.key).read_bytes()),
+                picture=page.thumbnail(
+                    (folder / result.key).read_bytes(),
+                    converted=bool((result.record or {}).get("Converted")),
+                ),
                 absence="Not a picture that can be shown",
                 steps=timeline.steps if timeline else (),
                 messages=timeline.messages if timeline else {},

@@ -45,6 +45,7 @@ class Photo:
     key: str
     began: datetime
     execution: str = ""
+    image_id: str = ""
     earlier: list[page.Step] = field(default_factory=list)
     card: page.Photo = field(init=False)
     ended: bool = False
@@ -132,19 +133,20 @@ class Playground:
         steps = [*photo.earlier, *(step for step in found.steps if step.ms > last)]
         photo.ended = found.status != "RUNNING"
         photo.card = replace(photo.card, steps=steps, messages=found.messages)
-        if photo.card.picture is None and photo.card.absence == "Uploading":
-            body = self.stack.client("s3").get_object(Bucket=self.stack.bucket, Key=photo.key)["Body"].read()
-            photo.card = replace(
-                photo.card, picture=page.thumbnail(body), absence="Not a picture that can be shown"
-            )
+        if not photo.image_id:
+            self._picture(photo, converted=False)
         if photo.ended:
-            record = self._record(photo)
-            outcome = "parked" if found.status != "SUCCEEDED" else str((record or {}).get("Outcome"))
+            record = self.stack.record(photo.image_id) or {}
+            outcome = "parked" if found.status != "SUCCEEDED" else str(record.get("Outcome"))
             photo.card = replace(photo.card, outcome=outcome, record=record)
+            if record.get("Converted"):
+                self._picture(photo, converted=True)
 
-    def _record(self, photo: Photo) -> dict[str, Any] | None:
-        head = self.stack.client("s3").head_object(Bucket=self.stack.bucket, Key=photo.key)
-        return self.stack.record(f"{photo.key}@{head['ETag'].strip(chr(34))}")
+    def _picture(self, photo: Photo, *, converted: bool) -> None:
+        stored = self.stack.client("s3").get_object(Bucket=self.stack.bucket, Key=photo.key)
+        photo.image_id = f"{photo.key}@{stored['ETag'].strip(chr(34))}"
+        picture = page.thumbnail(stored["Body"].read(), converted=converted)
+        photo.card = replace(photo.card, picture=picture, absence="Not a picture that can be shown")
 
     async def follow(self) -> None:
         """Look again and again, and show every watcher what has changed."""

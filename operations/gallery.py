@@ -99,7 +99,7 @@ def _picture(s3: Any, record: Record) -> tuple[page.Picture | None, str]:
     except s3.exceptions.ClientError as error:
         code = error.response["Error"].get("Code", "")
         return None, _ABSENCES.get(code, f"S3 refused the photo: {code}")
-    picture = page.thumbnail(answer["Body"].read())
+    picture = page.thumbnail(answer["Body"].read(), converted=bool(record.get("Converted")))
     return picture, "Not a picture that can be shown"
 
 

@@ -155,10 +155,11 @@ class Photo:
         return [(100 * one.ms / whole, 100 * (two.ms - one.ms) / whole, two.style) for one, two in pairs]
 
 
-def thumbnail(body: bytes) -> Picture | None:
-    """A JPEG of at most SIDE pixels, turned as Rekognition turns the photo; None for what is no picture.
+def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
+    """A JPEG of at most SIDE pixels, turned as its boxes take it to be; None for what is no picture.
 
-    Rekognition reads the EXIF orientation of JPEG only; what other formats say of theirs is left alone.
+    Rekognition reads the EXIF orientation of JPEG only; ConvertImage, which `converted` what Rekognition
+    does not take, that of every format.
     """
     from PIL import Image
 
@@ -168,7 +169,9 @@ def thumbnail(body: bytes) -> Picture | None:
             # Of many pixels; more than Pillow allows is an error all the same.
             warnings.simplefilter("ignore")
             image: Image.Image = Image.open(io.BytesIO(body))
-            turn = _turn(image) if image.format in ("JPEG", "MPO") else None
+            # Pillow turns a TIFF itself.
+            upright = image.format in ("JPEG", "MPO") or (converted and image.format != "TIFF")
+            turn = _turn(image) if upright else None
             image.draft("RGB", (2 * SIDE, 2 * SIDE))
             if image.mode.startswith("I;16"):
                 image = image.point(lambda value: value / 256).convert("L")

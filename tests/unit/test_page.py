@@ -67,6 +67,11 @@ def test_a_png_is_left_as_rekognition_sees_it() -> None:
     assert side(decoded(page.thumbnail(halves(6, "PNG")))) == "top"
 
 
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "JPEG"])
+def test_what_was_converted_is_turned_upright_whatever_its_format(form: str) -> None:
+    assert side(decoded(page.thumbnail(halves(6, form), converted=True))) == "right"
+
+
 def test_a_thumbnail_is_small_keeps_its_shape_and_shows_white_behind_what_is_transparent() -> None:
     wide = decoded(page.thumbnail(encoded(Image.new("RGBA", (3000, 300), (255, 0, 0, 0)), "PNG")))
     assert wide.size == (page.SIDE, page.SIDE // 10)
