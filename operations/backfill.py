@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import bulk, executions, options, records, terminal
+from operations import buffer, bulk, executions, options, records, terminal
 from operations.cost import PriceList, estimate, measure
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -48,7 +48,8 @@ def command(
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
 
     Nobody is notified unless asked for. Ctrl-C stops it, and what is on its way then still ends; run it again
-    to go on. How many at once: backfill_concurrency in the environment's tfvars.
+    to go on. How many at once: backfill_concurrency in the environment's tfvars; buffered, they share the
+    pace with live uploads, which wait a minute behind them at most.
     """
     confirm = options.confirmed(confirm, dry_run)
     # An empty variable counts as none given, and here it is a prefix.
@@ -61,7 +62,8 @@ def command(
     deployment = Deployment.load(env)
     prefix = watched(deployment, prefix)
     purpose = f"Backfill of '{prefix}'"
-    running = bulk.running(deployment, purpose) if confirm else None
+    buffered = buffer.is_used(deployment)
+    running = bulk.running(deployment, purpose) if confirm and not buffered else None
     with terminal.progress("Counting photos", hidden=as_json) as update:
         count = count_photos(deployment, prefix, update)
     if not count.photos:
@@ -71,6 +73,8 @@ def command(
         )
     started = confirm and bool(count.new or running)
     dollars, seconds = forecast(deployment, count.new, count.concurrency, notify=notify)
+    if buffered:
+        seconds = count.new / deployment.value("ingestion")["photos_per_second"]
     result: dict[str, Any] = {
         **asdict(count),
         "notify": notify,
@@ -85,7 +89,10 @@ def command(
             executions.event(deployment.bucket, one["Key"], one["ETag"], one["Size"], notify=notify)
             for one in new_photos(deployment, prefix)
         )
-        result |= bulk.run(deployment, purpose, events, count.new, quiet=as_json)
+        if buffered:
+            result |= buffer.feed(deployment, events, count.new, quiet=as_json)
+        else:
+            result |= bulk.run(deployment, purpose, events, count.new, quiet=as_json)
     _conclude(result, env, deployment.bucket, confirmed=confirm, as_json=as_json)
 
 
@@ -96,7 +103,9 @@ def _conclude(result: dict[str, Any], env: str, bucket: str, *, confirmed: bool,
         click.echo("Nothing is started yet; CONFIRM=1 starts it.")
     if result.get("failed"):
         raise failures(result["failed"], env)
-    if confirmed and not as_json:
+    if "queued" in result and not as_json:
+        click.echo(f"Queued: {result['queued']:,} photos, started at the pace; see 'make status ENV={env}'.")
+    elif confirmed and not as_json:
         where = f"under '{terminal.visible(result['prefix'])}'" if result["prefix"] else f"in {bucket}"
         click.echo(f"Done: every photo {where} has a record.")
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from operations import options
+from operations import options, terminal
 from operations.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from operations.deployment import Deployment
+
+SQS_BATCH = 10  # the most messages SQS takes at once
+FEED_SECONDS = 60
+_FEED_LOOK_SECONDS = 1.0
 
 
 def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
@@ -39,6 +49,52 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
         "seconds_left": None if stopped else round((waiting + held) / settings["photos_per_second"]),
         "cap": cap,
     }
+
+
+def is_used(deployment: Deployment) -> bool:
+    """Whether uploads go through the buffer."""
+    return bool(deployment.value("ingestion")["mode"] == "buffered")
+
+
+def feed(
+    deployment: Deployment, events: Iterable[dict[str, Any]], total: int, *, quiet: bool
+) -> dict[str, int]:
+    """Put workflow inputs into the buffer and return how many were `queued`.
+
+    No more than a minute's worth waits there at a time, so that live uploads wait no longer behind them.
+    Ctrl-C leaves what is queued to be started. Raises UserError when SQS refuses a message.
+    """
+    settings, run = deployment.value("ingestion"), uuid.uuid4().hex
+    sqs, most = deployment.client("sqs"), FEED_SECONDS * settings["photos_per_second"]
+    queued = 0
+    numbered = enumerate(events)
+    with terminal.progress("Queued", total=total, hidden=quiet) as update:
+        while batch := list(itertools.islice(numbered, SQS_BATCH)):
+            if queued % (10 * SQS_BATCH) == 0:
+                while _waiting(deployment) >= most:
+                    time.sleep(_FEED_LOOK_SECONDS)
+            # Named, so that it starts although the same photo was started, and failed, before.
+            answer = sqs.send_message_batch(
+                QueueUrl=settings["queue_url"],
+                Entries=[
+                    {"Id": str(number), "MessageBody": json.dumps({"id": f"{run}-{number}", **event})}
+                    for number, event in batch
+                ],
+            )
+            if failed := answer.get("Failed"):
+                raise UserError(
+                    f"SQS refused {len(failed)} photos ({failed[0]['Code']}); run it again to go on."
+                )
+            queued += len(batch)
+            update(queued, total, "Queued")
+    return {"queued": queued}
+
+
+def _waiting(deployment: Deployment) -> int:
+    attributes = deployment.client("sqs").get_queue_attributes(
+        QueueUrl=deployment.value("ingestion")["queue_url"], AttributeNames=["ApproximateNumberOfMessages"]
+    )["Attributes"]
+    return int(attributes["ApproximateNumberOfMessages"])
 
 
 def state(deployment: Deployment) -> str:

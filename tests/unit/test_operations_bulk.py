@@ -75,6 +75,7 @@ def deployment(
     monkeypatch.setattr(backfill, "measure", lambda _: ({}, ""))
     clients = {"dynamodb": pipeline.dynamodb, "s3": pipeline.s3, "stepfunctions": states}
     outputs = {
+        "ingestion": {"mode": "direct"},
         "backfill_state_machine_arn": ARN,
         "uploads_bucket_name": BUCKET,
         "results_table_name": TABLE,

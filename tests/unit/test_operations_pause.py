@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -117,3 +118,55 @@ def test_a_reached_cap_says_how_many_wait_and_until_when() -> None:
 def test_the_oldest_upload_is_cloudwatchs() -> None:
     state = buffer.look(Deployment(), NOW)  # type: ignore[arg-type]
     assert (state["oldest_seconds"], state["seconds_left"]) == (90.0, 2000)
+
+
+class Queue:
+    """A queue that is worked off by a minute's pace at each look."""
+
+    def __init__(self, worked_off: int) -> None:
+        self.worked_off = worked_off
+        self.bodies: list[dict[str, Any]] = []
+        self.waiting = self.most = 0
+
+    def get_queue_attributes(self, **_: object) -> dict[str, Any]:
+        answer = {"Attributes": {"ApproximateNumberOfMessages": str(self.waiting)}}
+        self.waiting = max(0, self.waiting - self.worked_off)
+        return answer
+
+    def send_message_batch(self, **request: Any) -> dict[str, Any]:
+        assert len(request["Entries"]) <= 10
+        self.bodies += [json.loads(one["MessageBody"]) for one in request["Entries"]]
+        self.waiting += len(request["Entries"])
+        self.most = max(self.most, self.waiting)
+        return {}
+
+
+def fed(queue: Any, count: int) -> dict[str, int]:
+    settings = {"queue_url": "queue", "photos_per_second": 2}
+    deployment: Any = SimpleNamespace(client=lambda _: queue, value=lambda _: settings)
+    return buffer.feed(deployment, ({"detail": number} for number in range(count)), count, quiet=True)
+
+
+def test_a_backfill_leaves_no_more_than_a_minute_of_itself_before_live_uploads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buffer, "_FEED_LOOK_SECONDS", 0.0)
+    queue = Queue(worked_off=50)
+    assert fed(queue, 1005) == {"queued": 1005}
+    assert [one["detail"] for one in queue.bodies] == list(range(1005))
+    # A hundred go in between two looks.
+    assert queue.most < 60 * 2 + 100
+
+
+def test_a_photo_that_is_backfilled_twice_has_another_name_each_time() -> None:
+    queue = Queue(worked_off=50)
+    fed(queue, 1)
+    fed(queue, 1)
+    assert len({one["id"] for one in queue.bodies}) == 2
+
+
+def test_photos_sqs_refuses_end_the_backfill_in_a_sentence() -> None:
+    queue = Queue(worked_off=50)
+    queue.send_message_batch = lambda **_: {"Failed": [{"Id": "0", "Code": "KmsDisabled"}]}  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="SQS refused 1 photos"):
+        fed(queue, 1)
