@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
 import secrets
 import socket
 import ssl
@@ -140,7 +141,9 @@ def _listening(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise UserError(f"Port {port} cannot be used: {error.strerror}; choose another.") from None
+        raise UserError(
+            f"Port {port} cannot be used: {os.strerror(error.errno or 0)}; choose another."
+        ) from None
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

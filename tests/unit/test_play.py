@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
 from typing import Any
 
 import pytest
@@ -12,6 +17,8 @@ import pytest
 from localcloud import play
 from localcloud.playground import MAX_BYTES, Playground
 from operations import page
+from operations.errors import UserError
+from operations.program import ROOT
 
 ORIGIN = "http://127.0.0.1:8000"
 OWN = {"host": "127.0.0.1:8000", "origin": ORIGIN}
@@ -132,3 +139,39 @@ def test_a_body_that_is_larger_than_any_form_is_not_read() -> None:
 def test_a_mode_rekognition_does_not_have_is_refused() -> None:
     status, text = ask("/token/mode", OWN, method="POST", content={"mode": "dances"})
     assert (status, json.loads(text)) == (400, {"error": "There is no mode dances."})
+
+
+# The playground as it is started, but on a pipeline that is none.
+PROGRAM = """
+import contextlib
+from types import SimpleNamespace
+from localcloud import play
+idle = SimpleNamespace(list_executions=lambda **_: {"executions": []})
+stack = SimpleNamespace(client=lambda _: idle, outputs={"state_machine_arn": "arn"})
+cloud = SimpleNamespace(close=lambda: print("stopped"))
+play.LocalCloud = SimpleNamespace(start=lambda _: contextlib.closing(cloud))
+play.Stack = SimpleNamespace(deploy=lambda *_, **__: stack)
+play.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_of_it_even_while_somebody_watches(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        lines = iter(process.stdout)
+        address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\S+", line)))
+        with urllib.request.urlopen(f"{address}events") as watching:
+            assert watching.status == 200
+            process.send_signal(number)
+            assert list(lines)[-2:] == ["stopped\n", "The playground has ended; nothing is left running.\n"]
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"^Port {port} cannot be used: .* in use; choose another.$"):
+            play._listening(port)
