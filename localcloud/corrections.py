@@ -18,6 +18,7 @@ def apply() -> None:
     """Put the corrections in the place of what they correct."""
     lambda_svc._throttle_response = _named_throttling(lambda_svc._throttle_response)
     s3._list_object_versions = _url_encoded(s3._list_object_versions)
+    s3._list_multipart_uploads = _url_encoded(s3._list_multipart_uploads)
     iam_evaluator._fnmatch_compile = _across_lines(iam_evaluator._fnmatch_compile)
 
 
@@ -33,16 +34,16 @@ def _named_throttling(original: Any) -> Any:
 
 
 def _url_encoded(original: Any) -> Any:
-    """ListObjectVersions encodes keys when asked to, for XML cannot hold every character of a key."""
+    """A listing encodes keys when asked to, for XML cannot hold every character of a key."""
 
-    def list_object_versions(bucket: str, query: dict[str, list[str]]) -> Any:
+    def listing(bucket: str, query: dict[str, list[str]]) -> Any:
         status, headers, body = original(bucket, query)
         if status == 200 and query.get("encoding-type") == ["url"]:
             body = _KEYS.sub(_encoded, body.decode()).encode()
             body = body.replace(b"<IsTruncated>", b"<EncodingType>url</EncodingType><IsTruncated>", 1)
         return status, headers, body
 
-    return list_object_versions
+    return listing
 
 
 def _encoded(found: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 import click
 
@@ -150,11 +151,14 @@ def _versions(deployment: Deployment, key: str) -> list[Version]:
 
 def _unfinished(deployment: Deployment, key: str) -> list[Unfinished]:
     pages = deployment.client("s3").get_paginator("list_multipart_uploads")
+    # The SDK asks for encoded keys by itself where it lists objects and versions, not here.
+    odd = versions.NOT_IN_XML.search(key) is not None
+    encoding: Any = {"EncodingType": "url"} if odd else {}
     return [
         Unfinished(one["UploadId"], one["Initiated"].isoformat())
-        for page in pages.paginate(Bucket=deployment.bucket, Prefix=key)
+        for page in pages.paginate(Bucket=deployment.bucket, Prefix=key, **encoding)
         for one in page.get("Uploads", [])
-        if one["Key"] == key
+        if (unquote_plus(one["Key"]) if odd else one["Key"]) == key
     ]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # DeleteObjects takes so many: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 BATCH = 1000
 # XML 1.0, in which DeleteObjects is asked, cannot hold these: https://www.w3.org/TR/xml/#charsets
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def delete(client: Any, bucket: str, versions: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
@@ -19,11 +19,11 @@ def delete(client: Any, bucket: str, versions: Sequence[tuple[str, str]]) -> lis
 
     At most BATCH at a time. Raises botocore's ClientError when S3 refuses the whole request.
     """
-    odd = [version for version in versions if _NOT_IN_XML.search(version[0])]
+    odd = [version for version in versions if NOT_IN_XML.search(version[0])]
     for key, version_id in odd:
         client.delete_object(Bucket=bucket, Key=key, VersionId=version_id)
     others = [
-        {"Key": key, "VersionId": version_id} for key, version_id in versions if not _NOT_IN_XML.search(key)
+        {"Key": key, "VersionId": version_id} for key, version_id in versions if not NOT_IN_XML.search(key)
     ]
     if not others:
         return []

@@ -60,6 +60,7 @@ TAKEN = {
     "ministack.core.router:extract_access_key_id": "headers query_params",
     "ministack.core.router:extract_region": "headers query_params",
     "ministack.services.lambda_svc:_throttle_response": "reason_code msg retry_after",
+    "ministack.services.s3:_list_multipart_uploads": "bucket_name query_params",
     "ministack.services.s3:_list_object_versions": "bucket_name query_params",
 }
 LOOK = """
