@@ -56,6 +56,14 @@ def is_used(deployment: Deployment) -> bool:
     return bool(deployment.value("ingestion")["mode"] == "buffered")
 
 
+def put(deployment: Deployment, content: dict[str, Any], _name: str) -> str | None:
+    """Put one workflow input into the buffer; start_workflow names it by its text, so it starts once."""
+    queue = deployment.value("ingestion")["queue_url"]
+    return str(
+        deployment.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(content))["MessageId"]
+    )
+
+
 def feed(
     deployment: Deployment, events: Iterable[dict[str, Any]], total: int, *, quiet: bool
 ) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import executions, keys, options, terminal
+from operations import buffer, executions, keys, options, terminal
 from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, reading
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -122,12 +122,15 @@ def survey(deployment: Deployment, choice: Choice = ALL, update: Update = termin
 def redrive(deployment: Deployment, choice: Choice = ALL, update: Update = terminal.unwatched) -> Report:
     """Start the workflow for every chosen event that was parked before now.
 
+    Where uploads are buffered, these wait for their turn in the buffer as well.
+
     A message is deleted only after its execution was accepted. Killed at any moment, it leaves messages whose
     execution runs already; the next run learns that from the workflow by the name and deletes them.
 
     Raises what AWS raises; messages not started then are in the queue as before.
     """
     report = Report(deployment.environment.name, confirmed=True)
+    start = buffer.put if buffer.is_used(deployment) else executions.start
     with reading(deployment) as queue, ThreadPoolExecutor(max_workers=10) as pool:
         total, now = queue.state()
         for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS):
@@ -148,7 +151,7 @@ def redrive(deployment: Deployment, choice: Choice = ALL, update: Update = termi
                     report.left[event.message_id] = str(error)
                     continue
                 name = f"redrive-{event.message_id}"
-                futures[pool.submit(executions.start, deployment, content, name)] = event
+                futures[pool.submit(start, deployment, content, name)] = event
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:

@@ -60,10 +60,14 @@ class Deployment:
     states: Workflow
     dead_letter_queue_url: str
     state_machine_arn: str = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+    ingestion: dict[str, str] = field(default_factory=lambda: {"mode": "direct"})
     environment: Any = field(default_factory=lambda: SimpleNamespace(name="dev", settings={}))
 
     def client(self, service: str) -> Any:
         return {"sqs": self.sqs, "stepfunctions": self.states}[service]
+
+    def value(self, name: str) -> Any:
+        return {"ingestion": self.ingestion}[name]
 
     def park(self, body: object = EVENT, **attributes: str) -> str:
         answer = self.sqs.send_message(
@@ -116,6 +120,17 @@ def test_a_workflow_s_message_names_the_executions_it_takes_over_from(deployment
     run(deployment)
     assert deployment.states.accepted[f"redrive-{ours}"] == {**EVENT, "redriven_from": ["first", "second"]}
     assert deployment.states.accepted[f"redrive-{rules}"] == EVENT
+
+
+def test_where_uploads_are_buffered_parked_events_wait_in_the_buffer_too(deployment: Deployment) -> None:
+    buffer = deployment.sqs.create_queue(QueueName="uploads")["QueueUrl"]
+    deployment.ingestion = {"mode": "buffered", "queue_url": buffer}
+    deployment.park(REDRIVEN_FROM='["first"]')
+    assert run(deployment).started == 1
+    assert deployment.states.accepted == {}
+    (message,) = deployment.sqs.receive_message(QueueUrl=buffer)["Messages"]
+    assert json.loads(message["Body"]) == {**EVENT, "redriven_from": ["first"]}
+    assert deployment.left() == set()
 
 
 def test_a_body_is_kept_as_it_is(deployment: Deployment) -> None:
