@@ -24,7 +24,7 @@ from operations import options
 from operations.terminal import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from jinja2 import Environment
 
@@ -163,9 +163,8 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
     """
     from PIL import Image
 
-    _widen_pillow()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _lenient():
             # Of many pixels; more than Pillow allows is an error all the same.
             warnings.simplefilter("ignore")
             image: Image.Image = Image.open(io.BytesIO(body))
@@ -188,17 +187,24 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
     return Picture(f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}", *flat.size)
 
 
-@cache
-def _widen_pillow() -> None:
-    """Have it read what Rekognition reads: files cut short or with long texts, and HEIF where pi_heif is."""
+@contextlib.contextmanager
+def _lenient() -> Iterator[None]:
+    """Have Pillow read what viewers read: files cut short or with long texts, and HEIF where pi_heif is.
+
+    Not for good: the stand-in for Rekognition, which refuses what is cut short, may run in this process.
+    """
     from PIL import ImageFile, PngImagePlugin
 
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
     with contextlib.suppress(ImportError):
         import pi_heif
 
         pi_heif.register_heif_opener()
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _turn(image: Any) -> Any:
