@@ -130,12 +130,14 @@ def switch(deployment: Deployment, *, on: bool) -> None:
 def sentence(name: str, state: dict[str, Any]) -> str:
     """The buffer's state in words."""
     waiting = f"{state['waiting']:,} uploads wait"
+    if state["oldest_seconds"]:
+        waiting += f", the oldest for {options.duration(state['oldest_seconds'])}"
     if state["paused"]:
         return f"ENV={name} is paused: {waiting}, for 14 days at the most; 'make resume ENV={name}' goes on."
     cap = state["cap"]
     if cap and cap["reached"]:
         return (
-            f"ENV={name} has started its {cap['photos_per_day']:,} photos of today: {waiting} and"
+            f"ENV={name} has started its {cap['photos_per_day']:,} photos of today: {waiting}, and"
             f" {state['held']:,} more are held until {cap['resumes']}."
         )
     pace, left = state["photos_per_second"], options.duration(state["seconds_left"])

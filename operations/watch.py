@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from operations import executions, options, terminal
+from operations import buffer, executions, options, terminal
 from operations.deployment import Deployment
 from operations.tracking import ROWS, UNKNOWN, Pipeline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+# A look asks CloudWatch, which is paid for.
+_BUFFER_SECONDS = 10.0
 
 
 @click.command
@@ -51,11 +55,16 @@ def _print_lines(pipeline: Pipeline, seconds: float | None) -> None:
 
 def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
     out = terminal.console()
+    waiting, look_at = "", 0.0
     try:
         with Live(console=out, auto_refresh=False, transient=False) as live:
             for _ in pipeline.rounds(seconds, keys_of_running=ROWS):
                 pipeline.report()
-                live.update(_screen(pipeline), refresh=out.is_terminal)
+                if buffer.is_used(pipeline.deployment) and time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _BUFFER_SECONDS
+                    state = buffer.look(pipeline.deployment, datetime.now(UTC))
+                    waiting = buffer.sentence(pipeline.deployment.environment.name, state)
+                live.update(_screen(pipeline, waiting), refresh=out.is_terminal)
     finally:
         if not out.is_terminal:
             click.echo("")
@@ -63,7 +72,7 @@ def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
             click.echo(sentence, err=True)
 
 
-def _screen(pipeline: Pipeline) -> RenderableType:
+def _screen(pipeline: Pipeline, waiting: str = "") -> RenderableType:
     images = pipeline.newest()
     running, unnamed = sum(not one.done for one in images), len(pipeline.waiting())
     counts = [f"{running:,} on the way", f"{pipeline.done + unnamed:,} done"]
@@ -83,4 +92,8 @@ def _screen(pipeline: Pipeline) -> RenderableType:
         if one.status in executions.FAILED:
             failed.add(state)
     columns = ("Started", "Seconds", "State", "Faces", "Key")
-    return Group(title, terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed))
+    return Group(
+        title,
+        *([waiting] if waiting else []),
+        terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed),
+    )

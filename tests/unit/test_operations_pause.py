@@ -81,13 +81,13 @@ def test_pausing_waits_until_lambda_has_stopped_and_says_what_waits(
     deployment = Deployment()
     text = told(deployment, on=False, capsys=capsys)
     assert deployment.asked == [False]
-    assert "ENV=prod is paused: 89,990 uploads wait" in text
+    assert "ENV=prod is paused: 89,990 uploads wait, the oldest for 90 s" in text
     assert "make resume ENV=prod" in text
 
 
 def test_resuming_says_how_long_the_backlog_takes(capsys: pytest.CaptureFixture[str]) -> None:
     text = told(Deployment(), on=True, capsys=capsys)
-    assert "45 photos a second: 89,990 uploads wait, done in 33 min at this pace" in text
+    assert "45 photos a second: 89,990 uploads wait, the oldest for 90 s, done in 33 min at this pace" in text
 
 
 def test_direct_uploads_cannot_be_paused_and_what_to_do_is_said() -> None:
@@ -112,7 +112,10 @@ def test_a_reached_cap_says_how_many_wait_and_until_when() -> None:
         "resumes": "2026-11-26T00:00:00+00:00",
     }
     assert state["seconds_left"] is None
-    assert "89,990 uploads wait and 10 more are held until 2026-11-26T00:00" in buffer.sentence("prod", state)
+    assert (
+        "89,990 uploads wait, the oldest for 90 s, and 10 more are held until 2026-11-26T00:00"
+        in buffer.sentence("prod", state)
+    )
 
 
 def test_the_oldest_upload_is_cloudwatchs() -> None:

@@ -219,7 +219,7 @@ def found(*, listed: bool = True) -> dict[str, Any]:
         "retries": [],
         "throttled": {},
         "delivery": {"rule": "ENABLED", "notifications": True},
-        "buffer": {"mode": "buffered", "paused": True, "waiting": 1_234_567},
+        "buffer": {"mode": "buffered", "paused": True, "waiting": 1_234_567, "oldest_seconds": 7200},
         "latency": {"p50": 1.2, "p95": 3.4},
         "outcomes": {"face_detected": 10, "no_face": 12, "rejected": 3},
         "rejected_reasons": {"unsupported_format": 3},
