@@ -38,13 +38,6 @@ TITLES = {
     "parked": "Parked",
     "running": "On its way",
 }
-_REASONS = {
-    "empty": "the file is empty",
-    "gone": "the file was deleted before it was read",
-    "too_large": "the file is too large",
-    "too_small": "the picture is smaller than 80 pixels",
-    "unsupported_format": "the file is not a picture that can be read",
-}
 _SIDES = ("Left", "Top", "Width", "Height")
 # EXIF's orientations as Pillow's transpositions.
 # https://exiftool.org/TagNames/EXIF.html
@@ -121,7 +114,9 @@ class Photo:
         """What was found, as a reader would say it."""
         record = self.record or {}
         if self.outcome == "rejected":
-            return _REASONS.get(str(record.get("Reason")), str(record.get("Reason") or "no reason recorded"))
+            # Older records have the reason's name only.
+            reason = str(record.get("Reason") or "no reason recorded").replace("_", " ")
+            return str(record.get("Detail") or reason)
         if self.outcome == "parked":
             return "its event waits in the dead-letter queue"
         if self.outcome == "running":
@@ -132,6 +127,8 @@ class Photo:
             parts.append(f"{low:.1f} to {high:.1f} %" if high - low >= 0.1 else f"{high:.1f} % sure")
         if isinstance(size := record.get("Size"), int):
             parts.append(options.size(size))
+        if record.get("Converted"):
+            parts.append(f"converted from {record.get('Format')}")
         return ", ".join(parts)
 
     @property
@@ -254,7 +251,7 @@ def templates(*more: Path) -> Environment:
     )
     made.filters |= {"median": statistics.median, "scale": scale, "tallest": _tallest}
     made.filters["visible"] = lambda text, keep="": visible(str(text), keep=keep)
-    made.globals |= {"reasons": _REASONS, "titles": TITLES}
+    made.globals["titles"] = TITLES
     style = made.get_template("style.css").render()
     made.globals |= {"style": Markup(style), "style_hash": digest(style)}
     return made

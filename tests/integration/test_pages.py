@@ -54,5 +54,5 @@ def test_a_report_counts_the_day_so_far(stack: Stack, operator: Operator, notifi
     written = operator.run("report", "--day", after["day"])
     assert written.stdout == f"Wrote build/report-local-{after['day']}.html.\n"
     page = ROOT / "build" / f"report-local-{after['day']}.html"
-    assert "the file is not a picture that can be read" in page.read_text("utf-8")
+    assert "unsupported format" in page.read_text("utf-8")
     page.unlink()
