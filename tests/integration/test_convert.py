@@ -83,7 +83,7 @@ def test_what_is_no_photo_is_rejected_in_words(
     assert "Converted" not in record
 
 
-def test_a_small_heic_is_asked_of_rekognition_once_and_again_by_nobody(stack: Stack) -> None:
+def test_a_photo_that_is_too_small_says_how_small_it_is(stack: Stack) -> None:
     stream = io.BytesIO(portrait("webp"))
     with Image.open(stream) as image:
         small = saved(image.resize((60, 60)), "WEBP")
