@@ -146,7 +146,8 @@ def estimate(
     yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
     standard = settings.get("workflow_type", "STANDARD") == "STANDARD"
     if standard:
-        transitions = images * known["standard_transitions"]
+        converted = sum(count for name, count, _ in functions if name == "convert_image")
+        transitions = images * known["standard_transitions"] + converted * known["converting_transitions"]
         yield line("each image", "Step Functions", "STANDARD", "states_transition", transitions)
     else:
         memory = images * known["workflow_seconds"] * known["workflow_gb"]

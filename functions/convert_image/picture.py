@@ -263,7 +263,9 @@ def main() -> None:
     formats, max_pixels, memory_mb = sys.argv[1:]
     if int(memory_mb):
         most = int(memory_mb) * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        # Not everywhere may a process limit itself; on Lambda it may.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     jpeg = b""
     try:
         picture = convert(
