@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from operations.program import ROOT
+from tests.unit.test_budgets import ENVIRONMENT
 from tools import package
 
 if TYPE_CHECKING:
@@ -29,27 +30,12 @@ FUNCTIONS = ("process_image", "send_notification", "start_workflow")
 FACES = (0, 1, 15, 100)
 EVERY_ATTRIBUTE = 100
 _ROUNDS = 60
-_TOPIC = "arn:aws:sns:us-east-1:111122223333:results"
-_MACHINE = "arn:aws:states:us-east-1:111122223333:stateMachine:pipeline"
-_QUEUE = "https://sqs.us-east-1.amazonaws.com/111122223333/uploads"
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_LAMBDA_LOG_LEVEL": "INFO",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "COUNTS_TABLE": "counts",
-    "DEAD_LETTER_QUEUE_URL": _QUEUE,
+# What differs from the settings a cold start is tested with: no pauses, and all there is of every face.
+_SETTINGS = {
     "FACE_ATTRIBUTES": "ALL",
     "FACE_MIN_CONFIDENCE": "0",
-    "LOG_OBJECT_KEYS": "false",
     "PHOTOS_PER_DAY": "1000000",
     "PHOTOS_PER_SECOND": "1000000",
-    "QUEUE_URL": _QUEUE,
-    "RECORD_RETENTION_DAYS": "0",
-    "RESULTS_TABLE": "results",
-    "RESULTS_TOPIC_ARN": _TOPIC,
-    "STATE_MACHINE_ARN": _MACHINE,
-    "TOPIC_ARN": _TOPIC,
 }
 
 
@@ -139,7 +125,7 @@ def _handlers() -> Iterator[dict[str, Any]]:
 
     sys.path.insert(0, str(ROOT / "functions"))
     before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
+    os.environ.update({**ENVIRONMENT, **_SETTINGS})
     logging.disable(logging.CRITICAL)
     try:
         yield {name: importlib.import_module(f"{name}.handler").handler for name in FUNCTIONS}
@@ -190,7 +176,7 @@ def imports(function: str) -> dict[str, float]:
     """Milliseconds to import the handler, and the part of it that is in our own modules."""
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"import {function}.handler"],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT / "functions")},
+        env={**os.environ, **ENVIRONMENT, **_SETTINGS, "PYTHONPATH": str(ROOT / "functions")},
         capture_output=True,
         text=True,
         check=True,
