@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BEGINS = {"ProcessImage": "Analysing", "ConvertImage": "Converting"}
 _ENDS = {
     "ProcessImage": "Recorded",
-    "ConvertImage": "Converted",
+    "ConvertImage": "Recorded",
     "SendNotification": "Notified",
     "Park": "Parked",
 }
@@ -68,6 +68,9 @@ def steps(history: Sequence[Mapping[str, Any]], began: datetime) -> list[Step]:
                 found.append(step("Event", datetime.fromisoformat(content["time"])))
             found.append(step("Started", moment))
         elif kind == "TaskScheduled" and state in _BEGINS:
+            if state == "ConvertImage" and found[-1].name == "Recorded":
+                # ProcessImage recorded nothing, but found a format Rekognition does not take.
+                found.pop()
             found.append(step(_BEGINS[state], moment))
         elif kind == "TaskSucceeded" and state in _ENDS:
             found.append(step(_ENDS[state], moment))

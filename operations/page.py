@@ -126,9 +126,8 @@ class Photo:
             low, high = min(confidences), max(confidences)
             parts.append(f"{low:.1f} to {high:.1f} %" if high - low >= 0.1 else f"{high:.1f} % sure")
         if isinstance(size := record.get("Size"), int):
-            parts.append(options.size(size))
-        if record.get("Converted"):
-            parts.append(f"converted from {record.get('Format')}")
+            kind = f" {str(record.get('Format')).upper()}" if record.get("Converted") else ""
+            parts.append(f"{options.size(size)}{kind}")
         return ", ".join(parts)
 
     @property

@@ -109,7 +109,7 @@ def test_what_is_no_picture_has_no_thumbnail(body: bytes) -> None:
         ("face_detected", {}, "no faces"),
         ("rejected", {"Reason": "empty", "Detail": "the file is empty; upload it again"}, "upload it again"),
         ("rejected", {"Reason": "too_small"}, "too small"),
-        ("no_face", {"Converted": True, "Format": "heic"}, "no faces, converted from heic"),
+        ("no_face", {"Converted": True, "Format": "heic", "Size": 5}, "no faces, 5 B HEIC"),
         ("rejected", {}, "no reason recorded"),
         ("parked", None, "its event waits in the dead-letter queue"),
     ],

@@ -88,6 +88,12 @@ def test_a_failure_is_named_by_the_best_name_there_is(details: dict[str, str], n
     assert timeline.steps(history, BEGAN)[-1] == Step(name, 2, failed=True)
 
 
+def test_a_photo_that_is_converted_is_recorded_after_that() -> None:
+    history = [*HISTORY[:7], entered("ConvertImage", 1316), event("TaskScheduled", 1317)]
+    names = [step.name for step in timeline.steps([*history, event("TaskSucceeded", 2000)], BEGAN)]
+    assert names[-3:] == ["Analysing", "Converting", "Recorded"]
+
+
 def test_a_parked_event_is_a_step() -> None:
     assert timeline.steps([entered("Park", 1), event("TaskSucceeded", 2)], BEGAN)[-1] == Step("Parked", 2)
 
