@@ -28,9 +28,12 @@ def pipeline(
     for name, value in placeholders.items():
         text = text.replace(f"${{{name}}}", value)
     machine: dict[str, Any] = json.loads(text)
-    for state in machine["States"].values():
+    for name, state in machine["States"].items():
         if state["Type"] == "Task":
             state.setdefault("Retry", retriers(workflow_type))
+        if name == "ConvertImage" and workflow_type == "EXPRESS":
+            for retrier in state["Retry"]:
+                retrier["MaxAttempts"] = min(retrier["MaxAttempts"], 2)
     return machine
 
 

@@ -32,6 +32,8 @@ locals {
   pipeline_definitions = { for type, retriers in local.retriers : type => jsonencode(merge(local.pipeline, {
     States = { for name, state in local.states : name => merge(
       { for field, value in { Retry = retriers } : field => value if state.Type == "Task" },
+      # Of the five minutes ProcessImage, SendNotification and parking may wait away 225 seconds.
+      { for field, value in { Retry = [for retrier in retriers : merge(retrier, { MaxAttempts = min(retrier.MaxAttempts, 2) })] } : field => value if type == "EXPRESS" && name == "ConvertImage" },
       state,
     ) }
   })) }
