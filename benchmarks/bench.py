@@ -29,17 +29,18 @@ CONCURRENCY = 16
 @click.command
 @click.option("--rounds", type=click.IntRange(5, 1000), default=40, show_default=True)
 @click.option("--images", type=click.IntRange(1, 10_000), default=500, show_default=True, help="At once.")
+@click.option("--apart", is_flag=True, help="Only what needs no local cloud: calls, own time, imports, cost.")
 @options.as_json
-def command(rounds: int, images: int, as_json: bool) -> None:
+def command(rounds: int, images: int, apart: bool, as_json: bool) -> None:
     """Measure latency, throughput, API calls and own time beside a floor; write docs/performance.md."""
-    found = measure(rounds, images)
+    found = own.measure() | {"cost_per_million": _costs()} if apart else measure(rounds, images)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     write_document(found)
     if as_json:
         options.print_json(found)
         return
-    for name, one in found["latency"].items():
+    for name, one in found.get("latency", {}).items():
         click.echo(
             f"{name:9} p50 {one['p50']:.3f} s ({one['p50_ratio']:.2f} x), p95 {one['p95']:.3f} s"
             f" ({one['p95_ratio']:.2f} x), {found['throughput'][name]:.1f} photos a second"
@@ -166,5 +167,6 @@ def write_document(found: dict[str, Any]) -> None:
     from benchmarks import plots
     from benchmarks.simulate import rendered
 
-    plots.latency(found, DOCUMENT.with_name("plots") / "performance-latency.svg")
+    if "samples" in found:
+        plots.latency(found, DOCUMENT.with_name("plots") / "performance-latency.svg")
     DOCUMENT.write_text(rendered("performance.md.jinja", **found), "utf-8")
