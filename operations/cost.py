@@ -140,6 +140,7 @@ def estimate(
     `settings` as in an environment's tfvars; `measured` overrides assumptions of prices.json.
     """
     known = {**prices.assumptions, **measured}
+    ingestion = settings.get("ingestion") or {}
     line = prices.line
     functions = _functions(settings, known, images, notify=notify)
 
@@ -168,7 +169,7 @@ def estimate(
     yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
     yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images)
     yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
-    if _buffered(settings):
+    if ingestion.get("mode") == "buffered":
         requests = images * (1 + 2 / known["buffer_batch"])
         yield line("each image", "SQS", "into the buffer and out", "sqs_request", requests)
     if notify:
@@ -191,7 +192,8 @@ def estimate(
     if not settings.get("retire_made_key"):
         yield line("a month", "KMS", "the stack's key", "kms_key", 1)
     # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
-    yield line("a month", "CloudWatch", "alarms", "alarm", known["alarms"] - (0 if standard else 1))
+    alarms = known["alarms"] - (0 if standard else 1) + bool(ingestion.get("photos_per_day"))
+    yield line("a month", "CloudWatch", "alarms", "alarm", alarms)
     yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
 
@@ -210,13 +212,9 @@ def _functions(
     if notify:
         memory = {"memory_size": 256, **(settings.get("send_notification") or {})}
         invoked.append(("send_notification", float(images), memory))
-    if _buffered(settings):
+    if (settings.get("ingestion") or {}).get("mode") == "buffered":
         invoked.append(("start_workflow", images / known["buffer_batch"], {"memory_size": 256}))
     return [(name, count, {"architecture": "arm64", **function}) for name, count, function in invoked]
-
-
-def _buffered(settings: Mapping[str, Any]) -> bool:
-    return (settings.get("ingestion") or {}).get("mode") == "buffered"
 
 
 def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:

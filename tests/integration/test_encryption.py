@@ -176,6 +176,9 @@ def deployed(stack: Stack) -> Deployed:
     queue = sqs.get_queue_attributes(QueueUrl=outputs["dead_letter_queue_url"], AttributeNames=["All"])[
         "Attributes"
     ]
+    buffer = sqs.get_queue_attributes(
+        QueueUrl=outputs["ingestion"]["queue_url"], AttributeNames=["KmsMasterKeyId"]
+    )["Attributes"]
     [bucket] = stack.client("s3").get_bucket_encryption(Bucket=stack.bucket)[
         "ServerSideEncryptionConfiguration"
     ]["Rules"]
@@ -202,6 +205,7 @@ def deployed(stack: Stack) -> Deployed:
             "the bucket": bucket["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"],
             "the table": table["SSEDescription"]["KMSMasterKeyArn"],
             "the queue": queue["KmsMasterKeyId"],
+            "the buffer": buffer["KmsMasterKeyId"],
             **{arn: attributes["KmsMasterKeyId"] for arn, attributes in topics.items()},
             **{one["logGroupName"]: one.get("kmsKeyId") for one in groups},
             **functions,

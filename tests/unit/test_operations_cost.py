@@ -126,12 +126,13 @@ def test_measured_durations_replace_assumed_ones() -> None:
     assert measured.dollars == pytest.approx(2 * assumed.dollars)
 
 
-def test_express_has_no_alarm_for_transitions() -> None:
+def test_express_has_no_alarm_for_transitions_and_a_cap_has_one() -> None:
     def alarms(settings: dict[str, Any]) -> float:
         [line] = [line for line in lines(settings) if line.what == "alarms"]
         return line.quantity
 
     assert alarms({"workflow_type": "EXPRESS"}) == alarms({}) - 1
+    assert alarms({"ingestion": {"photos_per_day": 1000}}) == alarms({}) + 1
 
 
 def test_metrics_are_counted_as_the_filters_make_them() -> None:
