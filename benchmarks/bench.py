@@ -22,6 +22,7 @@ RESULTS = ROOT / "build" / "bench" / "results.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
 PHOTO = ROOT / "samples" / "eileen-collins.jpg"
 PATIENCE_SECONDS = 120.0
+QUIET_SECONDS = 20.0
 # As many at once as the local cloud's account has on two cores; the pace of the buffer as well.
 CONCURRENCY = 16
 
@@ -63,7 +64,7 @@ def measure(rounds: int, images: int) -> dict[str, Any]:
             # Another first one each round, so that nobody always follows the same.
             for name in DESIGNS[index % 4 :] + DESIGNS[: index % 4]:
                 samples[name].append(watcher.one(name, index))
-        throughput = {name: images / watcher.many(name, images) for name in DESIGNS}
+        burst = {name: watcher.many(name, images) for name in DESIGNS}
     return {
         "rounds": rounds,
         "images": images,
@@ -72,7 +73,8 @@ def measure(rounds: int, images: int) -> dict[str, Any]:
         "cold_seconds": {name: round(seconds, 3) for name, seconds in cold.items()},
         "latency": {name: _summary(values, samples["floor"]) for name, values in samples.items()},
         "samples": samples,
-        "throughput": {name: round(rate, 2) for name, rate in throughput.items()},
+        "throughput": {name: round(notified / seconds, 2) for name, (notified, seconds) in burst.items()},
+        "unnotified": {name: images - notified for name, (notified, _) in burst.items()},
         "cost_per_million": _costs(),
         **apart,
     }
@@ -104,6 +106,7 @@ class Watcher:
         self.queue = stack.subscribe().url
         self.photo = PHOTO.read_bytes()
         self.arrived: set[str] = set()
+        self.last = 0.0
 
     def one(self, design: str, index: int) -> float:
         """Seconds from the upload of one photo to its notification."""
@@ -111,26 +114,32 @@ class Watcher:
         image = self._upload(design, index)
         return self._wait({image}) - started
 
-    def many(self, design: str, images: int) -> float:
-        """Seconds until all of so many photos, uploaded at once, are notified."""
+    def many(self, design: str, images: int) -> tuple[int, float]:
+        """How many of so many photos, uploaded at once, are notified, and the seconds until the last one is."""
         started = time.perf_counter()
         with ThreadPoolExecutor(4) as pool:
             wanted = set(pool.map(lambda index: self._upload(design, 10_000 + index), range(images)))
-            return self._wait(wanted) - started
+            try:
+                last = self._wait(wanted, QUIET_SECONDS)
+            except click.ClickException:
+                # The tutorial's design tries nothing again: what finds no turn is lost.
+                last = self.last
+        return len(wanted & self.arrived), last - started
 
     def _upload(self, design: str, index: int) -> str:
         # What follows the end of a JPEG is ignored.
         body = self.photo + (index + 1).to_bytes(4, "big")
         return self.stack.upload(f"bench/{design}/{index}.jpg", body)
 
-    def _wait(self, wanted: set[str]) -> float:
+    def _wait(self, wanted: set[str], patience: float = PATIENCE_SECONDS) -> float:
+        """The moment all have come; raises ClickException when none has for `patience` seconds."""
         sqs = self.stack.client("sqs")
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         while not wanted <= self.arrived:
             if time.monotonic() > deadline:
                 missing = sorted(wanted - self.arrived)
                 raise click.ClickException(
-                    f"{len(missing)} notifications did not come within {PATIENCE_SECONDS:.0f} s,"
+                    f"{len(missing)} notifications did not come within {patience:.0f} s,"
                     f" that of {missing[0]} among them."
                 )
             messages = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
@@ -138,7 +147,9 @@ class Watcher:
                 sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
                 content = json.loads(json.loads(message["Body"])["Message"])
                 self.arrived.add(content["image_id"])
-            if not messages:
+            if messages:
+                self.last, deadline = time.perf_counter(), time.monotonic() + patience
+            else:
                 time.sleep(0.004)
         return time.perf_counter()
 
