@@ -115,7 +115,7 @@ class Watcher:
         return self._wait({image}) - started
 
     def many(self, design: str, images: int) -> tuple[int, float]:
-        """How many of so many photos, uploaded at once, are notified, and the seconds until the last one is."""
+        """How many of so many photos, uploaded at once, are notified, and seconds until the last is."""
         started = time.perf_counter()
         with ThreadPoolExecutor(4) as pool:
             wanted = set(pool.map(lambda index: self._upload(design, 10_000 + index), range(images)))
