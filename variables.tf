@@ -258,7 +258,7 @@ variable "tags" {
     # What every service takes: https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html,
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_Tag.html
     condition     = alltrue([for key, value in var.tags : can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$", key)) && can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))])
-    error_message = "tags: ${join(", ", [for key, value in var.tags : jsonencode(key) if !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$", key)) || !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))])} must hold letters, digits, spaces and _ . : / = + - @ only, in key and value."
+    error_message = "tags: ${join(", ", [for key, value in var.tags : "\"${key}\"" if !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$", key)) || !can(regex("^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$", value))])} must hold letters, digits, spaces and _ . : / = + - @ only, in key and value."
   }
 
   validation {

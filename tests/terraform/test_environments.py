@@ -42,6 +42,22 @@ def test_environment_plans(planned: str, report: Callable[[str], str]) -> None:
     assert not failures, failures
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        (
+            "send_notification={reserved_concurrency=0}",
+            "reserved_concurrency of photo-analysis-local-send-notification must be a whole number",
+        ),
+        ('tags={team="photos","r&d"="x"}', 'tags: "r&d" must hold letters, digits, spaces'),
+    ],
+)
+def test_a_refused_value_is_named(setting: str, sentence: str, workspace: Workspace) -> None:
+    file = "-var-file=environments/local.tfvars"
+    report = workspace.test(".", "-test-directory=tests/terraform/environment", file, f"-var={setting}")
+    assert sentence in " ".join(report.split())
+
+
 def test_the_four_environments_are_there() -> None:
     assert {"dev", "local", "prod", "staging"} <= set(ENVIRONMENTS)
 
