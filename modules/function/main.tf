@@ -28,8 +28,9 @@ resource "aws_lambda_function" "function" {
   #checkov:skip=CKV_AWS_116:Only asynchronous invocations use a function's dead-letter queue; the workflow invokes synchronously, retries and parks what fails
   #checkov:skip=CKV_AWS_117:Calls AWS APIs only, over TLS with IAM; a VPC would add endpoints to run and reach nothing private
   #checkov:skip=CKV_AWS_272:Zips are byte-reproducible from the reviewed sources and named by their hash; whoever could deploy another could change the signing profile too
-  function_name                  = var.name
-  description                    = var.description
+  function_name = var.name
+  # A version keeps the description it was published with: `make rollback` shows which sources each one is.
+  description                    = "${var.description} (code ${local.hash})"
   role                           = aws_iam_role.function.arn
   runtime                        = var.runtime
   architectures                  = [var.architecture]

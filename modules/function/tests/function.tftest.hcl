@@ -66,6 +66,11 @@ run "function_is_arm64_python_published_logged_and_traced" {
   }
 
   assert {
+    condition     = can(regex("^Greets \\(code [0-9a-f]{16}\\)$", aws_lambda_function.function.description))
+    error_message = "A version must say which sources it was made from, for whoever rolls back to it."
+  }
+
+  assert {
     condition     = aws_lambda_alias.live.name == "live" && aws_lambda_alias.live.function_name == "photos-dev-greeting"
     error_message = "The workflow invokes the alias live."
   }
