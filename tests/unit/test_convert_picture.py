@@ -123,7 +123,9 @@ def linear_profile() -> bytes:
     return bytes(profile)
 
 
-@pytest.mark.parametrize("profile", [b"", b"noise" * 1000, linear_profile()[:200]])
+@pytest.mark.parametrize(
+    "profile", [b"", b"noise" * 1000, linear_profile()[:200]], ids=["empty", "noise", "cut"]
+)
 def test_a_broken_profile_is_ignored(profile: bytes) -> None:
     image = opened(convert(saved(Image.new("RGB", (100, 100), "red"), "TIFF", icc_profile=profile)))
     assert nearest(image.getpixel((50, 50))) == "red"

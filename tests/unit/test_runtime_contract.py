@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 OBSERVABILITY = ROOT / "modules" / "observability"
 PROCESSING = {
+    "CONVERT_IMAGES": "true",
     "FACE_ATTRIBUTES": "DEFAULT",
     "FACE_MIN_CONFIDENCE": "90",
     "LOG_OBJECT_KEYS": "false",
