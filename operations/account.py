@@ -88,6 +88,9 @@ def _reserved(environment: Environment) -> dict[str, int]:
 
 
 def _concurrency(environment: Environment) -> Found:
+    if environment.local:
+        # It allows few workers, and refuses no reservation.
+        return
     client = environment.client("lambda")
     limits = client.get_account_settings()["AccountLimit"]
     total, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])

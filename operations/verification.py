@@ -27,6 +27,7 @@ FIRST_EVENT_SECONDS = 390.0
 # From then on: an analysis, with the retries a sound stack needs.
 SECONDS = 90.0
 _POLL_SECONDS = 0.5
+_EXPRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,17 @@ class Trial:
         self.executions.append(str(answer["executionArn"]))
         return self.executions[-1]
 
+    def ended(self) -> bool:
+        """Whether the executions it started itself are over; EXPRESS ones, which cannot be asked, in time."""
+        client = self.deployment.client("stepfunctions")
+        try:
+            return all(
+                client.describe_execution(executionArn=one)["status"] != "RUNNING" for one in self.executions
+            )
+        except (client.exceptions.InvalidArn, client.exceptions.ExecutionDoesNotExist):
+            time.sleep(_EXPRESS_SECONDS)
+            return True
+
     def receive(self) -> None:
         """Take what the subscribed queue holds, and look for this trial's events among the parked ones."""
         sqs = self.deployment.client("sqs")
@@ -156,8 +168,8 @@ class Trial:
                 name: str(one.get("StringValue", ""))
                 for name, one in message.get("MessageAttributes", {}).items()
             }
-            if self.prefix in message["Body"] or self.run in message["Body"]:
-                self.parked.append({"body": message["Body"], **attributes})
+            if self.run in message["Body"]:
+                self.parked.append({"key": _key(message["Body"]), **attributes})
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             else:
                 sqs.change_message_visibility(
@@ -195,6 +207,14 @@ class Trial:
         if self.queue_url:
             with contextlib.suppress(ClientError, BotoCoreError):
                 deployment.client("sqs").delete_queue(QueueUrl=self.queue_url)
+
+
+def _key(body: str) -> str | None:
+    """The key in a parked event; None of a malformed one."""
+    try:
+        return str(json.loads(body)["detail"]["object"]["key"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @contextlib.contextmanager
