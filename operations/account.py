@@ -96,11 +96,9 @@ def _concurrency(environment: Environment) -> Found:
     total, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
     wanted = _reserved(environment)
     # What the stack's own functions hold already is not asked for again.
-    held = 0
-    for function in (state.outputs(environment).get("function_names") or {}).values():
-        held += int(
-            client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0)
-        )
+    functions = (state.outputs(environment).get("function_names") or {}).values()
+    answers = [client.get_function_concurrency(FunctionName=name) for name in functions]
+    held = sum(int(answer.get("ReservedConcurrentExecutions", 0)) for answer in answers)
     left = free + held - sum(wanted.values())
     raising = (
         "raise it with 'aws service-quotas request-service-quota-increase --service-code lambda --quota-code"
@@ -274,20 +272,14 @@ def _opt_out(environment: Environment) -> Found:
 
 
 def _in_flight(environment: Environment) -> Found:
-    outputs = state.outputs(environment)
-    arn = outputs.get("state_machine_arn")
-    if not arn:
-        return
-    client = environment.client("stepfunctions")
+    """Both types of the workflow stand (docs/decisions/0013): what runs in the old one ends there."""
+    arns = state.outputs(environment).get("state_machine_arns") or {}
     wanted = environment.settings.get("workflow_type", "STANDARD")
-    deployed = client.describe_state_machine(stateMachineArn=arn)["type"]
-    if deployed == wanted:
-        return
-    running = ""
-    if deployed == "STANDARD":
-        found = client.list_executions(stateMachineArn=arn, statusFilter="RUNNING", maxResults=1000)
-        running = f" ({len(found['executions']):,} run now)"
-    yield warning(f"{deployed} becomes {wanted}: executions in flight{running} end with the old workflow")
+    old = next((arn for name, arn in arns.items() if name.upper() != wanted), None)
+    if old and wanted == "EXPRESS":
+        client = environment.client("stepfunctions")
+        running = client.list_executions(stateMachineArn=old, statusFilter="RUNNING", maxResults=1000)
+        yield ok(f"{len(running['executions']):,} executions in flight in the STANDARD workflow end there")
 
 
 # What is looked at, the action it needs, and how.
