@@ -20,6 +20,8 @@ _SYMBOLS = {"create": "+", "delete": "-", "read": "<=", "replace": "-/+", "updat
 _LONGEST_VALUE = 60
 _MISSING = "(not set)"
 _UNKNOWN = "(known after apply)"
+# How the local cloud reads back what it did not keep: as nothing, or as AWS's default.
+_FORGOTTEN = frozenset({_MISSING, "0", '""', "[]", "{}", "false", '"missing"'})
 
 
 def _expires(block: str, days: str) -> Days:
@@ -236,7 +238,7 @@ def _is_false(change: Change) -> bool:
         prefix is not None
         and change.action == "update"
         and all(
-            name.startswith(prefix) and (new == _UNKNOWN or old in (_MISSING, "0", '""', "[]", "{}", "false"))
+            name.startswith(prefix) and (new == _UNKNOWN or old in _FORGOTTEN)
             for name, (old, new) in change.attributes.items()
         )
     )

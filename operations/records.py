@@ -28,8 +28,29 @@ OUTCOMES = ("face_detected", "no_face", "rejected")
 
 # What a record may hold, in the order people read it; see docs/ and functions/process_image/record.py.
 ATTRIBUTES = (
-    *("Timestamp", "Key", "Outcome", "FaceCount", "Reason", "Size", "ImageID", "Bucket", "VersionId", "ETag"),
-    *("FaceDetected", "Sequencer", "ExecutionId", "NotifiedAt", "Format", "Converted", "Width", "Height"),
+    *(
+        "Timestamp",
+        "Key",
+        "Outcome",
+        "FaceCount",
+        "Reason",
+        "Detail",
+        "Size",
+        "ImageID",
+        "Bucket",
+        "VersionId",
+    ),
+    *(
+        "ETag",
+        "FaceDetected",
+        "Sequencer",
+        "ExecutionId",
+        "NotifiedAt",
+        "Format",
+        "Converted",
+        "Width",
+        "Height",
+    ),
     *("ExpiresAt", "FaceDetails"),
 )
 # Kept for the indexes and for the writer's own sake; nothing a reader misses.

@@ -28,6 +28,7 @@ GROUPS = {
     "test_plain_terraform.py": "deploying",
     "test_rekognition.py": "localcloud",
     "test_side_by_side.py": "deploying",
+    "test_verify.py": "deploying",
     "test_strictest_plan.py": "plan",
     "test_workflow.py": "workflow",
 }

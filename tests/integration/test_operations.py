@@ -253,7 +253,9 @@ def test_watch_tells_duplicates_folders_and_what_was_analysed_again(
 ) -> None:
     first = world.record(photos.rejected)["ExecutionId"]
     world.finished(world.start(world.created(photos.rejected)))
-    world.finished(world.start(world.created(f"{photos.folder}@e1")))
+    marker = world.created(f"{photos.folder}@e1")
+    marker["detail"]["object"]["size"] = 0
+    world.finished(world.start(marker))
     operator.json("reprocess", photos.rejected.rpartition("@")[0], "--quiet")
     result = operator.run("watch", "--json", "--seconds", "0.1")
     lines = [json.loads(line) for line in result.stdout.splitlines()]

@@ -49,7 +49,10 @@ def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
     assert len(notifications(image_id)) == 1
     after = world.record(image_id)
     assert after["ExecutionId"].endswith(f":redrive-{letter['MessageId']}")
-    assert {**after, "ExecutionId": first["ExecutionId"]} == first
+    world.finished(after["ExecutionId"])
+    notified = world.record(image_id).pop("NotifiedAt")
+    assert notified > first["Timestamp"]
+    assert {**after, "ExecutionId": first["ExecutionId"], "NotifiedAt": None} == {**first, "NotifiedAt": None}
     assert world.calls(key) == 1, "the analysis is not paid for twice"
     assert world.letters(key) == []
 
