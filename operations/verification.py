@@ -156,13 +156,18 @@ class Trial:
     def take_parked(self) -> None:
         """Take this trial's events out of the dead-letter queue; everybody else's stay."""
         sqs, url = self.deployment.client("sqs"), self.deployment.dead_letter_queue_url
-        answer = sqs.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            MessageAttributeNames=["All"],
-            VisibilityTimeout=5,
-            WaitTimeSeconds=1,
-        )
+        try:
+            answer = sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                MessageAttributeNames=["All"],
+                VisibilityTimeout=5,
+                WaitTimeSeconds=1,
+            )
+        except sqs.exceptions.QueueDoesNotExist:
+            # Said of the queue itself already.
+            time.sleep(_POLL_SECONDS)
+            return
         for message in answer.get("Messages", []):
             attributes = {
                 name: str(one.get("StringValue", ""))

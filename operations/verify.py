@@ -193,7 +193,11 @@ def _metrics(deployment: Deployment, began: datetime) -> Iterator[Line]:
 def _audited(deployment: Deployment, trial: Trial) -> Iterator[Line]:
     from operations.audit import audit
 
-    account = audit(deployment, prefix=trial.prefix, grace_seconds=0)
+    try:
+        account = audit(deployment, prefix=trial.prefix, grace_seconds=0)
+    except deployment.client("sqs").exceptions.QueueDoesNotExist:
+        yield not_checked("audit", "it reads the dead-letter queue")
+        return
     if account.unaccounted:
         yield failed("audit", f"{account.unaccounted} of {account.uploaded} uploads are unaccounted for")
     else:
