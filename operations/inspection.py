@@ -148,7 +148,8 @@ def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
     """Uploads over plain HTTP and under a foreign key are refused by the bucket's policy."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    s3, key = deployment.client("s3"), f"{deployment.upload_prefix}verify-refused.jpg"
+    # A folder marker: were it taken, nothing would be analysed and nobody notified.
+    s3, key = deployment.client("s3"), f"{deployment.upload_prefix}verify-refused/"
     foreign = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/aws/s3"}
     plain = str(s3.meta.endpoint_url).replace("https://", "http://", 1)
     for about, client, more in (
