@@ -58,11 +58,16 @@ def test_the_same_burst_unbuffered_parks_most_of_it() -> None:
 
 # Prints the processor seconds and the most memory a process of its own takes for it.
 TEN_MILLION = """
-import resource, time
+import pathlib, re, resource, time
 from benchmarks import flow
 from benchmarks.scenario import Scenario
 flow.simulate(Scenario(10_000_000, "buffered"))
-print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    # Linux counts what the process was before it ran this program, too.
+    peak = re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]
+print(time.process_time(), peak)
 """
 
 
