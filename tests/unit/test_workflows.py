@@ -96,7 +96,20 @@ def test_no_key_is_stored() -> None:
         if "configure-aws-credentials" in step.get("uses", "")
     ]
     assert roles
-    assert {settings["role-to-assume"] for _, settings in roles} == {"${{ vars.AWS_ROLE_ARN }}"}
+    assert {settings["role-to-assume"] for _, settings in roles} == {
+        "${{ vars.AWS_ROLE_ARN }}",
+        "${{ vars.AWS_VERIFY_ROLE_ARN }}",
+    }
+
+
+def test_an_apply_is_verified_afterwards_by_a_role_of_its_own_where_there_is_one() -> None:
+    steps = workflow("apply.yml")["jobs"]["apply"]["steps"]
+    *_, applying, role, verifying = steps
+    assert applying["run"].startswith("make apply")
+    assert role["with"]["role-to-assume"] == "${{ vars.AWS_VERIFY_ROLE_ARN }}"
+    assert verifying["run"].startswith("make verify")
+    assert role["if"] == verifying["if"] == "vars.AWS_VERIFY_ROLE_ARN != ''"
+    assert [step for step in steps if "AWS_VERIFY_ROLE_ARN" in str(step)] == [role, verifying]
 
 
 def test_only_jobs_of_a_github_environment_get_a_role() -> None:
@@ -235,7 +248,7 @@ def test_every_supported_python_is_tested_and_the_next_one_is_tried() -> None:
     assert job["continue-on-error"] == f"${{{{ matrix.python == '{tried}' }}}}"
 
 
-@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_ROLE_ARN", "DEPLOY_ENVIRONMENTS"])
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_ROLE_ARN", "AWS_VERIFY_ROLE_ARN", "DEPLOY_ENVIRONMENTS"])
 def test_every_variable_is_explained(name: str) -> None:
     assert f"`{name}`" in SETUP
 
@@ -244,7 +257,7 @@ def test_no_other_variable_is_used() -> None:
     used = {
         name for path in NAMES for name in re.findall(r"\bvars\.(\w+)", (FOLDER / path).read_text("utf-8"))
     }
-    assert used == {"AWS_REGION", "AWS_ROLE_ARN", "DEPLOY_ENVIRONMENTS"}
+    assert used == {"AWS_REGION", "AWS_ROLE_ARN", "AWS_VERIFY_ROLE_ARN", "DEPLOY_ENVIRONMENTS"}
 
 
 def policies() -> dict[str, dict[str, Any]]:
@@ -294,6 +307,22 @@ def test_who_plans_changes_nothing_but_the_lock() -> None:
     assert all(where.endswith(".tflock") for action, where in writes if action.startswith("s3:"))
 
 
+def test_who_verifies_writes_only_what_is_its_own() -> None:
+    for one in policies()["verify.json"]["Statement"]:
+        actions, resources = listed(one["Action"]), listed(one["Resource"])
+        if any(action.startswith("s3:") and re.search("Object", action) for action in actions):
+            assert all(resource.endswith(("/verify-*", "-tfstate-111122223333/*")) for resource in resources)
+        if any(action.startswith("dynamodb:") for action in actions):
+            assert one["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "verify-*"}}
+        if "*" in resources:
+            # Nothing narrower can be granted.
+            assert set(actions) <= {
+                "cloudwatch:DescribeAlarms",
+                "cloudwatch:GetMetricStatistics",
+                "sns:Unsubscribe",
+            }
+
+
 def test_the_roles_are_for_the_names_this_project_gives() -> None:
     text = json.dumps(policies())
     dev = environments.Environment.load("dev")
@@ -302,7 +331,7 @@ def test_the_roles_are_for_the_names_this_project_gives() -> None:
     assert set(re.findall(r"photo-analysis-\w+-", text)) == {"photo-analysis-dev-"}
 
 
-@pytest.mark.parametrize("name", ["plan.json", "apply.json"])
+@pytest.mark.parametrize("name", ["plan.json", "apply.json", "verify.json"])
 def test_the_roles_name_actions_there_are_on_resources_they_take(name: str) -> None:
     # What only describes is granted on all of an account.
     assert [one for one in findings(json.dumps(policies()[name])) if one[0] != "RESOURCE_STAR"] == []
