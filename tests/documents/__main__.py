@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tests.documents import reliability, skipped_checks
+from tests.documents import grants, reliability, skipped_checks
 from tests.documents.section import Section
 
 # A new one is a line here, the two marks in the document, and the function.
 SECTIONS = (
-    Section("reliability.md", "faults", reliability.table),
-    Section("security.md", "skips", skipped_checks.table),
+    Section("docs/reliability.md", "faults", reliability.table),
+    Section("docs/security.md", "preflight", grants.preflight),
+    Section("docs/security.md", "skips", skipped_checks.table),
+    Section("docs/security.md", "verify", grants.verify),
 )
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def _general(resource: str, outputs: Mapping[str, Any]) -> str:
 
 def section(client: Clients, outputs: Mapping[str, Any]) -> Section:
     """The table of the stack that `outputs` are of."""
-    return Section("security.md", "permissions", lambda: table(deployed(client, outputs), outputs))
+    return Section("docs/security.md", "permissions", lambda: table(deployed(client, outputs), outputs))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

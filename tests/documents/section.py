@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands in `document`, below docs/, between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->``.
+    """What stands in `document`, from the root, between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->``.
 
     Attributes:
         text: returns it, as Markdown.
@@ -27,7 +27,7 @@ class Section:
 
     @property
     def path(self) -> Path:
-        return ROOT / "docs" / self.document
+        return ROOT / self.document
 
     def expected(self) -> str:
         """The whole document with the section as it should be.
@@ -38,13 +38,13 @@ class Section:
         marks = re.compile(rf"(<!-- {self.name}:.*?-->\n\n).*?(\n\n<!-- end of {self.name} -->)", re.DOTALL)
         new, count = marks.subn(lambda found: found[1] + self.text() + found[2], self.path.read_text("utf-8"))
         if count != 1:
-            raise ValueError(f"docs/{self.document} lacks the marks the section {self.name} stands between")
+            raise ValueError(f"{self.document} lacks the marks the section {self.name} stands between")
         return new
 
     def write(self) -> str:
         """Bring the document up to date; return what was done."""
         text = self.expected()
         if text == self.path.read_text("utf-8"):
-            return f"docs/{self.document}: {self.name} is up to date."
+            return f"{self.document}: {self.name} is up to date."
         self.path.write_text(text, "utf-8")
-        return f"docs/{self.document}: {self.name} is written."
+        return f"{self.document}: {self.name} is written."
