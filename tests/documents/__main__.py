@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from operations.program import ROOT
-from tests.documents import configuration, grants, reliability, skipped_checks
+from tests.documents import architecture, configuration, grants, reliability, skipped_checks
 from tests.documents.section import Section
 
 # A new one is a line here, the two marks in the document, and the function.
 SECTIONS = (
+    Section("docs/architecture.md", "modules", architecture.modules),
+    Section("docs/architecture.md", "workflow", architecture.workflow),
     Section("docs/configuration.md", "inputs", partial(configuration.inputs, ROOT)),
     Section("docs/configuration.md", "outputs", partial(configuration.outputs, ROOT)),
     Section("docs/reliability.md", "faults", reliability.table),
