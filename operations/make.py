@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from operations.errors import UserError
@@ -17,24 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*):{0,3}=(?P<value>.*)", re.DOTALL)
+_MAKES = frozenset({"make", "gmake"})
+_SHELLS = frozenset({"bash", "dash", "sh", "zsh"})
 # make's own, and those of the Makefile that are for every verb.
 _EVERYWHERE = frozenset({"ENV", "MAKEFLAGS", "PY", "PYTHON", "SHELL", "STAMP", "VENV"})
 
 
-def command_line() -> list[str]:
-    """The command line of the make this process runs under; empty without one."""
+@cache
+def command_line() -> tuple[str, ...]:
+    """The command line of the make whose recipe this process is; empty without one.
+
+    What a recipe's own programs start, such as a test's, is no recipe of that make.
+    """
     if "MAKELEVEL" not in os.environ:
-        return []
+        return ()
     import psutil
 
     try:
         for process in psutil.Process().parents():
-            line: list[str] = process.cmdline()
-            if line and os.path.basename(line[0]) in ("make", "gmake"):  # noqa: PTH119
-                return line[1:]
+            line = process.cmdline()
+            name = os.path.basename(line[0]).lstrip("-") if line else ""  # noqa: PTH119
+            if name in _MAKES:
+                return tuple(line[1:])
+            if name not in _SHELLS:
+                return ()
     except psutil.Error:
-        return []
-    return []
+        return ()
+    return ()
 
 
 def take_variables(known: Iterable[str], line: Sequence[str] | None = None) -> None:

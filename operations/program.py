@@ -93,8 +93,8 @@ class Verbs(click.Group):
 
 
 def under_make() -> bool:
-    """Whether this process was started by a Makefile."""
-    return "MAKELEVEL" in os.environ
+    """Whether this process is the recipe of a Makefile."""
+    return bool(make.command_line())
 
 
 def _variable(param: click.Parameter) -> str:

@@ -152,6 +152,24 @@ def test_verbs_on_one_command_line_each_read_their_own_variables(python: Path) -
     assert (first["minutes"], second["limit"]) == (3, 4)
 
 
+def test_what_a_recipe_starts_takes_none_of_its_variables(python: Path, tmp_path: Path) -> None:
+    """As a test that runs a verb below `make test ARGS=-v`."""
+    (tmp_path / "Makefile").write_text(
+        f"test:\n\t@{sys.executable} -c 'import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))'"
+        f" {python} -m operations status\n",
+        "utf-8",
+    )
+    result = subprocess.run(
+        ["make", "test", "ARGS=-v", "MINUTES=5"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(result.stdout)["minutes"] == 60
+
+
 def test_what_replaced_dry_run_is_said() -> None:
     from operations import options
 
