@@ -214,7 +214,7 @@ def test_a_photo_that_fails_is_told_and_the_others_go_on(world: World, operator:
     folder, images = seed(world, 3)
     world.rekognition(delay_seconds=2, count=1, key=key(images[0]))
     # It still runs when it is looked at.
-    world.rekognition(delay_seconds=5, count=1, key=key(images[1]))
+    world.rekognition(delay_seconds=8, count=1, key=key(images[1]))
     execution = start(world, folder, images)
     [failing] = world.eventually(lambda: world.executions(key(images[0])), "its execution")
     # As if it had run out of time: what fails by itself takes its retries' time to do so.
