@@ -181,7 +181,7 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
         )
     if not found and not found.dead_letters_unseen:
         raise UserError(
-            f"Nothing is stored about {terminal.shown_key(key)} in {deployment.bucket}; check the key: it is"
+            f"Nothing is stored about '{terminal.visible(key)}' in {deployment.bucket}; check the key: it is"
             " the whole path in the bucket, and capitals count."
         )
     if not as_json:
