@@ -77,7 +77,7 @@ class Image:
 
 @dataclass
 class Account:
-    """What became of the uploads, counted from the bucket's own listing.
+    """How the uploads ended, counted from the bucket's own listing.
 
     `recorded`, `notified` and `parked` are uploads with a record, at least one notification, a message in the
     dead-letter queue. `lost` are those neither parked nor both recorded and notified; `duplicated` counts
@@ -255,7 +255,7 @@ class Soak:
 
 def table(account: Account, on_purpose: int) -> Table:
     """The account for eyes. `on_purpose` is how many images were meant to be parked."""
-    grid = Table(title="What became of the uploads", title_justify="left", show_header=False)
+    grid = Table(title="Uploads and how they ended", title_justify="left", show_header=False)
     grid.add_column()
     grid.add_column(justify="right")
     grid.add_row("uploaded", f"{account.uploaded:,}")

@@ -243,7 +243,7 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         "events:DescribeRule": _nested("The rule that reports the workflow's end cannot be looked up"),
         "events:PutRule": _nested("The rule that reports the workflow's end is not made"),
         "events:PutTargets": _nested("The rule that reports the workflow's end leads nowhere"),
-        "states:DescribeExecution": _nested("What became of the executions it started is not known"),
+        "states:DescribeExecution": _nested("How the executions it started end is not known"),
         "states:StartExecution": _nested("Neither its own parts nor the workflow is started"),
         "states:StartSyncExecution": _nested("The workflow is not started"),
         "states:StopExecution": _nested("Stopping it leaves its own parts running"),
