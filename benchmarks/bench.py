@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from benchmarks import cloud, designs, own
 from benchmarks.designs import DESIGNS
-from operations import options
+from operations import drift, options, terminal
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 PHOTO = ROOT / "samples" / "eileen-collins.jpg"
 PATIENCE_SECONDS = 120.0
 QUIET_SECONDS = 20.0
+COLUMNS = ("Design", "p50", "p50 to floor", "p95", "p95 to floor", "Photos a second")
 # As many at once as the local cloud's account has on two cores; the pace of the buffer as well.
 CONCURRENCY = 16
 
@@ -34,42 +36,60 @@ CONCURRENCY = 16
 @options.as_json
 def command(rounds: int, images: int, apart: bool, as_json: bool) -> None:
     """Measure latency, throughput, API calls and own time beside a floor; write docs/performance.md."""
-    found = own.measure() | {"cost_per_million": _costs()} if apart else measure(rounds, images)
+    found = (
+        own.measure() | {"cost_per_million": _costs()} if apart else measure(rounds, images, quiet=as_json)
+    )
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     write_document(found)
     if as_json:
         options.print_json(found)
         return
-    for name, one in found.get("latency", {}).items():
-        click.echo(
-            f"{name:9} p50 {one['p50']:.3f} s ({one['p50_ratio']:.2f} x), p95 {one['p95']:.3f} s"
-            f" ({one['p95_ratio']:.2f} x), {found['throughput'][name]:.1f} photos a second"
+    rows = [
+        (
+            *(name, f"{one['p50']:.3f} s", f"{one['p50_ratio']:.2f} x", f"{one['p95']:.3f} s"),
+            *(f"{one['p95_ratio']:.2f} x", f"{found['throughput'][name]:.1f}"),
         )
+        for name, one in found.get("latency", {}).items()
+    ]
+    if rows:
+        terminal.console().print(terminal.table(*COLUMNS, rows=rows, numbers=COLUMNS[1:]))
     click.echo(f"{RESULTS.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)} are written.")
 
 
-def measure(rounds: int, images: int) -> dict[str, Any]:
+def measure(rounds: int, images: int, *, quiet: bool = False) -> dict[str, Any]:
     """Everything docs/performance.md shows."""
     apart = own.measure()
     started = time.monotonic()
-    with cloud.deployed(CONCURRENCY, f"ingestion = {{ photos_per_second = {CONCURRENCY} }}") as stack:
+    total = rounds + len(DESIGNS)
+    with (
+        terminal.progress("Applying", total=total, hidden=quiet) as update,
+        cloud.deployed(CONCURRENCY, f"ingestion = {{ photos_per_second = {CONCURRENCY} }}") as stack,
+    ):
         applied = time.monotonic() - started
+        started = time.monotonic()
+        drift.check(stack.environment, Console(quiet=True))
+        planned = time.monotonic() - started
         designs.prepare(stack)
         pace = stack.outputs["ingestion"]["photos_per_second"]
         watcher = Watcher(stack)
         cold = {name: watcher.one(name, -1) for name in DESIGNS}
         samples: dict[str, list[float]] = {name: [] for name in DESIGNS}
         for index in range(rounds):
+            update(index, total, "One photo at a time")
             # Another first one each round, so that nobody always follows the same.
             for name in DESIGNS[index % 4 :] + DESIGNS[: index % 4]:
                 samples[name].append(watcher.one(name, index))
-        burst = {name: watcher.many(name, images) for name in DESIGNS}
+        burst = {}
+        for index, name in enumerate(DESIGNS):
+            update(rounds + index, total, f"{images} photos at once, {name}")
+            burst[name] = watcher.many(name, images)
     return {
         "rounds": rounds,
         "images": images,
         "pace": pace,
         "apply_seconds": round(applied, 1),
+        "plan_seconds": round(planned, 1),
         "cold_seconds": {name: round(seconds, 3) for name, seconds in cold.items()},
         "latency": {name: _summary(values, samples["floor"]) for name, values in samples.items()},
         "samples": samples,
