@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from operations import cost
+from operations.__main__ import main
 from operations.cost import Line, PriceList, estimate, tiered
 from operations.program import ROOT
 from operations.records import OUTCOMES
@@ -177,3 +179,24 @@ def test_each_price_stands_whole_beside_its_page_s_name(
 
 def test_one_image_costs_something_on_every_line_that_is_not_free() -> None:
     assert all(line.dollars > 0 for line in lines(images=1) if line.service != "EventBridge")
+
+
+def test_a_notified_photo_pays_for_the_mark_in_its_record() -> None:
+    def marks(settings: dict[str, Any], **options: bool) -> list[float]:
+        found = estimate(settings, MILLION, 2.0, PRICES, {}, **options)
+        return [line.quantity for line in found if (line.service, line.what) == ("DynamoDB", "notified")]
+
+    # An update is paid for by the whole item's size; NotifiedAt is in neither index.
+    assert marks({}) == [2 * MILLION]
+    assert marks({"face_attributes": ["ALL"]})[0] > 2 * MILLION
+    assert marks({}, notify=False) == []
+
+
+@pytest.mark.parametrize("size", ["nan", "NaN", "inf", "-inf", "-1", "-0.5", "much"])
+def test_a_size_that_is_no_size_is_refused_in_one_sentence(size: str) -> None:
+    result = CliRunner().invoke(main, ["cost", "--env", "local", "--photo-mb", size])
+    assert result.exit_code in (1, 2)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("Error: ") == 1
+    assert "photo-mb" in result.stderr.casefold()

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operations import executions, redrive
+from operations.__main__ import main
 from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 from operations.errors import UserError
+from operations.redrive import ALL, Choice
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -98,12 +101,12 @@ def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:  # noq
     return Deployment(sqs, Workflow(), url)
 
 
-def run(deployment: Deployment) -> redrive.Report:
-    return redrive.redrive(deployment)  # type: ignore[arg-type]
+def run(deployment: Deployment, choice: Choice = ALL) -> redrive.Report:
+    return redrive.redrive(deployment, choice)  # type: ignore[arg-type]
 
 
-def survey(deployment: Deployment) -> redrive.Report:
-    return redrive.survey(deployment)  # type: ignore[arg-type]
+def survey(deployment: Deployment, choice: Choice = ALL) -> redrive.Report:
+    return redrive.survey(deployment, choice)  # type: ignore[arg-type]
 
 
 def test_every_event_is_started_once_and_its_message_deleted(deployment: Deployment) -> None:
@@ -148,6 +151,73 @@ def test_looking_starts_nothing_and_gives_every_message_back(deployment: Deploym
     assert report.groups["A"].cause == "why"
     assert deployment.states.accepted == {}
     assert deployment.left() == ids
+
+
+def of(key: str) -> dict[str, Any]:
+    """The event of a photo with this key."""
+    photo = {"key": key, "etag": "e1", "size": 3}
+    return {**EVENT, "detail": {"bucket": {"name": "uploads"}, "object": photo}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        (Choice(key="a.jpg"), {"a.jpg throttled", "a.jpg denied"}),
+        (Choice(key="photos/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"), {"decomposed throttled"}),
+        (Choice(key="A.jpg"), set()),
+        (Choice(error="throttling"), {"a.jpg throttled", "b.jpg throttled", "decomposed throttled"}),
+        (Choice(error="AccessDeniedException"), {"a.jpg denied"}),
+        (Choice(key="a.jpg", error="Throttling"), {"a.jpg throttled"}),
+        (Choice(key="b.jpg", error="AccessDenied"), set()),
+    ],
+)
+def test_only_the_parked_events_of_the_chosen_key_and_error_are_started(
+    deployment: Deployment, choice: Choice, chosen: set[str]
+) -> None:
+    decomposed = "photos/cafe\N{COMBINING ACUTE ACCENT}.jpg"
+    ids = {
+        "a.jpg throttled": deployment.park(of("a.jpg"), ERROR_CODE="Rekognition.ThrottlingException"),
+        "a.jpg denied": deployment.park(of("a.jpg"), ERROR_CODE="AccessDeniedException"),
+        "b.jpg throttled": deployment.park(of("b.jpg"), ERROR_CODE="ThrottlingException"),
+        "decomposed throttled": deployment.park(of(decomposed), ERROR_CODE="ThrottlingException"),
+        "no event": deployment.park("hello", ERROR_CODE="STRAY"),
+    }
+    others = set(ids) - chosen
+
+    seen = survey(deployment, choice)
+    assert {one["message_id"] for one in seen.photos} == {ids[name] for name in chosen}
+    assert (seen.messages, seen.not_chosen) == (len(chosen), len(others))
+    assert deployment.states.accepted == {}
+
+    report = run(deployment, choice)
+    assert deployment.states.accepted.keys() == {f"redrive-{ids[name]}" for name in chosen}
+    assert (report.started, report.not_chosen, report.left) == (len(chosen), len(others), {})
+    assert deployment.left() == {ids[name] for name in others}, "what was not chosen stays"
+
+
+def test_the_verb_takes_key_and_error_and_says_when_nothing_is_of_them(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operations.redrive.Deployment.load", lambda _: deployment)
+    mine = deployment.park(of("a.jpg"), ERROR_CODE="ThrottlingException")
+    deployment.park(of("b.jpg"), ERROR_CODE="ThrottlingException")
+    deployment.park(of("a.jpg"), ERROR_CODE="AccessDeniedException")
+
+    refused = CliRunner().invoke(main, ["redrive", "--env", "dev", "--key", "c.jpg", "--confirm"])
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "Error: None of the 3 messages in the dead-letter queue of ENV=dev is of that key and error;"
+        " 'make redrive ENV=dev' shows them.\n"
+    )
+    assert deployment.states.accepted == {}
+
+    asked = ["redrive", "--env", "dev", "--key", "a.jpg", "--error", "throttling", "--confirm", "--json"]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [(one["message_id"], one["key"]) for one in report["photos"]] == [(mine, "a.jpg")]
+    assert (report["started"], report["not_chosen"]) == (1, 2)
+    assert list(deployment.states.accepted) == [f"redrive-{mine}"]
 
 
 @pytest.mark.parametrize(
