@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections import defaultdict
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import buffer, executions, keys, options, terminal
-from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, reading
+from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, Queue, reading
 from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from operations.terminal import Update
 
 # Long enough for one batch whatever the throttling; what is left of it comes back by itself when this process
@@ -23,30 +26,6 @@ if TYPE_CHECKING:
 _HIDDEN_SECONDS = 120
 # Messages on the screen; JSON has them all.
 _SHOWN = 20
-
-
-@dataclass
-class Group:
-    """Parked events with the same error. `oldest`: ISO 8601, UTC."""
-
-    error: str
-    messages: int = 0
-    oldest: str = ""
-    example: str = ""
-    cause: str = ""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which parked events are meant: those of one key, of one error, or all of them."""
-
-    key: str | None = None
-    error: str | None = None
-
-    def includes(self, event: ParkedEvent) -> bool:
-        if self.key is not None and event.key() not in keys.forms(self.key):
-            return False
-        return self.error is None or self.error.lower() in event.error.lower()
 
 
 @dataclass
@@ -68,113 +47,117 @@ class Report:
     not_chosen: int = 0
     unseen: int = 0
     cut_short: bool = False
-    groups: dict[str, Group] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     photos: list[dict[str, str]] = field(default_factory=list)
 
     def count(self, event: ParkedEvent) -> None:
         self.messages += 1
-        sent = datetime.fromtimestamp(event.sent, UTC).isoformat(timespec="seconds")
-        key, cause = event.key(), executions.shortened(event.cause)
         self.photos.append(
-            {"message_id": event.message_id, "key": key, "error": event.error, "cause": cause, "parked": sent}
+            {
+                "message_id": event.message_id,
+                "key": event.key(),
+                "error": event.error,
+                "cause": executions.shortened(event.cause),
+                "parked": datetime.fromtimestamp(event.sent, UTC).isoformat(timespec="seconds"),
+            }
         )
-        group = self.groups.setdefault(event.error, Group(event.error, oldest=sent))
-        group.messages += 1
-        if sent <= group.oldest or not group.example:
-            group.oldest, group.cause = sent, event.cause
-            group.example = terminal.shown_key(key) if key else f"message {event.message_id}"
 
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "groups": [asdict(group) for group in self.sorted_groups()]}
-
-    def sorted_groups(self) -> list[Group]:
-        return sorted(self.groups.values(), key=lambda group: (-group.messages, group.error))
-
-
-ALL = Choice()
-
-
-def survey(deployment: Deployment, choice: Choice = ALL, update: Update = terminal.unwatched) -> Report:
-    """Look at every message and give it back; at most `MOST_SHOWN` of them."""
-    report = Report(deployment.environment.name, confirmed=False)
-    with reading(deployment) as queue:
-        total, _ = queue.state()
-        # Reading a thousand messages takes some ten seconds; none may come round before the last was seen.
-        for batch in queue.events(hidden_seconds=min(43_200, 60 + total // 50)):
-            for event in batch:
-                if not choice.includes(event):
-                    report.not_chosen += 1
-                    continue
-                report.count(event)
-                try:
-                    event.execution_input()
-                except NotAnEventError as error:
-                    report.left[event.message_id] = str(error)
-            _update(update, report, total)
-            if report.messages >= MOST_SHOWN:
-                report.cut_short = True
-                break
-        report.unseen = queue.held_elsewhere()
-    return report
+    def groups(self) -> list[dict[str, Any]]:
+        """The photos by error, the most frequent first: `messages`, and of its oldest one what it says."""
+        photos = defaultdict(list)
+        for one in self.photos:
+            photos[one["error"]].append(one)
+        oldest = {error: min(found, key=lambda one: one["parked"]) for error, found in photos.items()}
+        return [
+            {
+                "error": error,
+                "messages": len(photos[error]),
+                "oldest": one["parked"],
+                "example": _named(one),
+                "cause": one["cause"],
+            }
+            for error, one in sorted(oldest.items(), key=lambda item: (-len(photos[item[0]]), item[0]))
+        ]
 
 
-def redrive(deployment: Deployment, choice: Choice = ALL, update: Update = terminal.unwatched) -> Report:
-    """Start the workflow for every chosen event that was parked before now.
+def _named(photo: Mapping[str, str]) -> str:
+    return terminal.shown_key(photo["key"]) if photo["key"] else f"message {photo['message_id']}"
 
-    Where uploads are buffered, these wait for their turn in the buffer as well.
+
+def redrive(
+    deployment: Deployment,
+    *,
+    key: str | None = None,
+    error: str | None = None,
+    confirmed: bool = True,
+    update: Update = terminal.unwatched,
+) -> Report:
+    """Start the workflow for every event that was parked before now; look at them only when not `confirmed`.
+
+    `key` and `error` choose those of one photo, and those whose error contains a text. Where uploads are
+    buffered, these wait for their turn in the buffer as well. A look ends after `MOST_SHOWN` messages.
 
     A message is deleted only after its execution was accepted. Killed at any moment, it leaves messages whose
     execution runs already; the next run learns that from the workflow by the name and deletes them.
 
     Raises what AWS raises; messages not started then are in the queue as before.
     """
-    report = Report(deployment.environment.name, confirmed=True)
-    start = buffer.put if buffer.is_used(deployment) else executions.start
-    with reading(deployment) as queue, ThreadPoolExecutor(max_workers=10) as pool:
+    report = Report(deployment.environment.name, confirmed)
+    with reading(deployment) as queue:
         total, now = queue.state()
-        for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS):
-            futures: dict[Future[str | None], ParkedEvent] = {}
+        # Looking at a thousand messages takes some ten seconds; none may come round before the last was seen.
+        hidden = _HIDDEN_SECONDS if confirmed else min(43_200, 60 + total // 50)
+        for batch in queue.events(hidden_seconds=hidden):
+            inputs: dict[ParkedEvent, dict[str, Any]] = {}
             for event in batch:
-                if not choice.includes(event):
+                of_key = key is None or event.key() in keys.forms(key)
+                if not of_key or (error or "").lower() not in event.error.lower():
                     report.not_chosen += 1
-                    continue
                 # An execution that fails again parks a new message, which is not for this run: without an
                 # end to the fault there would be no end to it. The clock ticks in seconds.
-                if event.sent >= now + 1:
+                elif confirmed and event.sent >= now + 1:
                     report.later += 1
-                    continue
-                report.count(event)
-                try:
-                    content = event.execution_input()
-                except NotAnEventError as error:
-                    report.left[event.message_id] = str(error)
-                    continue
-                name = f"redrive-{event.message_id}"
-                futures[pool.submit(start, deployment, content, name)] = event
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                # Also when interrupted: what was accepted is deleted, what was not begun is given back.
-                for future in futures:
-                    future.cancel()
-                wait(futures)
-                accepted = [future for future in futures if _succeeded(future)]
-                fresh = sum(future.result() is not None for future in accepted)
-                report.started += fresh
-                report.already_started += len(accepted) - fresh
-                queue.delete([futures[future] for future in accepted])
-            for future in futures:
-                future.result()
-            _update(update, report, total)
+                else:
+                    report.count(event)
+                    try:
+                        inputs[event] = event.execution_input()
+                    except NotAnEventError as reason:
+                        report.left[event.message_id] = str(reason)
+            if confirmed:
+                _start(deployment, queue, inputs, report)
+            done = report.messages + report.not_chosen
+            # SQS counts approximately.
+            update(done, max(done, total))
+            if report.messages >= MOST_SHOWN and not confirmed:
+                report.cut_short = True
+                break
         report.unseen = queue.held_elsewhere()
     return report
 
 
-def _update(update: Update, report: Report, total: int) -> None:
-    done = report.messages + report.not_chosen
-    # SQS counts approximately.
-    update(done, max(done, total))
+def _start(
+    deployment: Deployment, queue: Queue, inputs: Mapping[ParkedEvent, dict[str, Any]], report: Report
+) -> None:
+    start = buffer.put if buffer.is_used(deployment) else executions.start
+    with ThreadPoolExecutor(max_workers=10) as pool:
+        futures = {
+            pool.submit(start, deployment, content, f"redrive-{event.message_id}"): event
+            for event, content in inputs.items()
+        }
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            # Also when interrupted: what was accepted is deleted, what was not begun is given back.
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            accepted = [one for one in futures if not one.cancelled() and not one.exception()]
+            fresh = sum(future.result() is not None for future in accepted)
+            report.started += fresh
+            report.already_started += len(accepted) - fresh
+            queue.delete([futures[future] for future in accepted])
+        for future in futures:
+            future.result()
 
 
 def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> ParkedEvent:
@@ -198,10 +181,6 @@ def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Park
     )
 
 
-def _succeeded(future: Future[Any]) -> bool:
-    return not future.cancelled() and future.exception() is None
-
-
 @click.command
 @options.environment
 @click.option("--key", type=options.KEY, help="Only the parked events of this photo.")
@@ -215,48 +194,64 @@ def command(
     """Show what is in the dead-letter queue and, when confirmed, start its work again."""
     deployment = Deployment.load(env)
     if message_id:
-        _discard(deployment, message_id, confirm, as_json)
+        event = discard(deployment, message_id, confirmed=confirm)
+        if as_json:
+            options.print_json({"message_id": message_id, "body": event.body, "discarded": confirm})
+            return
+        # All of it, so that what is deleted is written down somewhere.
+        click.echo(options.json_text(event.body))
+        click.echo(
+            "It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good."
+        )
         return
-    choice = Choice(key, error)
     description = "Starting again" if confirm else "Reading the queue"
     with terminal.progress(description, hidden=as_json) as update:
-        report = (redrive if confirm else survey)(deployment, choice, update)
-    if choice != ALL and report.not_chosen and not report.messages:
+        report = redrive(deployment, key=key, error=error, confirmed=confirm, update=update)
+    if report.not_chosen and not report.messages:
         raise UserError(
             f"None of the {report.not_chosen:,} messages in the dead-letter queue of ENV={env} is of that key"
             f" and error; 'make redrive ENV={env}' shows them."
         )
     if as_json:
-        options.print_json(report.as_json())
+        options.print_json({**asdict(report), "groups": report.groups()})
     else:
         _show(report)
     if report.unseen or (report.left and confirm):
         sys.exit(1)
 
 
-def _discard(deployment: Deployment, message_id: str, confirm: bool, as_json: bool) -> None:
-    event = discard(deployment, message_id, confirmed=confirm)
-    if as_json:
-        options.print_json({"message_id": event.message_id, "body": event.body, "discarded": confirm})
-        return
-    # All of it, so that what is deleted is written down somewhere.
-    click.echo(options.json_text(event.body))
-    click.echo("It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good.")
-
-
 def _show(report: Report) -> None:
-    out = terminal.console()
-    if not (report.messages or report.later or report.unseen):
+    out, groups = terminal.console(), report.groups()
+    if not (groups or report.later or report.unseen):
         out.print(f"The dead-letter queue of {report.environment} is empty.")
         return
-    _show_photos(report)
+    if groups:
+        rows = [
+            (one["error"], f"{one['messages']:,}", one["oldest"], one["example"], one["cause"])
+            for one in groups
+        ]
+        columns = ("Error", "Messages", "Oldest", "For example", "Why")
+        title = f"Dead-letter queue of {report.environment}"
+        out.print(terminal.table(*columns, rows=rows, numbers=("Messages",), title=title))
+    if report.messages > len(groups):
+        photos = [(one["parked"], one["error"], _named(one)) for one in report.photos[:_SHOWN]]
+        out.print("", terminal.table("Parked", "Error", "Key", rows=photos), sep="\n")
+    if report.messages > _SHOWN:
+        every = f"{options.named('json', '1')} lists all {report.messages:,}"
+        out.print(f"Only the first {_SHOWN} photos are shown; {every}.")
+    if report.cut_short:
+        out.print(f"Only the first {report.messages:,} messages were read.")
     if report.confirmed:
         already = f", {report.already_started:,} ran already" if report.already_started else ""
         out.print(f"{report.started:,} started{already}.")
     elif report.messages > len(report.left):
         out.print("Nothing was changed; with CONFIRM=1 the work is started again.")
+    _show_left(report)
+
+
+def _show_left(report: Report) -> None:
     if report.later:
-        out.print(f"{report.later:,} parked since this began: look at the error before another run.")
+        click.echo(f"{report.later:,} parked since this began: look at the error before another run.")
     for message_id, reason in list(report.left.items())[:_SHOWN]:
         click.echo(f"Message {message_id} is left in the queue: {reason}.", err=True)
     if len(report.left) > _SHOWN:
@@ -268,26 +263,3 @@ def _show(report: Report) -> None:
             " come back by themselves within minutes; run it again then.",
             err=True,
         )
-
-
-def _show_photos(report: Report) -> None:
-    out = terminal.console()
-    rows = [
-        (one.error, f"{one.messages:,}", one.oldest, one.example, executions.shortened(one.cause))
-        for one in report.sorted_groups()
-    ]
-    title = f"Dead-letter queue of {report.environment}"
-    columns = ("Error", "Messages", "Oldest", "For example", "Why")
-    if rows:
-        out.print(terminal.table(*columns, rows=rows, numbers=("Messages",), title=title))
-    if len(report.photos) > len(report.groups):
-        photos = [
-            (one["parked"], one["error"], terminal.shown_key(one["key"]) if one["key"] else one["message_id"])
-            for one in report.photos[:_SHOWN]
-        ]
-        out.print("", terminal.table("Parked", "Error", "Key", rows=photos), sep="\n")
-    if report.messages > _SHOWN:
-        every = f"{options.named('json', '1')} lists all {report.messages:,}"
-        out.print(f"Only the first {_SHOWN} photos are shown; {every}.")
-    if report.cut_short:
-        out.print(f"Only the first {report.messages:,} messages were read.")

@@ -157,7 +157,7 @@ def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key(
     body = json.dumps({"detail": {"object": {"key": HOSTILE}}})
     for number in range(2):
         report.count(ParkedEvent(f"id{number}", "receipt", body, "KeyError", cause, None, 0.0))
-    redrive._show_photos(report)
+    redrive._show(report)
     text = capsys.readouterr().out
     assert text.count(SHOWN) == 3, "once as an example, and each in the list"
     assert "no \\x1b[31m key" in text
@@ -168,7 +168,7 @@ def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key(
 
 def test_redrive_shows_no_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Deployment, "load", lambda _: None)
-    monkeypatch.setattr(redrive, "survey", lambda *_: redrive.Report("dev", confirmed=False))
+    monkeypatch.setattr(redrive, "redrive", lambda *_, **__: redrive.Report("dev", confirmed=False))
     result = CliRunner().invoke(main, ["redrive"])
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "The dead-letter queue of dev is empty.\n"

@@ -18,7 +18,6 @@ from operations import executions, redrive
 from operations.__main__ import main
 from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 from operations.errors import UserError
-from operations.redrive import ALL, Choice
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -101,12 +100,12 @@ def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:  # noq
     return Deployment(sqs, Workflow(), url)
 
 
-def run(deployment: Deployment, choice: Choice = ALL) -> redrive.Report:
-    return redrive.redrive(deployment, choice)  # type: ignore[arg-type]
+def run(deployment: Deployment, **choice: str) -> redrive.Report:
+    return redrive.redrive(deployment, **choice)  # type: ignore[arg-type]
 
 
-def survey(deployment: Deployment, choice: Choice = ALL) -> redrive.Report:
-    return redrive.survey(deployment, choice)  # type: ignore[arg-type]
+def survey(deployment: Deployment, **choice: str) -> redrive.Report:
+    return redrive.redrive(deployment, confirmed=False, **choice)  # type: ignore[arg-type]
 
 
 def test_every_event_is_started_once_and_its_message_deleted(deployment: Deployment) -> None:
@@ -146,9 +145,9 @@ def test_a_body_is_kept_as_it_is(deployment: Deployment) -> None:
 def test_looking_starts_nothing_and_gives_every_message_back(deployment: Deployment) -> None:
     ids = {deployment.park(ERROR_CODE="A" if index % 3 else "B", ERROR_MESSAGE="why") for index in range(25)}
     report = survey(deployment)
-    assert {name: group.messages for name, group in report.groups.items()} == {"A": 16, "B": 9}
-    assert report.groups["A"].example == "photos/anna.jpg"
-    assert report.groups["A"].cause == "why"
+    assert [(one["error"], one["messages"]) for one in report.groups()] == [("A", 16), ("B", 9)]
+    assert report.groups()[0]["example"] == "photos/anna.jpg"
+    assert report.groups()[0]["cause"] == "why"
     assert deployment.states.accepted == {}
     assert deployment.left() == ids
 
@@ -162,17 +161,17 @@ def of(key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("choice", "chosen"),
     [
-        (Choice(key="a.jpg"), {"a.jpg throttled", "a.jpg denied"}),
-        (Choice(key="photos/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"), {"decomposed throttled"}),
-        (Choice(key="A.jpg"), set()),
-        (Choice(error="throttling"), {"a.jpg throttled", "b.jpg throttled", "decomposed throttled"}),
-        (Choice(error="AccessDeniedException"), {"a.jpg denied"}),
-        (Choice(key="a.jpg", error="Throttling"), {"a.jpg throttled"}),
-        (Choice(key="b.jpg", error="AccessDenied"), set()),
+        ({"key": "a.jpg"}, {"a.jpg throttled", "a.jpg denied"}),
+        ({"key": "photos/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"}, {"decomposed throttled"}),
+        ({"key": "A.jpg"}, set()),
+        ({"error": "throttling"}, {"a.jpg throttled", "b.jpg throttled", "decomposed throttled"}),
+        ({"error": "AccessDeniedException"}, {"a.jpg denied"}),
+        ({"key": "a.jpg", "error": "Throttling"}, {"a.jpg throttled"}),
+        ({"key": "b.jpg", "error": "AccessDenied"}, set()),
     ],
 )
 def test_only_the_parked_events_of_the_chosen_key_and_error_are_started(
-    deployment: Deployment, choice: Choice, chosen: set[str]
+    deployment: Deployment, choice: dict[str, str], chosen: set[str]
 ) -> None:
     decomposed = "photos/cafe\N{COMBINING ACUTE ACCENT}.jpg"
     ids = {
@@ -184,12 +183,12 @@ def test_only_the_parked_events_of_the_chosen_key_and_error_are_started(
     }
     others = set(ids) - chosen
 
-    seen = survey(deployment, choice)
+    seen = survey(deployment, **choice)
     assert {one["message_id"] for one in seen.photos} == {ids[name] for name in chosen}
     assert (seen.messages, seen.not_chosen) == (len(chosen), len(others))
     assert deployment.states.accepted == {}
 
-    report = run(deployment, choice)
+    report = run(deployment, **choice)
     assert deployment.states.accepted.keys() == {f"redrive-{ids[name]}" for name in chosen}
     assert (report.started, report.not_chosen, report.left) == (len(chosen), len(others), {})
     assert deployment.left() == {ids[name] for name in others}, "what was not chosen stays"
