@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from operations.deployment import Deployment
 
+_BUCKET, _KEY, _ETAG = "detail.bucket.name", "detail.object.key", "detail.object.etag"
 BATCH = 10  # the most messages SQS receives, deletes or changes at once
 # A standard queue keeps at most about 120,000 messages in flight, and looking at one puts it in flight.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
@@ -72,62 +73,60 @@ class ParkedEvent:
         Raises NotAnEventError naming what is missing.
         """
         try:
-            event = json.loads(self.body)
+            event: dict[str, Any] = json.loads(self.body)
         except ValueError:
             raise NotAnEventError("its body is not JSON") from None
-        value: Any = event
-        for name in ("detail", "bucket", "name"):
-            value = value.get(name) if isinstance(value, dict) else None
-        stored = event["detail"].get("object") if isinstance(value, str) else None
-        for path, text in (
-            ("detail.bucket.name", value),
-            ("detail.object.key", stored.get("key") if isinstance(stored, dict) else None),
-            ("detail.object.etag", stored.get("etag") if isinstance(stored, dict) else None),
-        ):
-            if not isinstance(text, str) or not text:
+        for path in (_BUCKET, _KEY, _ETAG):
+            if not self._text(path):
                 raise NotAnEventError(f"its body has no text in {path}")
-        found: dict[str, Any] = event
-        return found
+        return event
 
     def image_id(self) -> str:
         """The ImageID its record has or would have.
 
         Raises NotAnEventError as `event`.
         """
-        stored = self.event()["detail"]["object"]
-        return records.image_id(stored["key"], stored["etag"])
+        self.event()
+        return records.image_id(self.key(), self._text(_ETAG))
 
     def key(self) -> str:
         """The key of its object, as far as it has one; else empty."""
-        try:
-            return str(json.loads(self.body)["detail"]["object"]["key"])
-        except (ValueError, KeyError, TypeError):
-            return ""
+        return self._text(_KEY)
 
     def concerns(self, bucket: str, key: str) -> bool:
         """Whether it is of this object, be the event complete or not; the queue is of one bucket."""
+        return self.key() == key and self._text(_BUCKET) in ("", bucket)
+
+    def _text(self, path: str) -> str:
+        """The text at a dotted path in its body; empty where there is none."""
         try:
-            detail = json.loads(self.body)["detail"]
-            named = detail["bucket"]["name"] if "bucket" in detail else bucket
-            return (named, detail["object"]["key"]) == (bucket, key)
-        except (ValueError, KeyError, TypeError):
-            return False
+            value = json.loads(self.body)
+        except ValueError:
+            return ""
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else ""
 
-    def execution_input(self) -> dict[str, Any]:
-        """What to start the workflow with: the event, and the executions it takes over from if there are any.
+    def taken_over(self) -> list[str]:
+        """The executions that had it before, oldest first.
 
-        Raises NotAnEventError as `event`, or when REDRIVEN_FROM is not a JSON list of texts.
+        Raises NotAnEventError when REDRIVEN_FROM is not a JSON list of texts.
         """
-        event = self.event()
-        if self.chain is None:
-            return event
         try:
-            chain = json.loads(self.chain)
+            chain = json.loads(self.chain or "[]")
         except ValueError:
             chain = None
         if not isinstance(chain, list) or not all(isinstance(one, str) and one for one in chain):
             raise NotAnEventError("its attribute REDRIVEN_FROM is not a JSON list of executions")
-        return {**event, "redriven_from": chain}
+        return chain
+
+    def execution_input(self) -> dict[str, Any]:
+        """What to start the workflow with: the event, and the executions it takes over from if there are any.
+
+        Raises NotAnEventError as `event` and `taken_over`.
+        """
+        event, chain = self.event(), self.taken_over()
+        return {**event, "redriven_from": chain} if chain else event
 
 
 class Queue:
@@ -140,39 +139,33 @@ class Queue:
 
     def state(self) -> tuple[int, float]:
         """About how many messages it holds, and the time by its clock."""
-        answer = self._sqs.get_queue_attributes(
-            QueueUrl=self._url,
-            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-        )
-        try:
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-        except (KeyError, ValueError):
-            now = datetime.now(UTC).timestamp()
-        return sum(int(count) for count in answer["Attributes"].values()), now
+        waiting, hidden, answered = self._counts()
+        return waiting + hidden, parsedate_to_datetime(answered).timestamp() if answered else time.time()
 
     def held_elsewhere(self) -> int:
         """About how many messages others have received and neither deleted nor given back."""
-        answer = self._sqs.get_queue_attributes(
-            QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
-        )
-        hidden = int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
-        return max(0, hidden - len(self._held))
+        return max(0, self._counts()[1] - len(self._held))
+
+    def _counts(self) -> tuple[int, int, str | None]:
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
+        waiting, hidden = (int(answer["Attributes"][name]) for name in names)
+        return waiting, hidden, answer["ResponseMetadata"]["HTTPHeaders"].get("date")
 
     def peek(self) -> list[ParkedEvent]:
         """Ten messages at most, each once, left visible to everybody."""
-        messages = self._receive(hidden_seconds=0, wait_seconds=0)
-        return list({one["MessageId"]: ParkedEvent.of(one) for one in messages}.values())
+        return list({one.message_id: one for one in self._receive(0)}.values())
 
-    def _receive(self, *, hidden_seconds: int, wait_seconds: int) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self._sqs.receive_message(
+    def _receive(self, hidden_seconds: int) -> list[ParkedEvent]:
+        answer = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=BATCH,
             MessageAttributeNames=["All"],
             AttributeNames=["SentTimestamp"],
             VisibilityTimeout=hidden_seconds,
-            WaitTimeSeconds=wait_seconds,
-        ).get("Messages", [])
-        return messages
+            WaitTimeSeconds=_WAIT_SECONDS,
+        )
+        return [ParkedEvent.of(one) for one in answer.get("Messages", [])]
 
     def events(self, *, hidden_seconds: int) -> Iterator[list[ParkedEvent]]:
         """Batches of messages, each message once, until none is left to see.
@@ -181,17 +174,15 @@ class Queue:
         """
         seen: set[str] = set()
         stale = 0
-        while True:
-            messages = self._receive(hidden_seconds=hidden_seconds, wait_seconds=_WAIT_SECONDS)
-            self._held |= {one["MessageId"]: one["ReceiptHandle"] for one in messages}
-            new = [ParkedEvent.of(one) for one in messages if one["MessageId"] not in seen]
+        while messages := self._receive(hidden_seconds):
+            self._held |= {one.message_id: one.receipt for one in messages}
+            new = [one for one in messages if one.message_id not in seen]
             # In a long run, messages that stay come round again; after one whole round of them it is over.
             stale = 0 if new else stale + len(messages)
-            if not messages or stale > len(seen):
+            if stale > len(seen):
                 return
-            if not new:
-                continue
-            yield new
+            if new:
+                yield new
             # Afterwards, so that a deleted message need not be remembered.
             seen |= {one.message_id for one in new} & self._held.keys()
 
@@ -215,17 +206,13 @@ class Queue:
         """
         receipts = list(self._held.values())
         self._held.clear()
-        for start in range(0, len(receipts), BATCH):
-            try:
-                self._sqs.change_message_visibility_batch(
-                    QueueUrl=self._url,
-                    Entries=[
-                        {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                        for i, receipt in enumerate(receipts[start : start + BATCH])
-                    ],
-                )
-            except (BotoCoreError, ClientError):
-                return
+        with suppress(BotoCoreError, ClientError):
+            for start in range(0, len(receipts), BATCH):
+                entries = [
+                    {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                    for i, receipt in enumerate(receipts[start : start + BATCH])
+                ]
+                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
 
 
 @contextmanager

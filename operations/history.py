@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from operations import executions, keys, records
-from operations.dead_letters import reading
+from operations.dead_letters import NotAnEventError, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,10 +89,9 @@ def parked(deployment: Deployment, key: str) -> list[ParkedEvent]:
 def _chain(event: ParkedEvent) -> list[str]:
     """The executions that had it, if it says so."""
     try:
-        found = json.loads(event.chain or "[]")
-    except ValueError:
-        found = []
-    arns = [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+        arns = event.taken_over()
+    except NotAnEventError:
+        arns = []
     return [*arns, event.execution] if event.execution else arns
 
 
