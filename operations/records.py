@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from operations.deployment import Deployment
 
@@ -163,6 +163,13 @@ def by_outcome(
         names["#time"] = "Timestamp"
         values[":since"] = {"S": since.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
     yield from _query(deployment, "ByOutcomeDay", names, values)
+
+
+def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[list[Record]]:
+    """Pages of an outcome from `moment` until now, newest first."""
+    today = datetime.now(UTC).date()
+    for back in range((today - moment.date()).days + 1):
+        yield from by_outcome(deployment, outcome, f"{today - timedelta(back)}", since=moment)
 
 
 def everything(

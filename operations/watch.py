@@ -1,25 +1,240 @@
-"""Images on their way through the pipeline, live."""
+"""`watch`: images on their way through the pipeline, found by listing executions and reading records."""
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from operations import buffer, executions, options, terminal
+from operations import buffer, executions, options, records, terminal
 from operations.deployment import Deployment
-from operations.tracking import ROWS, UNKNOWN, Pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
-# A look asks CloudWatch, which is paid for.
+# Executions described in one round: DescribeExecution allows 15 calls a second in every region. Those that
+# end well are known by their records instead, whatever their number.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_DESCRIBED = 12
+# Executions listed in one round, five requests; StartExecution allows 300 a second.
+MAX_LISTED = 5_000
+# What ended in another way than well and waits to be described; more are shown without their photos.
+MAX_WAITING = 1_000
+ROWS = 20
+UNKNOWN = "not looked up"
+_POLL_SECONDS = 1.0
+# A look at the buffer asks CloudWatch, which is paid for.
 _BUFFER_SECONDS = 10.0
+# How long after its start an execution may appear in a list, which is eventually consistent.
+_LATE = timedelta(seconds=10)
+# What is done is remembered so long, and so long executions are found by listing; older ones are described.
+_REMEMBERED = timedelta(minutes=2)
+# A record has the time its function began, and appears within the function's time limit of a minute.
+_RECORDED_LATE = timedelta(seconds=75)
+
+
+@dataclass(slots=True)
+class TrackedImage:
+    """One image as far as it got. `seconds`: from the start of its execution to its end, or to now.
+
+    `outcome` is empty until it is known.
+    """
+
+    execution: str
+    started: datetime
+    status: str
+    key: str = ""
+    outcome: str = ""
+    faces: int | None = None
+    seconds: float | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.status != "RUNNING"
+
+
+@dataclass
+class Pipeline:
+    """What is seen of the images whose executions started after `since`.
+
+    A STANDARD workflow's images are seen from their start. An EXPRESS workflow has no list of executions: its
+    images are seen when they are recorded, so duplicates and parked ones are not.
+
+    `seen` forgets what is done, reported and too old to be listed again, so that watching for days costs no
+    more memory than two minutes' images. `done` counts them all; `unknown` those shown without their photos;
+    `unlisted`: more started at once than could be listed.
+    """
+
+    deployment: Deployment
+    since: datetime
+    seen: dict[str, TrackedImage] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)
+    listed: bool = True
+    done: int = 0
+    unknown: int = 0
+    unlisted: bool = False
+
+    def rounds(self, seconds: float | None) -> Iterator[None]:
+        """Look once a second for `seconds`; None: for ever."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            self.look()
+            yield
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+            time.sleep(_POLL_SECONDS)
+
+    def look(self) -> None:
+        if self.listed:
+            try:
+                self._list()
+            except executions.NoHistoryError:
+                self.listed = False
+            else:
+                self._read_records()
+                self._describe()
+        if not self.listed:
+            self._list_records()
+
+    def report(self, *, last: bool = False) -> list[TrackedImage]:
+        """What is done and known and was not reported before, in the order it started.
+
+        The `last` time, and when too many wait, that holds also what could not be looked up.
+        """
+        waiting = self.waiting()
+        for image in waiting if last else waiting[:-MAX_WAITING]:
+            image.outcome = UNKNOWN
+            self.unknown += not image.key
+        ready = [
+            one for one in self.newest() if one.done and one.outcome and one.execution not in self.reported
+        ]
+        self.reported |= {one.execution for one in ready}
+        self.done += len(ready)
+        for old in self.newest()[ROWS:]:
+            if old.execution in self.reported and old.started < self.since:
+                self.reported.remove(old.execution)
+                del self.seen[old.execution]
+        return ready[::-1]
+
+    def shortfall(self) -> str | None:
+        """The sentence on what is not shown, if anything is not."""
+        parts = []
+        if self.unknown:
+            parts.append(f"{self.unknown:,} ended without being looked up, so their photos are not named")
+        if self.unlisted:
+            parts.append(f"more than {MAX_LISTED:,} started at once, so some are not shown")
+        return f"Of the images {' and '.join(parts)}; 'make status' counts them all." if parts else None
+
+    def newest(self) -> list[TrackedImage]:
+        """All that is remembered, what started last first."""
+        return sorted(self.seen.values(), key=lambda one: one.started, reverse=True)
+
+    def waiting(self) -> list[TrackedImage]:
+        """What is done, but not known: oldest first."""
+        return [one for one in self.newest()[::-1] if one.done and not one.outcome]
+
+    def _list(self) -> None:
+        if self.seen:
+            # Only what started about when the last list ended, or runs yet, can be new in this one.
+            last = self.newest()[0].started
+            running = min((one.started for one in self.seen.values() if not one.done), default=last)
+            self.since = max(self.since, min(last - _LATE, running), last - _REMEMBERED)
+        for count, one in enumerate(executions.newest(self.deployment)):
+            arn, started = one["executionArn"], one["startDate"].astimezone(UTC)
+            if started < self.since:
+                break
+            if count >= MAX_LISTED:
+                self.unlisted |= arn not in self.seen
+                break
+            image = self.seen.setdefault(arn, TrackedImage(arn, started, "RUNNING"))
+            if not image.done:
+                image.status, image.seconds = one["status"], _seconds(one)
+
+    def _read_records(self) -> None:
+        """Take key and outcome of those that ended well from their records, if these are in the index yet."""
+        missing = {one.execution: one for one in self.waiting() if one.status == "SUCCEEDED"}
+        if missing:
+            since = min(one.started for one in missing.values()) - timedelta(seconds=2)
+            for record in _recorded(self.deployment, since):
+                if image := missing.pop(str(record.get("ExecutionId")), None):
+                    image.key, image.outcome = str(record["Key"]), record["Outcome"]
+                    image.faces = record.get("FaceCount")
+                    if not missing:
+                        return
+
+    def _describe(self) -> None:
+        """Ask Step Functions about those the lists and the records say too little of, as many as it allows.
+
+        Those are what failed, what ended well without a record of its own, what runs too long to be listed,
+        and what runs and has no key yet.
+        """
+        running = [one for one in self.newest() if not one.done]
+        asked = [
+            *sorted(self.waiting(), key=lambda one: one.status == "SUCCEEDED"),
+            *(one for one in self.seen.values() if not one.done and one.started < self.since),
+            *(one for one in running[:ROWS] if one.started >= self.since and not one.key),
+        ]
+        client = self.deployment.client("stepfunctions")
+        for image in asked[:MAX_DESCRIBED]:
+            # Of those that run too long, who was asked comes last in the next round.
+            self.seen[image.execution] = self.seen.pop(image.execution)
+            _complete(self.deployment, image, client.describe_execution(executionArn=image.execution))
+
+    def _list_records(self) -> None:
+        self.since = max(self.since, datetime.now(UTC) - _RECORDED_LATE)
+        for record in _recorded(self.deployment, self.since):
+            execution = str(record.get("ExecutionId") or record["ImageID"])
+            started = datetime.fromisoformat(str(record["Timestamp"]))
+            image = TrackedImage(execution, started, "SUCCEEDED", str(record["Key"]), record["Outcome"])
+            image.faces = record.get("FaceCount")
+            self.seen.setdefault(execution, image)
+
+
+def _recorded(deployment: Deployment, since: datetime) -> Iterator[records.Record]:
+    """Records since then; the newest of an outcome first."""
+    for outcome in records.OUTCOMES:
+        for page in records.since(deployment, outcome, since):
+            yield from page
+
+
+def _seconds(execution: dict[str, Any]) -> float:
+    ended = execution.get("stopDate") or datetime.now(UTC)
+    return round((ended - execution["startDate"]).total_seconds(), 2)
+
+
+def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, Any]) -> None:
+    """Add what an execution's description, and the record of its image, say of it."""
+    image.status, image.seconds = described["status"], _seconds(described)
+    try:
+        stored = json.loads(described["input"])["detail"]["object"]
+        image.key, etag = str(stored["key"]), str(stored["etag"])
+    except (KeyError, TypeError, ValueError):
+        image.key, etag = "(no S3 event)", ""
+    if image.status == "SUCCEEDED":
+        ended = json.loads(described["output"])
+        if ended.get("ignored"):
+            image.outcome = "folder"
+        elif ended.get("duplicate"):
+            image.outcome = "duplicate"
+        elif not (record := records.get(deployment, records.image_id(image.key, etag))):
+            image.outcome = "erased since"
+        elif record["ExecutionId"] != image.execution:
+            image.outcome = "analysed again since"
+        else:
+            image.outcome, image.faces = record["Outcome"], record.get("FaceCount")
+    elif image.done:
+        cause = executions.shortened(described.get("cause") or "", 80)
+        image.outcome = f"parked: {described.get('error') or image.status} {cause}".strip()
 
 
 @click.command
@@ -29,45 +244,35 @@ _BUFFER_SECONDS = 10.0
 def command(env: str, seconds: float | None, as_json: bool) -> None:
     """Follow images through the pipeline until Ctrl-C: those of the last minute and every new one."""
     pipeline = Pipeline(Deployment.load(env), datetime.now(UTC) - timedelta(minutes=1))
-    try:
-        if as_json:
-            _print_lines(pipeline, seconds)
-        else:
-            _show_live(pipeline, seconds)
-    except KeyboardInterrupt:
-        # The way to end it.
-        return
+    # The way to end it.
+    with suppress(KeyboardInterrupt):
+        show(pipeline, seconds, as_json=as_json)
 
 
-def _print_lines(pipeline: Pipeline, seconds: float | None) -> None:
+def show(pipeline: Pipeline, seconds: float | None, *, as_json: bool) -> None:
+    """Print a line of JSON for each image that is done, or keep the screen up to date."""
+    out, look_at, waiting = terminal.console(), 0.0, ""
+
     def report(*, last: bool = False) -> None:
         for image in pipeline.report(last=last):
-            click.echo(options.json_text(image.as_json()))
+            if as_json:
+                click.echo(options.json_text(asdict(image)))
 
     try:
-        for _ in pipeline.rounds(seconds):
-            report()
-    finally:
-        report(last=True)
-        if sentence := pipeline.shortfall():
-            click.echo(sentence, err=True)
-
-
-def _show_live(pipeline: Pipeline, seconds: float | None) -> None:
-    out = terminal.console()
-    waiting, look_at = "", 0.0
-    try:
-        with Live(console=out, auto_refresh=False, transient=False) as live:
-            for _ in pipeline.rounds(seconds, keys_of_running=ROWS):
-                pipeline.report()
+        with nullcontext() if as_json else Live(console=out, auto_refresh=False) as live:
+            for _ in pipeline.rounds(seconds):
+                report()
+                if not live:
+                    continue
                 if buffer.is_used(pipeline.deployment) and time.monotonic() >= look_at:
                     look_at = time.monotonic() + _BUFFER_SECONDS
                     state = buffer.look(pipeline.deployment, datetime.now(UTC))
                     waiting = buffer.sentence(pipeline.deployment.environment.name, state)
                 live.update(_screen(pipeline, waiting), refresh=out.is_terminal)
     finally:
-        if not out.is_terminal:
+        if not (as_json or out.is_terminal):
             click.echo("")
+        report(last=True)
         if sentence := pipeline.shortfall():
             click.echo(sentence, err=True)
 
@@ -84,16 +289,12 @@ def _screen(pipeline: Pipeline, waiting: str = "") -> RenderableType:
     rows = []
     failed = set()
     for one in images[:ROWS]:
-        started = f"{one.started:%H:%M:%S}"
         state = one.outcome or UNKNOWN if one.done else "on its way"
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
         faces = "" if one.faces is None else str(one.faces)
-        rows.append((started, seconds, state, faces, terminal.shown_key(one.key)))
+        rows.append((f"{one.started:%H:%M:%S}", seconds, state, faces, terminal.shown_key(one.key)))
         if one.status in executions.FAILED:
             failed.add(state)
     columns = ("Started", "Seconds", "State", "Faces", "Key")
-    return Group(
-        title,
-        *([waiting] if waiting else []),
-        terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed),
-    )
+    table = terminal.table(*columns, rows=rows, numbers=("Seconds", "Faces"), red=failed)
+    return Group(title, *([waiting] if waiting else []), table)

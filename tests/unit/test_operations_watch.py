@@ -14,8 +14,8 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from operations import records, tracking, watch
-from operations.tracking import MAX_DESCRIBED, MAX_WAITING, Pipeline, TrackedImage
+from operations import records, watch
+from operations.watch import MAX_DESCRIBED, MAX_WAITING, Pipeline, TrackedImage
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class Cloud:
             and f"{end.date()}" == day
         ]
         for run in written:
-            yield [{"ExecutionId": run.arn, "Key": run.key, "FaceCount": 1, "Timestamp": f"{run.started}"}]
+            record = {"ExecutionId": run.arn, "Key": run.key, "Outcome": outcome, "FaceCount": 1}
+            yield [record | {"Timestamp": f"{run.started}"}]
 
     def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[TrackedImage]]:
         """Look once a second until then; what was told. No round asks for more than Step Functions allows."""
@@ -168,7 +169,7 @@ def test_an_execution_that_never_ends_makes_nothing_be_told_twice_and_costs_no_m
 
 
 def test_more_than_can_be_listed_is_said_so(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "MAX_LISTED", 100)
+    monkeypatch.setattr(watch, "MAX_LISTED", 100)
     for number in range(200):
         cloud.start(number / 1000)
     pipeline, _ = cloud.watch(until=1)
@@ -228,7 +229,7 @@ def interrupted(cloud: Cloud, *, as_json: bool, capsys: pytest.CaptureFixture[st
 
     pipeline.rounds = rounds  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        (watch._print_lines if as_json else watch._show_live)(pipeline, None)
+        watch.show(pipeline, None, as_json=as_json)
     captured = capsys.readouterr()
     return captured.out, captured.err
 
