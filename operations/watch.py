@@ -208,8 +208,8 @@ def _recorded(deployment: Deployment, since: datetime) -> Iterator[records.Recor
 
 
 def _seconds(execution: dict[str, Any]) -> float:
-    ended = execution.get("stopDate") or datetime.now(UTC)
-    return round((ended - execution["startDate"]).total_seconds(), 2)
+    begun: datetime = execution["startDate"]
+    return round(((execution.get("stopDate") or datetime.now(UTC)) - begun).total_seconds(), 2)
 
 
 def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, Any]) -> None:
