@@ -220,18 +220,9 @@ class Soak:
         return {one for one in parked_images(self._deployment).ids if one.startswith(self._prefix)}
 
     def _uploads(self) -> Iterator[tuple[Stored, bool]]:
-        page: list[Stored] = []
-        for stored in listing(self._deployment, self._prefix):
-            page.append(stored)
-            if len(page) == records.BATCH:
-                yield from self._with_records(page)
-                page = []
-        if page:
-            yield from self._with_records(page)
-
-    def _with_records(self, page: list[Stored]) -> Iterator[tuple[Stored, bool]]:
-        found = records.recorded(self._deployment, (stored.image_id for stored in page))
-        return ((stored, stored.image_id in found) for stored in page)
+        listed = list(listing(self._deployment, self._prefix))
+        found = records.recorded(self._deployment, (stored.image_id for stored in listed))
+        return ((stored, stored.image_id in found) for stored in listed)
 
     def _upload(self, image: Image) -> None:
         image_id = self._stack.upload(image.key, image.body)

@@ -165,12 +165,7 @@ def audit(
     ended = partial(how_it_ended, deployment)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while group := list(itertools.islice(uploads, 8 * records.BATCH)):
-            parts = [group[at : at + records.BATCH] for at in range(0, len(group), records.BATCH)]
-            recorded: dict[str, Record] = {}
-            for found in pool.map(
-                lambda part: records.recorded(deployment, (one.image_id for one in part)), parts
-            ):
-                recorded |= found
+            recorded = records.recorded(deployment, (one.image_id for one in group))
 
             def judge(stored: Stored, recorded: Mapping[str, Record] = recorded) -> str:
                 return expectation.verdict(stored, recorded, parked, ended)

@@ -136,14 +136,12 @@ def watched(deployment: Deployment, prefix: str) -> str:
 
 
 def _photos(deployment: Deployment, prefix: str) -> Iterator[tuple[list[dict[str, Any]], set[str]]]:
-    """The objects under `prefix`, BATCH at a time, and the ImageIDs of those that have a record."""
+    """The objects under `prefix`, as S3 pages them, and the ImageIDs of those that have a record."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
         photos = [one for one in page.get("Contents", []) if not is_folder_marker(one["Key"], one["Size"])]
-        for at in range(0, len(photos), records.BATCH):
-            part = photos[at : at + records.BATCH]
-            images = (records.image_id(one["Key"], one["ETag"]) for one in part)
-            yield part, set(records.recorded(deployment, images))
+        images = (records.image_id(one["Key"], one["ETag"]) for one in photos)
+        yield photos, set(records.recorded(deployment, images))
 
 
 def count_photos(deployment: Deployment, prefix: str, update: Update = terminal.unwatched) -> Count:

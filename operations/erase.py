@@ -73,12 +73,11 @@ def find(deployment: Deployment, key: str) -> Found:
         unfinished=_unfinished(deployment, key),
     )
     # The index may be a second behind the table.
-    for page in records.by_key(deployment, key):
-        found.records += [
-            {name: one.get(attribute) for name, attribute in _SHOWN.items()}
-            for one in page
-            if one.get("Bucket") == deployment.bucket
-        ]
+    found.records += [
+        {name: one.get(attribute) for name, attribute in _SHOWN.items()}
+        for one in records.by_key(deployment, key)
+        if one.get("Bucket") == deployment.bucket
+    ]
     with reading(deployment) as queue:
         for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS):
             found.dead_letters += [one.message_id for one in batch if one.concerns(found.bucket, key)]

@@ -50,11 +50,8 @@ def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         described = [one for one in pool.map(describe, _sample(failed, MAX_DESCRIBED)) if one]
         images = {one["executionArn"]: _image(one) for one in described}
-        known = sorted({image for image in images.values() if image})
-        parts = [known[at : at + records.BATCH] for at in range(0, len(known), records.BATCH)]
-        owners: dict[str, Any] = {}
-        for found in pool.map(lambda part: records.recorded(deployment, part), parts):
-            owners |= {image: record.get("ExecutionId") for image, record in found.items()}
+    recorded = records.recorded(deployment, filter(None, images.values()))
+    owners = {image: record.get("ExecutionId") for image, record in recorded.items()}
     # A redrive that failed as well owns its image and is counted itself.
     left = [
         one for one in described if owners.get(images[one["executionArn"]]) in (None, one["executionArn"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from operations import options, page, records
 from operations.errors import UserError
+from operations.export import new_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,28 +31,18 @@ _ABSENCES = {
 }
 
 
-def check(path: Path | None) -> Path | None:
-    """Answer `path`, unless it cannot be written or is there already: a UserError before anything is read."""
-    if path is None:
-        return None
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{path} does not end in .html; a gallery is a page.")
-    if path.exists():
-        raise UserError(f"{path} is there already; name a new file, or remove it.")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"There is no folder {path.parent}; make it, or name another.")
-    return path
-
-
 def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confirmed: bool) -> str:
     """Write the page of `found` to `path`, and answer a sentence on it.
 
     The photos are read with the caller's own permissions; only their thumbnails reach the page.
 
-    Raises UserError when the caller has to confirm: more than UNASKED photos, or an environment whose photos
-    are to be gone after a time, which a page on somebody's disk would outlive (docs/privacy.md).
+    Raises UserError as `export.new_file`, and when the caller has to confirm: more than UNASKED photos, or an
+    environment whose photos are to be gone after a time, which a page on somebody's disk would outlive
+    (docs/privacy.md).
     """
-    whole = list(itertools.chain.from_iterable(records.complete(deployment, found)))
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{path} does not end in .html; a gallery is a page.")
+    whole = list(records.complete(deployment, found))
     sizes = [size for record in whole if (size := _size(record)) <= MAX_BYTES]
     total = options.size(sum(sizes))
     days = deployment.environment.settings.get("photo_retention_days")
@@ -62,17 +52,16 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
             + (f" and keep thumbnails of what is to be gone after {days} days" if days else "")
             + f"; confirm it with {options.named('confirm', '1')}."
         )
-    deployment.client("s3")  # Made before threads need it; making one is not thread-safe.
-    with ThreadPoolExecutor(_READERS) as readers:
-        photos = list(readers.map(lambda record: _photo(deployment, record), whole))
-    environment = deployment.environment.name
     now = datetime.now(UTC)
-    shown = page.count(len(photos), "photo")
     lead = (
         f"From {deployment.table}, {now.day} {now:%B %Y, %H:%M} UTC. This file holds pictures of people"
         " that no retention and no erasing reaches: delete it when you have seen it."
     )
-    path.write_text(page.photos(f"{shown} of {environment}", lead, photos), encoding="utf-8")
+    shown = page.count(len(whole), "photo")
+    with new_file(path) as draft, ThreadPoolExecutor(_READERS) as readers:
+        photos = list(readers.map(lambda record: _photo(deployment, record), whole))
+        title = f"{shown} of {deployment.environment.name}"
+        draft.write_text(page.photos(title, lead, photos), encoding="utf-8")
     return f"Wrote {shown} to {path}; {total} read from S3."
 
 

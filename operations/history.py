@@ -11,8 +11,6 @@ from operations import executions, keys, records
 from operations.dead_letters import NotAnEventError, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from operations.dead_letters import ParkedEvent
     from operations.deployment import Deployment
 
@@ -54,8 +52,7 @@ def of_key(deployment: Deployment, key: str) -> list[Run]:
     """The executions that recorded or parked a photo, and those these took over from, oldest first."""
     moments = {
         str(record["ExecutionId"]): datetime.fromisoformat(str(record["Timestamp"]))
-        for page in records.by_key(deployment, key)
-        for record in records_of(deployment, page)
+        for record in records.complete(deployment, records.by_key(deployment, key))
         if record.get("ExecutionId") and record.get("Timestamp")
     }
     for event in parked(deployment, key):
@@ -68,11 +65,6 @@ def of_key(deployment: Deployment, key: str) -> list[Run]:
             runs[arn], before = _run(deployment, arn, moments.get(arn))
             waiting += before
     return sorted(runs.values(), key=lambda run: run.started)
-
-
-def records_of(deployment: Deployment, page: Sequence[records.Record]) -> list[records.Record]:
-    """The complete records; the indexes keep a part of each."""
-    return [record for part in records.complete(deployment, page) for record in part]
 
 
 def parked(deployment: Deployment, key: str) -> list[ParkedEvent]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from operations.errors import UserError
 from operations.program import under_make
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ preflight: Decorator = click.option(
     "--preflight/--no-preflight", default=True, help="Check the account first (PREFLIGHT=0 does not)."
 )
 dry_run: Decorator = click.option("--dry-run", type=bool, hidden=True)
+
+
+def _day(_context: object, _parameter: object, text: str | None) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date() if text else None
+    except ValueError:
+        raise UserError(f"'{text}' is not a day; write it as 2026-11-24.") from None
+
+
+day: Decorator = click.option("--day", callback=_day, help="Day in UTC, as 2026-11-24; today without it.")
 
 
 class _Key(click.types.StringParamType):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from operations.errors import UserError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from operations.deployment import Deployment
 
@@ -23,36 +22,35 @@ _PAGE = 500
 # The most keys of one BatchGetItem; it answers at most 16 MB and names the rest.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH = 100
+# Batches read at once.
+_AT_ONCE = 8
 
 OUTCOMES = ("face_detected", "no_face", "rejected")
 
-# What a record may hold, in the order people read it; see docs/ and functions/process_image/record.py.
-ATTRIBUTES = (
-    *(
-        "Timestamp",
-        "Key",
-        "Outcome",
-        "FaceCount",
-        "Reason",
-        "Detail",
-        "Size",
-        "ImageID",
-        "Bucket",
-        "VersionId",
-    ),
-    *(
-        "ETag",
-        "FaceDetected",
-        "Sequencer",
-        "ExecutionId",
-        "NotifiedAt",
-        "Format",
-        "Converted",
-        "Width",
-        "Height",
-    ),
-    *("ExpiresAt", "FaceDetails"),
-)
+# What a record may hold, in the order people read it; see functions/process_image/record.py.
+ATTRIBUTES: dict[str, type] = {
+    "Timestamp": str,
+    "Key": str,
+    "Outcome": str,
+    "FaceCount": int,
+    "Reason": str,
+    "Detail": str,
+    "Size": int,
+    "ImageID": str,
+    "Bucket": str,
+    "VersionId": str,
+    "ETag": str,
+    "FaceDetected": bool,
+    "Sequencer": str,
+    "ExecutionId": str,
+    "NotifiedAt": str,
+    "Format": str,
+    "Converted": bool,
+    "Width": int,
+    "Height": int,
+    "ExpiresAt": int,
+    "FaceDetails": str,
+}
 # Kept for the indexes and for the writer's own sake; nothing a reader misses.
 INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept", "NotificationDue"})
 
@@ -70,7 +68,7 @@ def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
 
 
 def public(record: Record) -> Record:
-    """The record without what is kept for the indexes and for the writer's own sake."""
+    """The record without INTERNAL."""
     return {name: value for name, value in record.items() if name not in INTERNAL}
 
 
@@ -95,78 +93,75 @@ def image_id(key: str, etag: str) -> str:
 
 
 def get(deployment: Deployment, image: str) -> Record | None:
-    """The record of an image, read consistently; None where there is none.
-
-    Raises UserError when the table has other keys than this version's.
-    """
-    with expecting_this_shape(deployment):
-        answer = deployment.client("dynamodb").get_item(
-            TableName=deployment.table, Key={"ImageID": {"S": image}}, ConsistentRead=True
-        )
+    """The record of an image, read consistently; None where there is none."""
+    answer = deployment.client("dynamodb").get_item(
+        TableName=deployment.table, Key={"ImageID": {"S": image}}, ConsistentRead=True
+    )
     return plain(answer["Item"]) if "Item" in answer else None
 
 
-def complete(deployment: Deployment, found: Sequence[Record]) -> Iterator[list[Record]]:
-    """Pages of `found`, which the indexes keep in part, with everything the table holds, in the same order.
+def complete(deployment: Deployment, found: Iterable[Record]) -> Iterator[Record]:
+    """`found`, which the indexes keep in part, with everything the table holds, in the same order.
 
-    What was erased meanwhile is left out.
+    Reads BATCH at a time. What was erased meanwhile is left out.
     """
-    for at in range(0, len(found), BATCH):
-        images = [str(record["ImageID"]) for record in found[at : at + BATCH]]
-        items = _items(deployment, images)
-        yield [plain(items[image]) for image in images if image in items]
+    found = iter(found)
+    while images := [str(record["ImageID"]) for record in itertools.islice(found, BATCH)]:
+        whole = _batch(deployment, images)
+        yield from (whole[image] for image in images if image in whole)
 
 
 def recorded(deployment: Deployment, images: Iterable[str]) -> dict[str, Record]:
-    """What says who recorded and notified at most BATCH images, by ImageID, read consistently.
+    """What says who recorded and notified images, by ImageID, read consistently; many batches at once.
 
     Images without a record are left out; records hold ImageID, ExecutionId, NotifiedAt and NotificationDue.
-
-    Raises UserError when the table has other keys than this version's.
     """
-    with expecting_this_shape(deployment):
-        items = _items(
-            deployment, images, ProjectionExpression="ImageID, ExecutionId, NotifiedAt, NotificationDue"
-        )
-    return {image: plain(item) for image, item in items.items()}
+    names = "ImageID, ExecutionId, NotifiedAt, NotificationDue"
+    asked = list(images)
+    batches = [asked[at : at + BATCH] for at in range(0, len(asked), BATCH)]
+    found: dict[str, Record] = {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for part in pool.map(lambda batch: _batch(deployment, batch, ProjectionExpression=names), batches):
+            found |= part
+    return found
 
 
-def _items(deployment: Deployment, images: Iterable[str], **options: str) -> dict[str, Mapping[str, Any]]:
-    """The items of at most BATCH images, read consistently, by ImageID."""
+def _batch(deployment: Deployment, images: Iterable[str], **options: str) -> dict[str, Record]:
+    """The records of at most BATCH images, read consistently, by ImageID."""
     client, table = deployment.client("dynamodb"), deployment.table
-    items: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Record] = {}
     keys = [{"ImageID": {"S": image}} for image in dict.fromkeys(images)]
-    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}} if keys else {}
+    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}}
     pause = 0.0
     while asked:
         time.sleep(pause)
         answer = client.batch_get_item(RequestItems=asked)
         read = answer["Responses"].get(table, [])
-        items |= {item["ImageID"]["S"]: item for item in read}
+        found |= {item["ImageID"]["S"]: plain(item) for item in read}
         asked = answer.get("UnprocessedKeys") or {}
         # A large answer is cut short and goes on at once; a throttled table answers nothing.
         pause = 0.0 if read else min(5.0, 2 * pause + 0.1)
-    return items
+    return found
 
 
-def by_key(deployment: Deployment, key: str) -> Iterator[list[Record]]:
-    """Pages of every upload of `key`, newest first."""
-    yield from _query(deployment, "ByKey", {"#hash": "Key"}, {":hash": {"S": key}})
+def by_key(deployment: Deployment, key: str) -> Iterator[Record]:
+    """Every upload of `key`, newest first."""
+    return _query(deployment, "ByKey", "#Key = :Key", {"Key": key})
 
 
 def by_outcome(
     deployment: Deployment, outcome: str, day: str, *, since: datetime | None = None
-) -> Iterator[list[Record]]:
-    """Pages of an outcome on `day` (YYYY-MM-DD, UTC), newest first, not older than `since`."""
-    names, values = {"#hash": "OutcomeDay"}, {":hash": {"S": f"{outcome}#{day}"}}
+) -> Iterator[Record]:
+    """What had an outcome on `day` (YYYY-MM-DD, UTC), newest first, not older than `since`."""
+    condition, values = "#OutcomeDay = :OutcomeDay", {"OutcomeDay": f"{outcome}#{day}"}
     if since:
-        names["#time"] = "Timestamp"
-        values[":since"] = {"S": since.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
-    yield from _query(deployment, "ByOutcomeDay", names, values)
+        condition += " AND #Timestamp >= :Timestamp"
+        values["Timestamp"] = since.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return _query(deployment, "ByOutcomeDay", condition, values)
 
 
-def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[list[Record]]:
-    """Pages of an outcome from `moment` until now, newest first."""
+def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[Record]:
+    """What had an outcome from `moment` until now, newest first."""
     today = datetime.now(UTC).date()
     for back in range((today - moment.date()).days + 1):
         yield from by_outcome(deployment, outcome, f"{today - timedelta(back)}", since=moment)
@@ -174,58 +169,26 @@ def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[li
 
 def everything(
     deployment: Deployment, *, outcome: str | None = None, reason: str | None = None
-) -> Iterator[list[Record]]:
-    """Pages of the table in no order: all of it, or what has this outcome and reason.
-
-    A page is at most 1 MB, as DynamoDB reads it.
-    """
+) -> Iterator[Record]:
+    """The table in no order: all of it, or what has this outcome and reason."""
     wanted = {name: value for name, value in (("Outcome", outcome), ("Reason", reason)) if value}
-    condition: dict[str, Any] = {}
-    if wanted:
-        condition = {
-            "FilterExpression": " AND ".join(f"#{name} = :{name}" for name in wanted),
-            "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
-            "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in wanted.items()},
-        }
-    pages = deployment.client("dynamodb").get_paginator("scan")
-    for page in pages.paginate(TableName=deployment.table, PaginationConfig={"PageSize": _PAGE}, **condition):
-        yield [plain(item) for item in page["Items"]]
+    condition = " AND ".join(f"#{name} = :{name}" for name in wanted)
+    return _read(deployment, "scan", wanted, **({"FilterExpression": condition} if wanted else {}))
 
 
-def _query(
-    deployment: Deployment, index: str, names: dict[str, str], values: dict[str, dict[str, str]]
-) -> Iterator[list[Record]]:
-    condition = "#hash = :hash"
-    if "#time" in names:
-        condition += " AND #time >= :since"
-    pages = (
-        deployment.client("dynamodb")
-        .get_paginator("query")
-        .paginate(
-            TableName=deployment.table,
-            IndexName=index,
-            KeyConditionExpression=condition,
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-            ScanIndexForward=False,
-            PaginationConfig={"PageSize": _PAGE},
-        )
-    )
-    with expecting_this_shape(deployment):
-        for page in pages:
-            yield [plain(item) for item in page["Items"]]
+def _query(deployment: Deployment, index: str, condition: str, values: Mapping[str, str]) -> Iterator[Record]:
+    request = {"IndexName": index, "KeyConditionExpression": condition, "ScanIndexForward": False}
+    return _read(deployment, "query", values, **request)
 
 
-@contextmanager
-def expecting_this_shape(deployment: Deployment) -> Iterator[None]:
-    """Raise UserError when the table lacks what is asked for: an index, or a key."""
-    try:
-        yield
-    except deployment.client("dynamodb").exceptions.ClientError as error:
-        if error.response["Error"].get("Code") != "ValidationException":
-            raise
-        name = deployment.environment.name
-        raise UserError(
-            f"The table {deployment.table} is of another version ({error.response['Error'].get('Message')});"
-            f" see what differs with 'make plan ENV={name}'."
-        ) from None
+def _read(
+    deployment: Deployment, operation: str, values: Mapping[str, str], **request: Any
+) -> Iterator[Record]:
+    """Every record a query or scan finds, whose expression calls attributes #name and their values :name."""
+    if values:  # DynamoDB refuses empty ones.
+        # Key and Timestamp, for two, are reserved words.
+        request["ExpressionAttributeNames"] = {f"#{name}": name for name in values}
+        request["ExpressionAttributeValues"] = {f":{name}": {"S": value} for name, value in values.items()}
+    pages = deployment.client("dynamodb").get_paginator(operation)
+    for page in pages.paginate(TableName=deployment.table, PaginationConfig={"PageSize": _PAGE}, **request):
+        yield from map(plain, page["Items"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import webbrowser
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,17 +30,13 @@ _PERCENTILES = (50, 95, 99)
 
 @click.command
 @options.environment
-@click.option("--day", help="Day in UTC, as 2026-11-24; today without it.")
+@options.day
 @click.option("--open", "opened", is_flag=True, help="Open the page in the browser.")
 @options.as_json
-def command(env: str, day: str | None, opened: bool, as_json: bool) -> None:
+def command(env: str, day: date | None, opened: bool, as_json: bool) -> None:
     """Write a page on one day: photos by hour, how fast, retries, parked, cost, alarms."""
     now = datetime.now(UTC)
-    try:
-        chosen = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) if day else now
-    except ValueError:
-        raise UserError(f"'{day}' is not a day; write it as 2026-11-24.") from None
-    begin = chosen.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = datetime.combine(day or now, time(tzinfo=UTC))
     if begin > now:
         raise UserError(f"{day} is yet to come.")
     found = look(Deployment.load(env), begin, min(now, begin + timedelta(days=1)))
@@ -106,15 +103,12 @@ def _photos(deployment: Deployment, begin: datetime) -> dict[str, Any]:
 
     def count(outcome: str) -> list[int]:
         hours = [0] * len(_HOURS)
-        for found in records.by_outcome(deployment, outcome, day):
-            for record in found:
-                hours[int(str(record["Timestamp"])[11:13])] += 1
-                if isinstance(record.get("Size"), int):
-                    sizes.append(record["Size"])
-                if outcome == "rejected":
-                    reasons[str(record.get("Reason") or "unknown")] += 1
-            if sum(hours) >= MAX_RECORDS:
-                break
+        for record in itertools.islice(records.by_outcome(deployment, outcome, day), MAX_RECORDS):
+            hours[int(str(record["Timestamp"])[11:13])] += 1
+            if isinstance(record.get("Size"), int):
+                sizes.append(record["Size"])
+            if outcome == "rejected":
+                reasons[str(record.get("Reason") or "unknown")] += 1
         return hours
 
     counted = together(*(lambda outcome=outcome: count(outcome) for outcome in records.OUTCOMES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,8 @@ def _reprocess_all(
     purpose = f"Reprocess of {what}"
     with terminal.progress("Reading records", hidden=as_json) as update:
         found = gone = 0
-        for present, missing in _photos(deployment, outcome, reason):
-            found, gone = found + len(present), gone + missing
+        for _, stored in _photos(deployment, outcome, reason):
+            found, gone = found + stored, gone + (not stored)
             update(found)
     concurrency = bulk.concurrency(deployment)
     dollars, seconds = backfill.forecast(deployment, found, concurrency, notify=notify)
@@ -128,8 +129,8 @@ def _reprocess_all(
         rows += backfill.estimate_rows(concurrency, dollars, seconds, notify=notify)
         terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
     if result["started"]:
-        photos = (one for present, _ in _photos(deployment, outcome, reason) for one in present)
-        events = (_event(deployment, one, notify=notify) for one in photos)
+        photos = _photos(deployment, outcome, reason)
+        events = (_event(deployment, one, notify=notify) for one, stored in photos if stored)
         result |= bulk.run(deployment, purpose, events, found, quiet=as_json)
     if as_json:
         options.print_json(result)
@@ -141,12 +142,12 @@ def _reprocess_all(
         raise backfill.failures(result["failed"], env)
 
 
-def _photos(deployment: Deployment, outcome: str, reason: str | None) -> Iterator[tuple[list[Record], int]]:
-    """Pages of records with that outcome whose photo is still stored, and how many have lost theirs."""
+def _photos(deployment: Deployment, outcome: str, reason: str | None) -> Iterator[tuple[Record, bool]]:
+    """Records with that outcome, and whether their photo is still stored."""
+    found = records.everything(deployment, outcome=outcome, reason=reason)
     with ThreadPoolExecutor(8) as pool:
-        for page in records.everything(deployment, outcome=outcome, reason=reason):
-            stored = list(pool.map(lambda record: _is_stored(deployment, record), page))
-            yield [record for record, there in zip(page, stored, strict=True) if there], stored.count(False)
+        while some := list(itertools.islice(found, records.BATCH)):
+            yield from zip(some, pool.map(lambda record: _is_stored(deployment, record), some), strict=True)
 
 
 def _is_stored(deployment: Deployment, record: Record) -> bool:
@@ -177,12 +178,11 @@ def _event(deployment: Deployment, record: Record, *, notify: bool) -> dict[str,
 
 def _missing(deployment: Deployment, key: str) -> str:
     bucket, shown = deployment.bucket, terminal.visible(key)
-    for page in records.by_key(deployment, key):
-        if page:
-            return (
-                f"'{shown}' was analysed on {str(page[0].get('Timestamp', ''))[:10]}, but is no longer in"
-                f" {bucket}; upload it again, or read its record with 'results'."
-            )
+    for newest in records.by_key(deployment, key):
+        return (
+            f"'{shown}' was analysed on {str(newest.get('Timestamp', ''))[:10]}, but is no longer in"
+            f" {bucket}; upload it again, or read its record with 'results'."
+        )
     return f"There is no '{shown}' in {bucket}; keys are exact: letter case, spaces and the folder count."
 
 

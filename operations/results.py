@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,31 +17,31 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from operations.records import Record
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Records a progress bar moves by.
+_STEP = 100
 
 
 @click.command
 @click.argument("key", required=False, type=options.KEY)
 @options.environment
 @click.option("--outcome", type=click.Choice(records.OUTCOMES), help="Only this outcome, of one day.")
-@click.option("--day", help="Day of the outcome in UTC, as 2026-11-24; today without it.")
+@options.day
 @click.option(
     "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit in an export."
 )
 @click.option("--faces", is_flag=True, help="With all that is recorded, faces' details too, as an export.")
 @click.option(
     "--export",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Write to this new file; its ending says how: .csv, .jsonl or .parquet.",
 )
 @click.option(
     "--gallery",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=lambda *given: galleries.check(given[-1]),
+    type=click.Path(path_type=Path),
     help="Write the photos themselves, with their faces, to this new page (.html).",
 )
 @click.option("--confirm", is_flag=True, help="Make the gallery of many photos, or of photos that expire.")
@@ -51,7 +50,7 @@ def command(
     key: str | None,
     env: str,
     outcome: str | None,
-    day: str | None,
+    day: date | None,
     limit: int | None,
     faces: bool,
     export: Path | None,
@@ -64,134 +63,73 @@ def command(
     Without KEY and outcome: today's and yesterday's of every outcome, or the whole table in an export.
     """
     if key and (outcome or day):
-        asked = f"{options.named('outcome')} or {options.named('day')}"
-        raise UserError(f"A KEY and {asked} are two questions; ask one at a time.")
-    if export:
-        exporting.check(export)
-    chosen_day = _day(day)
+        others = f"{options.named('outcome')} or {options.named('day')}"
+        raise UserError(f"A KEY and {others} are two questions; ask one at a time.")
     deployment = Deployment.load(env)
     if key:
         key = keys.choose(deployment, key)
+    newest = _newest(deployment, key, outcome, day)
     if export:
-        _export(deployment, export, key, outcome, chosen_day, limit, as_json=as_json)
+        asked = key or outcome or day
+        found = records.complete(deployment, newest) if asked else records.everything(deployment)
+        _export(export, itertools.islice(found, limit), as_json=as_json)
         return
-    shown = limit or 20
+    limit = limit or 20
     # One more shows whether there are more.
-    pages = _cut(_newest(deployment, key, outcome, chosen_day), shown + 1)
-    found = [record for page in pages for record in page]
-    more, found = len(found) > shown, found[:shown]
-    if gallery and found:
-        click.echo(galleries.write(deployment, gallery, found, confirmed=confirm))
+    shown = list(itertools.islice(newest, limit + 1))
+    more, shown = len(shown) > limit, shown[:limit]
+    if gallery and shown:
+        click.echo(galleries.write(deployment, gallery, shown, confirmed=confirm))
         return
     if faces:
-        found = [record for page in records.complete(deployment, found) for record in page]
+        shown = list(records.complete(deployment, shown))
     if as_json:
-        options.print_json([records.public(record) for record in found])
-    elif found:
-        _show(found, more=more)
-    else:
-        _say_nothing_is_there(env, key, f"{outcome or 'any outcome'} on {chosen_day or 'these two days'}")
-
-
-def _say_nothing_is_there(env: str, key: str | None, asked: str) -> None:
-    if key:
+        options.print_json([records.public(record) for record in shown])
+    elif shown:
+        _show(shown, more=more)
+    elif key:
         raise UserError(
             f"There is no record of '{terminal.visible(key)}' in ENV={env}; keys are exact: letter case,"
             " spaces and the folder count."
         )
-    click.echo(f"There is no record of {asked} in ENV={env}.", err=True)
-
-
-def _day(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        if not _DAY.fullmatch(text):
-            raise ValueError
-        datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise UserError(f"'{text}' is not a day; write it as 2026-11-24.") from None
-    return text
+    else:
+        when = day or "these two days"
+        click.echo(f"There is no record of {outcome or 'any outcome'} on {when} in ENV={env}.", err=True)
 
 
 def _newest(
-    deployment: Deployment, key: str | None, outcome: str | None, day: str | None
-) -> Iterator[list[Record]]:
-    """Pages of records, newest first."""
+    deployment: Deployment, key: str | None, outcome: str | None, day: date | None
+) -> Iterator[Record]:
+    """Records, newest first."""
     if key:
         yield from records.by_key(deployment, key)
-    elif outcome:
-        yield from records.by_outcome(deployment, outcome, day or datetime.now(UTC).date().isoformat())
-    else:
-        yield from _merged(deployment, day)
-
-
-def _merged(deployment: Deployment, day: str | None) -> Iterator[list[Record]]:
+        return
     today = datetime.now(UTC).date()
-    days = [day] if day else [today.isoformat(), (today - timedelta(days=1)).isoformat()]
+    days = [day or today] if day or outcome else [today, today - timedelta(days=1)]
     for one in days:
         streams = [
-            (record for page in records.by_outcome(deployment, outcome, one) for record in page)
-            for outcome in records.OUTCOMES
+            records.by_outcome(deployment, each, one.isoformat())
+            for each in ([outcome] if outcome else records.OUTCOMES)
         ]
-        merged = heapq.merge(*streams, key=lambda found: str(found.get("Timestamp", "")), reverse=True)
-        while page := list(itertools.islice(merged, 100)):
-            yield page
+        yield from heapq.merge(*streams, key=lambda found: str(found.get("Timestamp")), reverse=True)
 
 
-def _cut(pages: Iterator[list[Record]], limit: int | None) -> Iterator[list[Record]]:
-    """Pages of `limit` records at most; what comes after them is not read."""
-    left = limit
-    for page in pages:
-        if left is None:
-            yield page
-            continue
-        yield page[:left]
-        left -= len(page)
-        if left <= 0:
-            return
+def _export(path: Path, found: Iterable[Record], *, as_json: bool) -> None:
+    with terminal.progress("Exporting", hidden=as_json) as update:
 
+        def watched() -> Iterator[Record]:
+            for done, record in enumerate(found):
+                if done % _STEP == 0:
+                    update(done)
+                yield record
 
-def _export(
-    deployment: Deployment,
-    path: Path,
-    key: str | None,
-    outcome: str | None,
-    day: str | None,
-    limit: int | None,
-    *,
-    as_json: bool,
-) -> None:
-    everything = not (key or outcome or day)
-    pages = records.everything(deployment) if everything else _newest(deployment, key, outcome, day)
-    total = _expected(deployment) if everything else None
-    total = min(total, limit) if total and limit else total
-    with terminal.progress("Exporting", total=total, hidden=as_json) as update:
-
-        def stream() -> Iterator[list[Record]]:
-            done = 0
-            for page in _cut(pages, limit):
-                for part in [page] if everything else records.complete(deployment, page):
-                    yield part
-                    done += len(part)
-                    update(done, total)
-
-        summary = exporting.write(path, stream())
+        count, unknown = exporting.write(path, watched())
     if as_json:
-        options.print_json(
-            {"file": str(path), "records": summary.records, "unknown": sorted(summary.unknown)}
-        )
+        options.print_json({"file": str(path), "records": count, "unknown": unknown})
         return
-    click.echo(f"Wrote {summary.records:,} records to {path}.")
-    if summary.unknown:
-        names = ", ".join(sorted(summary.unknown))
-        click.echo(f"Left out attributes this version does not know: {names}.", err=True)
-
-
-def _expected(deployment: Deployment) -> int | None:
-    """How many records the table holds, as of some hours ago; only a progress bar needs it."""
-    count = deployment.client("dynamodb").describe_table(TableName=deployment.table)["Table"].get("ItemCount")
-    return int(count) if count else None
+    click.echo(f"Wrote {count:,} records to {path}.")
+    if unknown:
+        click.echo(f"Left out attributes this version does not know: {', '.join(unknown)}.", err=True)
 
 
 def _show(found: Sequence[Record], *, more: bool) -> None:

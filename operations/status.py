@@ -177,10 +177,10 @@ def _outcomes(
     def count(outcome: str) -> int:
         counted = 0
         for day in reversed(days):
-            for page in records.by_outcome(deployment, outcome, day.isoformat(), since=since):
-                counted += len(page)
+            for record in records.by_outcome(deployment, outcome, day.isoformat(), since=since):
+                counted += 1
                 if outcome == "rejected":
-                    reasons.update(str(record.get("Reason") or "unknown") for record in page)
+                    reasons[str(record.get("Reason") or "unknown")] += 1
                 if counted >= MAX_RECORDS:
                     break
         return counted

@@ -49,9 +49,8 @@ def trace(deployment: Deployment, key: str) -> list[Moment]:
         for one in listing(deployment, key)
         if one.key == key
     ]
-    for page in records.by_key(deployment, key):
-        for record in history.records_of(deployment, page):
-            moments += _recorded(record)
+    for record in records.complete(deployment, records.by_key(deployment, key)):
+        moments += _recorded(record)
     moments += [
         Moment(
             datetime.fromtimestamp(event.sent, UTC),

@@ -203,8 +203,7 @@ class Pipeline:
 def _recorded(deployment: Deployment, since: datetime) -> Iterator[records.Record]:
     """Records since then; the newest of an outcome first."""
     for outcome in records.OUTCOMES:
-        for page in records.since(deployment, outcome, since):
-            yield from page
+        yield from records.since(deployment, outcome, since)
 
 
 def _seconds(execution: dict[str, Any]) -> float:

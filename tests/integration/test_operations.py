@@ -209,7 +209,7 @@ def test_an_export_holds_the_whole_table(
     assert len(rows) == count
     assert result.stdout == f"Wrote {count:,} records to {path}.\n"
     [row] = [one for one in rows if one["ImageID"] == photos.face]
-    assert tuple(row) == ATTRIBUTES
+    assert [*row] == [*ATTRIBUTES]
     assert (row["Outcome"], str(row["FaceCount"])) == ("face_detected", "1")
     assert json.loads(row["FaceDetails"])
 

@@ -40,7 +40,9 @@ def test_a_gallery_shows_every_upload_of_a_key_and_says_what_is_gone(
     # Events here name no version, so that only the newest upload of a key can be read.
     assert text.count("data:image/jpeg") == text.count("The photo was replaced since") == 1
     assert text.count("<rect x=") == 2
-    assert operator.refused("results", "--gallery", str(path), key).endswith("name a new file, or remove it.")
+    assert operator.refused("results", "--gallery", str(path), key).endswith(
+        "(File exists); name another file."
+    )
 
 
 def test_a_report_counts_the_day_so_far(stack: Stack, operator: Operator, notifications: Notified) -> None:

@@ -123,15 +123,16 @@ def test_where_photos_are_to_be_gone_after_a_time_a_copy_is_made_only_when_confi
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("a.csv", r"does not end in \.html"), ("none/a.html", "There is no folder")]
+    ("name", "reason"), [("a.csv", r"does not end in \.html"), ("none/a.html", "No such file or directory")]
 )
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
-    tmp_path: Path, name: str, reason: str
+def test_a_file_that_cannot_be_written_is_refused_before_a_photo_is_read(
+    bucket: Bucket, tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bucket.upload("a.jpg", picture("red"))
+    monkeypatch.setattr(bucket.s3, "get_object", None)
     with pytest.raises(UserError, match=reason):
-        gallery.check(tmp_path / name)
+        bucket.page(tmp_path / name)
     made = tmp_path / "a.html"
-    gallery.check(made)
     made.touch()
-    with pytest.raises(UserError, match="is there already"):
-        gallery.check(made)
+    with pytest.raises(UserError, match=r"cannot be written \(File exists\)"):
+        bucket.page(made)

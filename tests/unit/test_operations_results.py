@@ -79,8 +79,8 @@ def test_an_export_stops_at_its_limit(tmp_path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) == 120
 
 
-def reading(found: Sequence[str]) -> Iterator[list[str]]:
-    """ImageIDs of the whole records, a page at a time."""
+def reading(found: Sequence[str]) -> Iterator[str]:
+    """ImageIDs of the whole records."""
     with Stubber(client("dynamodb")) as stub:
         table: dict[str, Any] = {"ConsistentRead": True}
 
@@ -104,8 +104,8 @@ def reading(found: Sequence[str]) -> Iterator[list[str]]:
             )
             stub.add_response("batch_get_item", {"Responses": answered(batch[0])}, {"RequestItems": rest})
         deployment: Any = SimpleNamespace(client=lambda _: stub.client, table=TABLE)
-        for page in records.complete(deployment, [{"ImageID": one} for one in found]):
-            yield [record["ImageID"] for record in page]
+        for record in records.complete(deployment, ({"ImageID": one} for one in found)):
+            yield record["ImageID"]
         stub.assert_no_pending_responses()
 
 
@@ -116,8 +116,7 @@ def test_whole_records_are_asked_for_until_all_are_answered_in_order_a_hundred_a
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     found = [f"{number}.jpg@e" for number in range(150)]
-    pages = list(reading(found))
-    assert pages == [[found[0], *found[2:100]], [found[100], *found[102:]]]
+    assert list(reading(found)) == [found[0], *found[2:101], *found[102:]]
     assert sum(pause > 0 for pause in pauses) == 2, "a table that answers nothing is waited for"
 
 

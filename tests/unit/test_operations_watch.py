@@ -92,9 +92,7 @@ class Cloud:
             "cause": json.dumps({"errorMessage": "out of memory"}),
         }
 
-    def by_outcome(
-        self, _: object, outcome: str, day: str, *, since: datetime
-    ) -> Iterator[list[dict[str, Any]]]:
+    def by_outcome(self, _: object, outcome: str, day: str, *, since: datetime) -> Iterator[dict[str, Any]]:
         written = [
             run
             for run in reversed(self.runs)
@@ -105,7 +103,7 @@ class Cloud:
         ]
         for run in written:
             record = {"ExecutionId": run.arn, "Key": run.key, "Outcome": outcome, "FaceCount": 1}
-            yield [record | {"Timestamp": f"{run.started}"}]
+            yield record | {"Timestamp": f"{run.started}"}
 
     def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[TrackedImage]]:
         """Look once a second until then; what was told. No round asks for more than Step Functions allows."""

@@ -57,9 +57,9 @@ class FakeCloudWatch:
 
 @pytest.fixture(autouse=True)
 def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_outcome(_deployment: object, outcome: str, day: str) -> Iterator[list[dict[str, Any]]]:
+    def by_outcome(_deployment: object, outcome: str, day: str) -> Iterator[dict[str, Any]]:
         assert day == "2026-11-24"
-        yield RECORDS[outcome]
+        yield from RECORDS[outcome]
 
     monkeypatch.setattr(records, "by_outcome", by_outcome)
     monkeypatch.setattr(Queue, "state", lambda _: (2, 0.0))
