@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from operations import executions, options, records, terminal
 from operations.deployment import Deployment
@@ -112,12 +111,7 @@ class Expectation:
         return "in_flight" if stored.modified > self.settled_before else "unaccounted"
 
 
-@retry(
-    retry=retry_if_exception(executions.is_busy),
-    wait=wait_random_exponential(multiplier=0.2, max=5),
-    stop=stop_after_delay(60),
-    reraise=True,
-)
+@executions.patiently
 def how_it_ended(deployment: Deployment, record: Record) -> str:
     """The field of Account for a record with a notification due, from the execution that owns it."""
     client = deployment.client("stepfunctions")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from operations import records
 from operations.errors import UserError
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
     from operations.deployment import Deployment
 
-# "Results are sorted by time, with the most recent execution first", 1,000 a page at most.
-# https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
-PAGE = 1000
-# StartExecution refills at 300 a second in the large regions and 150 in others: a wait soon helps.
-# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_PATIENCE_SECONDS = 60
 _BUSY = {"ThrottlingException", "Throttling", "ExecutionLimitExceeded", "TooManyRequestsException"}
 FAILED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
 
@@ -73,6 +68,22 @@ def event(
     return made
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether AWS said that there were too many calls."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") in _BUSY
+
+
+# For calls that many may make at once. StartExecution refills at 300 a second in the large regions and 150 in
+# others: a wait soon helps. https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+patiently = retry(
+    retry=retry_if_exception(is_busy),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    stop=stop_after_delay(60),
+    reraise=True,
+)
+
+
+@patiently
 def start(
     deployment: Deployment, content: dict[str, Any], name: str, *, state_machine: str | None = None
 ) -> str | None:
@@ -85,24 +96,11 @@ def start(
     """
     client = deployment.client("stepfunctions")
     machine = state_machine or deployment.state_machine_arn
-    for attempt in Retrying(
-        retry=retry_if_exception(is_busy),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        stop=stop_after_delay(_PATIENCE_SECONDS),
-        reraise=True,
-    ):
-        with attempt:
-            try:
-                answer = client.start_execution(stateMachineArn=machine, name=name, input=json.dumps(content))
-                return str(answer["executionArn"])
-            except client.exceptions.ExecutionAlreadyExists:
-                return None
-    raise AssertionError("unreachable")
-
-
-def is_busy(error: BaseException) -> bool:
-    """Whether AWS said that there were too many calls."""
-    return isinstance(error, ClientError) and error.response["Error"].get("Code") in _BUSY
+    try:
+        answer = client.start_execution(stateMachineArn=machine, name=name, input=json.dumps(content))
+    except client.exceptions.ExecutionAlreadyExists:
+        return None
+    return str(answer["executionArn"])
 
 
 def is_running(deployment: Deployment, name: str) -> bool:
@@ -117,34 +115,26 @@ def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[d
 
     Raises NoHistoryError for an EXPRESS workflow, which has no list of executions.
     """
-    seen = 0
-    for execution in newest(deployment, page=min(PAGE, limit)):
-        if (execution.get("stopDate") or execution["startDate"]) < moment:
-            if execution["startDate"] < moment:
-                return
-            continue
-        yield execution
-        seen += 1
-        if seen == limit:
-            return
+    ran = takewhile(lambda one: (one.get("stopDate") or one["startDate"]) >= moment, newest(deployment))
+    return islice(ran, limit)
 
 
-def newest(deployment: Deployment, *, page: int = PAGE) -> Iterator[dict[str, Any]]:
-    """Every execution Step Functions remembers, those that started last first, listed `page` at a time.
+def newest(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    """Every execution Step Functions remembers, those that started last first.
 
     Raises NoHistoryError as `since`.
     """
     client = deployment.client("stepfunctions")
-    request: dict[str, Any] = {"stateMachineArn": deployment.state_machine_arn, "maxResults": page}
-    while True:
-        try:
-            answer = client.list_executions(**request)
-        except client.exceptions.StateMachineTypeNotSupported:
-            raise NoHistoryError from None
-        yield from answer["executions"]
-        if "nextToken" not in answer:
-            return
-        request["nextToken"] = answer["nextToken"]
+    # "Results are sorted by time, with the most recent execution first", 1,000 a page at most.
+    # https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
+    pages = client.get_paginator("list_executions").paginate(
+        stateMachineArn=deployment.state_machine_arn, PaginationConfig={"PageSize": 1000}
+    )
+    try:
+        for page in pages:
+            yield from page["executions"]
+    except client.exceptions.StateMachineTypeNotSupported:
+        raise NoHistoryError from None
 
 
 def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: float) -> records.Record:
@@ -154,38 +144,52 @@ def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: fl
     seconds.
     """
     client = deployment.client("stepfunctions")
-    deadline = time.monotonic() + timeout
-    pause = 0.2
+    deadline, pause = time.monotonic() + timeout, 0.2
     while time.monotonic() < deadline:
-        status = None
         try:
             described = client.describe_execution(executionArn=execution)
-            status = described["status"]
         except (client.exceptions.InvalidArn, client.exceptions.ExecutionDoesNotExist):
             # An EXPRESS execution cannot be described: its record is all there is to see.
             described = {}
+        status = described.get("status")
         if status in FAILED:
             cause = visible(shortened(described.get("cause") or "no cause given"))
             raise UserError(
                 f"The execution ended {status} with {described.get('error') or 'no error named'}"
                 f" ({cause}); the event is in the dead-letter queue, see 'make redrive'."
             )
-        if status in (None, "SUCCEEDED"):
-            record = records.get(deployment, image_id)
-            if record and record.get("ExecutionId") == execution:
-                return record
-            if status == "SUCCEEDED":
-                owner = (record or {}).get("ExecutionId", "nobody")
-                raise UserError(
-                    f"The image was taken over by another execution meanwhile ({owner}); run it again if the"
-                    " record is not what you expect."
-                )
+        record = records.get(deployment, image_id) if status != "RUNNING" else None
+        if record and record.get("ExecutionId") == execution:
+            return record
+        if status == "SUCCEEDED":
+            owner = (record or {}).get("ExecutionId", "nobody")
+            raise UserError(
+                f"The image was taken over by another execution meanwhile ({owner}); run it again if the"
+                " record is not what you expect."
+            )
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)
     raise UserError(
         f"Execution {execution} is not done after {timeout:.0f} s; 'make status' and the workflow's log say"
         " more."
     )
+
+
+def photo(described: dict[str, Any]) -> tuple[str, str]:
+    """Key and ETag in the input of an execution; empty where it holds no S3 event."""
+    try:
+        stored = json.loads(described["input"])["detail"]["object"]
+        return str(stored["key"]), str(stored["etag"])
+    except (KeyError, TypeError, ValueError):
+        return "", ""
+
+
+def details(event: dict[str, Any]) -> dict[str, Any]:
+    """What an event of an execution's history says, whatever its type."""
+    found: Iterator[dict[str, Any]] = (
+        value for name, value in event.items() if name.endswith("EventDetails")
+    )
+    return next(found, {})
 
 
 def shortened(text: str, limit: int = 160) -> str:

@@ -214,11 +214,8 @@ def _seconds(execution: dict[str, Any]) -> float:
 def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, Any]) -> None:
     """Add what an execution's description, and the record of its image, say of it."""
     image.status, image.seconds = described["status"], _seconds(described)
-    try:
-        stored = json.loads(described["input"])["detail"]["object"]
-        image.key, etag = str(stored["key"]), str(stored["etag"])
-    except (KeyError, TypeError, ValueError):
-        image.key, etag = "(no S3 event)", ""
+    key, etag = executions.photo(described)
+    image.key = key or "(no S3 event)"
     if image.status == "SUCCEEDED":
         ended = json.loads(described["output"])
         if ended.get("ignored"):

@@ -75,11 +75,10 @@ class Cloud:
         shown = {"executionArn": run.arn, "startDate": run.started, "status": run.status(self.now)}
         return shown | ({"stopDate": run.ended(self.now)} if run.ended(self.now) else {})
 
-    def list_executions(self, *, nextToken: str = "0", maxResults: int, **_: Any) -> dict[str, Any]:  # noqa: N803
-        listed = [run for run in reversed(self.runs) if run.started <= self.now]
-        first, last = int(nextToken), int(nextToken) + maxResults
-        page = {"executions": [self._shown(run) for run in listed[first:last]]}
-        return page | ({"nextToken": str(last)} if last < len(listed) else {})
+    def get_paginator(self, _: str) -> Any:
+        listed = [self._shown(run) for run in reversed(self.runs) if run.started <= self.now]
+        pages = ({"executions": listed[at : at + 100]} for at in range(0, len(listed), 100))
+        return SimpleNamespace(paginate=lambda **_: pages)
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
         self.described += 1

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from tenacity import wait_none
 
 from operations import executions, redrive
 from operations.__main__ import main
@@ -318,7 +319,7 @@ def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
 
 
 def test_throttling_is_waited_for(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "wait_random_exponential", lambda **_: lambda _: 0)
+    monkeypatch.setattr(executions.start.retry, "wait", wait_none())  # type: ignore[attr-defined]
     parked, refusals = deployment.park(), iter(["ThrottlingException", "ExecutionLimitExceeded"])
 
     def busy(_: str) -> None:
