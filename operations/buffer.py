@@ -1,4 +1,4 @@
-"""The buffer of uploads: what waits in it, at what pace it is worked off, and whether it is paused."""
+"""The buffer of uploads: what waits in it, at what pace it is worked off, and `pause` and `resume`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from operations import options, terminal
+import click
+
+from operations import metrics, options, terminal
+from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from operations.deployment import Deployment
-
 SQS_BATCH = 10  # the most messages SQS takes at once
 FEED_SECONDS = 60
 _FEED_LOOK_SECONDS = 1.0
+# Lambda takes some seconds to stop, and up to a minute to start again.
+_PATIENCE_SECONDS = 120
+_LOOK_SECONDS = 0.5
 
 
 def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
@@ -30,12 +34,8 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
     CloudWatch's, some minutes late. `cap` is None without one; else `resumes` says when it counts anew.
     """
     settings = deployment.value("ingestion")
-    attributes = deployment.client("sqs").get_queue_attributes(
-        QueueUrl=settings["queue_url"],
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )["Attributes"]
-    waiting = int(attributes["ApproximateNumberOfMessages"])
-    held = int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    waiting, held = _counts(deployment)
+    oldest = metrics.oldest_message(deployment, settings["queue_url"], now) if waiting + held else None
     paused = state(deployment) != "Enabled"
     cap = _cap(deployment, settings, now)
     stopped = paused or bool(cap and cap["reached"])
@@ -44,7 +44,7 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
         "paused": paused,
         "waiting": waiting,
         "held": held,
-        "oldest_seconds": _oldest(deployment, settings["queue_name"], now) if waiting + held else None,
+        "oldest_seconds": oldest,
         "photos_per_second": settings["photos_per_second"],
         "seconds_left": None if stopped else round((waiting + held) / settings["photos_per_second"]),
         "cap": cap,
@@ -79,7 +79,7 @@ def feed(
     with terminal.progress("Queued", total=total, hidden=quiet) as update:
         while batch := list(itertools.islice(numbered, SQS_BATCH)):
             if queued % (10 * SQS_BATCH) == 0:
-                while _waiting(deployment) >= most:
+                while _counts(deployment)[0] >= most:
                     time.sleep(_FEED_LOOK_SECONDS)
             # Named, so that it starts although the same photo was started, and failed, before.
             answer = sqs.send_message_batch(
@@ -98,11 +98,14 @@ def feed(
     return {"queued": queued}
 
 
-def _waiting(deployment: Deployment) -> int:
-    attributes = deployment.client("sqs").get_queue_attributes(
-        QueueUrl=deployment.value("ingestion")["queue_url"], AttributeNames=["ApproximateNumberOfMessages"]
-    )["Attributes"]
-    return int(attributes["ApproximateNumberOfMessages"])
+def _counts(deployment: Deployment) -> tuple[int, int]:
+    """About how many messages nobody holds, and how many somebody does."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    answer = deployment.client("sqs").get_queue_attributes(
+        QueueUrl=deployment.value("ingestion")["queue_url"], AttributeNames=names
+    )
+    waiting, held = (int(answer["Attributes"][name]) for name in names)
+    return waiting, held
 
 
 def state(deployment: Deployment) -> str:
@@ -147,32 +150,49 @@ def sentence(name: str, state: dict[str, Any]) -> str:
 def _cap(deployment: Deployment, settings: dict[str, Any], now: datetime) -> dict[str, Any] | None:
     if settings["photos_per_day"] is None:
         return None
-    item = (
-        deployment.client("dynamodb")
-        .get_item(
-            TableName=settings["counts_table_name"],
-            Key={"Day": {"S": now.astimezone(UTC).strftime("%Y-%m-%d")}},
-        )
-        .get("Item")
+    day = now.astimezone(UTC).date()
+    answer = deployment.client("dynamodb").get_item(
+        TableName=settings["counts_table_name"], Key={"Day": {"S": day.isoformat()}}
     )
-    started = int(item["Started"]["N"]) if item else 0
-    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    started = int(answer["Item"]["Started"]["N"]) if "Item" in answer else 0
     return {
         "photos_per_day": settings["photos_per_day"],
         "started_today": started,
         "reached": started >= settings["photos_per_day"],
-        "resumes": (midnight + timedelta(days=1)).isoformat(),
+        "resumes": f"{day + timedelta(days=1)}T00:00:00+00:00",
     }
 
 
-def _oldest(deployment: Deployment, queue: str, now: datetime) -> float | None:
-    points = deployment.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SQS",
-        MetricName="ApproximateAgeOfOldestMessage",
-        Dimensions=[{"Name": "QueueName", "Value": queue}],
-        StartTime=now - timedelta(minutes=15),
-        EndTime=now,
-        Period=60,
-        Statistics=["Maximum"],
-    )["Datapoints"]
-    return max((float(one["Maximum"]) for one in points), default=None)
+@click.command
+@options.environment
+@options.as_json
+def pause_command(env: str, as_json: bool) -> None:
+    """Start no more buffered uploads: they wait, up to 14 days, until `make resume`.
+
+    What has been started goes on to its end. An apply leaves the pause alone; an alarm goes off long before
+    14 days are over.
+    """
+    _switch(Deployment.load(env), on=False, as_json=as_json)
+
+
+@click.command
+@options.environment
+@options.as_json
+def resume_command(env: str, as_json: bool) -> None:
+    """Start buffered uploads again, at the pace."""
+    _switch(Deployment.load(env), on=True, as_json=as_json)
+
+
+def _switch(deployment: Deployment, *, on: bool, as_json: bool) -> None:
+    switch(deployment, on=on)
+    wanted = "Enabled" if on else "Disabled"
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (said := state(deployment)) != wanted:
+        if time.monotonic() > deadline:
+            raise UserError(f"Lambda still says {said} after {_PATIENCE_SECONDS} s; look again in a minute.")
+        time.sleep(_LOOK_SECONDS)
+    found = look(deployment, datetime.now(UTC))
+    if as_json:
+        options.print_json(found)
+    else:
+        click.echo(sentence(deployment.environment.name, found))

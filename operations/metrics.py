@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from operations.deployment import Deployment
 
@@ -47,3 +48,14 @@ def read(
         one["Id"]: dict(zip(one["Timestamps"], map(float, one["Values"]), strict=True))
         for one in answer["MetricDataResults"]
     }
+
+
+def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> float | None:
+    """Seconds the oldest message of a queue has waited, some minutes late; None where nothing was measured.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    """
+    name, period = queue_url.rsplit("/", 1)[-1], timedelta(minutes=15)
+    age = Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")
+    found = read(deployment, {"age": age}, now - period, now, period)
+    return max(found["age"].values(), default=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from operations import buffer, pause
+from operations import buffer
 from operations.errors import UserError
 
 NOW = datetime(2026, 11, 25, 18, tzinfo=UTC)
@@ -39,7 +39,9 @@ class Deployment:
     def client(self, service: str) -> Any:
         return {
             "cloudwatch": SimpleNamespace(
-                get_metric_statistics=lambda **_: {"Datapoints": [{"Maximum": 60.0}, {"Maximum": 90.0}]}
+                get_metric_data=lambda **_: {
+                    "MetricDataResults": [{"Id": "age", "Timestamps": [1, 2], "Values": [60.0, 90.0]}]
+                }
             ),
             "dynamodb": SimpleNamespace(get_item=self._count),
             "lambda": SimpleNamespace(
@@ -66,13 +68,13 @@ class Deployment:
 
 
 def told(deployment: Any, *, on: bool, capsys: pytest.CaptureFixture[str]) -> str:
-    pause._switch(deployment, on=on, as_json=False)
+    buffer._switch(deployment, on=on, as_json=False)
     return capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pause, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(buffer, "_LOOK_SECONDS", 0.0)
 
 
 def test_pausing_waits_until_lambda_has_stopped_and_says_what_waits(
@@ -93,13 +95,13 @@ def test_resuming_says_how_long_the_backlog_takes(capsys: pytest.CaptureFixture[
 def test_direct_uploads_cannot_be_paused_and_what_to_do_is_said() -> None:
     deployment: Any = Deployment(mode="direct")
     with pytest.raises(UserError, match=r'ingestion = \{ mode = "buffered" \} in environments/prod\.tfvars'):
-        pause._switch(deployment, on=False, as_json=False)
+        buffer._switch(deployment, on=False, as_json=False)
     assert deployment.asked == []
 
 
 def test_what_waits_after_a_switch_to_direct_can_be_resumed() -> None:
     deployment: Any = Deployment(mode="direct")
-    pause._switch(deployment, on=True, as_json=True)
+    buffer._switch(deployment, on=True, as_json=True)
     assert deployment.asked == [True]
 
 
@@ -132,9 +134,12 @@ class Queue:
         self.waiting = self.most = 0
 
     def get_queue_attributes(self, **_: object) -> dict[str, Any]:
-        answer = {"Attributes": {"ApproximateNumberOfMessages": str(self.waiting)}}
+        counts = {
+            "ApproximateNumberOfMessages": f"{self.waiting}",
+            "ApproximateNumberOfMessagesNotVisible": "0",
+        }
         self.waiting = max(0, self.waiting - self.worked_off)
-        return answer
+        return {"Attributes": counts}
 
     def send_message_batch(self, **request: Any) -> dict[str, Any]:
         assert len(request["Entries"]) <= 10
