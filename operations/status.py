@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import collections
 import statistics
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+from botocore.exceptions import ClientError
 
-from operations import buffer, executions, failing, metrics, options, records, status_table
+from operations import buffer, executions, metrics, options, records, status_table
 from operations.dead_letters import Queue
 from operations.deployment import Deployment, together
-from operations.failing import grouped
 from operations.metrics import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from operations.dead_letters import ParkedEvent
 
 # Bounds on what one look costs: 10,000 executions are ten requests, 20,000 records of an outcome about six.
 MAX_EXECUTIONS = 10_000
 MAX_RECORDS = 20_000
+# DescribeExecution and GetExecutionHistory take 250 at once and then 10 to 15 a second; the rest is a sample.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_DESCRIBED = 1000
+MAX_RETRYING = 50
+_AT_ONCE = 16
 
 STATES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 
@@ -56,92 +64,89 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     counts invocations Lambda turned away in the period, by function.
     """
     since = now - period
-    (dead_letters, parked), ran, (outcomes, reasons), alarms, delivery, throttled, buffered = together(
+    (dead_letters, parked), ran, (outcomes, reasons), known, delivers, throttled, buffered = together(
         lambda: _dead_letters(deployment, now),
         lambda: _executions(deployment, since, now),
-        lambda: _outcomes(deployment, since, now),
-        lambda: _alarms(deployment),
-        lambda: _delivery(deployment),
+        lambda: _outcomes(deployment, since),
+        lambda: alarms(deployment),
+        lambda: delivery(deployment),
         lambda: _throttled(deployment, since, now),
-        lambda: _buffer(deployment, now),
+        lambda: buffer.look(deployment, now),
     )
     if not ran["executions"]["listed"]:
         ran["failures"] = _reasons(parked)
         ran["failures_looked_at"] = len(parked)
     # Waiting for a turn is how a burst is worked off.
     retrying = [one for one in ran["retries"] if one["error"] != "Lambda.TooManyRequestsException"]
-    delivers = delivery["rule"] == "ENABLED" and delivery["notifications"] and not buffered["paused"]
+    ringing = [
+        {
+            "name": one["AlarmName"],
+            "description": one.get("AlarmDescription", ""),
+            "since": one.get("StateUpdatedTimestamp"),
+        }
+        for one in known
+        if one["StateValue"] == "ALARM"
+    ]
+    works = delivers["rule"] == "ENABLED" and delivers["notifications"] and not buffered["paused"]
     return {
         "environment": deployment.environment.name,
         "from": since.isoformat(timespec="seconds"),
         "to": now.isoformat(timespec="seconds"),
-        "healthy": not (ran["failures"] or retrying or dead_letters["count"] or alarms) and delivers,
+        "healthy": not (ran["failures"] or retrying or dead_letters["count"] or ringing) and works,
         **ran,
         "outcomes": outcomes,
         "rejected_reasons": reasons,
         "dead_letters": dead_letters,
-        "delivery": delivery,
+        "delivery": delivers,
         "buffer": buffered,
         "throttled": throttled,
-        "alarms": alarms,
+        "alarms": ringing,
     }
 
 
 def _executions(deployment: Deployment, since: datetime, now: datetime) -> dict[str, Any]:
-    counts = collections.Counter(dict.fromkeys(STATES, 0))
-    seconds: list[float] = []
-    failed: list[dict[str, Any]] = []
-    running: list[dict[str, Any]] = []
     try:
-        for execution in executions.since(deployment, since, limit=MAX_EXECUTIONS):
-            counts[execution["status"]] += 1
-            if execution["status"] == "SUCCEEDED" and execution.get("stopDate"):
-                seconds.append((execution["stopDate"] - execution["startDate"]).total_seconds())
-            elif execution["status"] in executions.FAILED:
-                failed.append(execution)
-            elif execution["status"] == "RUNNING":
-                running.append(execution)
+        ran = list(executions.since(deployment, since, limit=MAX_EXECUTIONS))
     except executions.NoHistoryError:
-        counted, latency = _from_metrics(deployment, since, now)
-        return {"executions": counted, "latency": latency, "failures": [], "redriven": 0, "retries": []}
-    failures, retries = together(
-        lambda: failing.unresolved(deployment, failed), lambda: failing.retries(deployment, running)
-    )
-    total = sum(counts.values())
+        return {**_measured(deployment, since, now), "failures": [], "redriven": 0, "retries": []}
+    failed = [one for one in ran if one["status"] in executions.FAILED]
+    running = [one for one in ran if one["status"] == "RUNNING"]
+    failures, waiting = together(lambda: unresolved(deployment, failed), lambda: retries(deployment, running))
+    seconds = [
+        (one["stopDate"] - one["startDate"]).total_seconds() for one in ran if one["status"] == "SUCCEEDED"
+    ]
+    counts = Counter(one["status"] for one in ran)
+    more = {"total": len(ran), "complete": len(ran) < MAX_EXECUTIONS, "listed": True}
     return {
-        "executions": {**counts, "total": total, "complete": total < MAX_EXECUTIONS, "listed": True},
+        "executions": {**{state: counts[state] for state in STATES}, **more},
         "latency": {"p50": _percentile(seconds, 50), "p95": _percentile(seconds, 95)},
         **failures,
-        "retries": retries,
+        "retries": waiting,
     }
 
 
-def _from_metrics(
-    deployment: Deployment, since: datetime, now: datetime
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _measured(deployment: Deployment, since: datetime, now: datetime) -> dict[str, Any]:
     """Counts and seconds of an EXPRESS workflow, whose executions Step Functions does not list.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
     """
-    wanted = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
-    statistics_of = {name.lower(): (f"Executions{metric}", "Sum") for name, metric in wanted.items()}
-    statistics_of |= {"started": ("ExecutionsStarted", "Sum")}
-    statistics_of |= {name: ("ExecutionTime", name) for name in ("p50", "p95")}
-    arn = deployment.state_machine_arn
+    counted = ("started", *(state.lower() for state in STATES[1:]))
+    wanted = {name: (f"Executions{name.title().replace('_', '')}", "Sum") for name in counted}
+    wanted |= {name: ("ExecutionTime", name) for name in ("p50", "p95")}
     queries = {
-        name: Metric("AWS/States", metric, "StateMachineArn", arn, statistic)
-        for name, (metric, statistic) in statistics_of.items()
+        name: Metric("AWS/States", metric, "StateMachineArn", deployment.state_machine_arn, statistic)
+        for name, (metric, statistic) in wanted.items()
     }
     values = _metrics(deployment, queries, since, now)
-    counts = {name: int(sum(values.get(name.lower(), []))) for name in wanted}
-    started = int(sum(values.get("started", [])))
-    counts["RUNNING"] = max(0, started - sum(counts.values()))
-    latency = {
+    started, *ended = (int(sum(values[name])) for name in counted)
+    counts = dict(zip(STATES, [max(0, started - sum(ended)), *ended], strict=True))
+    return {
+        "executions": {**counts, "total": sum(counts.values()), "complete": True, "listed": False},
         # The metric is in milliseconds; of two periods the newer one counts.
-        name: round(values[name][0] / 1000, 3) if values.get(name) else None
-        for name in ("p50", "p95")
+        "latency": {
+            name: round(values[name][0] / 1000, 3) if values[name] else None for name in ("p50", "p95")
+        },
     }
-    return {**counts, "total": sum(counts.values()), "complete": True, "listed": False}, latency
 
 
 def _metrics(
@@ -163,40 +168,29 @@ def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[s
 
 
 def _percentile(values: Sequence[float], percent: int) -> float | None:
-    if len(values) < 2:
-        return round(values[0], 3) if values else None
-    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 3)
+    if not values:
+        return None
+    # Doubled, as one value alone has no quantiles.
+    return round(statistics.quantiles([*values, *values], n=100, method="inclusive")[percent - 1], 3)
 
 
-def _outcomes(
-    deployment: Deployment, since: datetime, now: datetime
-) -> tuple[dict[str, int], dict[str, int]]:
-    days = [since.date() + timedelta(days) for days in range((now.date() - since.date()).days + 1)]
-    reasons: collections.Counter[str] = collections.Counter()
-
-    def count(outcome: str) -> int:
-        counted = 0
-        for day in reversed(days):
-            for record in records.by_outcome(deployment, outcome, day.isoformat(), since=since):
-                counted += 1
-                if outcome == "rejected":
-                    reasons[str(record.get("Reason") or "unknown")] += 1
-                if counted >= MAX_RECORDS:
-                    break
-        return counted
+def _outcomes(deployment: Deployment, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    def reasons(outcome: str) -> Counter[str]:
+        found = islice(records.since(deployment, outcome, since), MAX_RECORDS)
+        return Counter(str(record.get("Reason") or "unknown") for record in found)
 
     # Each outcome is a query of its own.
-    counted = together(*(lambda outcome=outcome: count(outcome) for outcome in records.OUTCOMES))
-    return dict(zip(records.OUTCOMES, counted, strict=True)), dict(reasons.most_common())
+    counted = together(*(partial(reasons, outcome) for outcome in records.OUTCOMES))
+    found = dict(zip(records.OUTCOMES, counted, strict=True))
+    return {name: one.total() for name, one in found.items()}, dict(found["rejected"].most_common())
 
 
 def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:
     queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
     count, _ = queue.state()
     parked = queue.peek() if count else []
-    ages = [now.timestamp() - one.sent for one in parked]
-    if count and (age := _oldest(deployment, now)) is not None:
-        ages.append(age)
+    measured = metrics.oldest_message(deployment, deployment.dead_letter_queue_url, now) if count else None
+    ages = [*(now.timestamp() - one.sent for one in parked), *([measured] if measured else [])]
     return {
         "count": count,
         "oldest_seconds": round(max(ages)) if ages else None,
@@ -206,20 +200,76 @@ def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any]
 
 
 def _reasons(parked: Sequence[ParkedEvent]) -> list[dict[str, Any]]:
-    return grouped(
-        (one.error, executions.shortened(one.cause), datetime.fromtimestamp(one.sent, UTC)) for one in parked
+    return _grouped((one.error, one.cause, datetime.fromtimestamp(one.sent, UTC)) for one in parked)
+
+
+def _grouped(failures: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Failures by error and cause, most frequent first."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for error, text, moment in failures:
+        cause = executions.shortened(text)
+        group = groups.setdefault(
+            (error, cause), {"error": error, "cause": cause, "count": 0, "last": moment}
+        )
+        group["count"] += 1
+        group["last"] = max(group["last"], moment)
+    return sorted(groups.values(), key=lambda group: -int(group["count"]))
+
+
+def _ask(question: Callable[..., Any], found: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Answers about executions, or about `most` evenly spread over them: every frequent reason is among them.
+
+    What Step Functions is too busy to answer is left out.
+    """
+
+    def ask(execution: dict[str, Any]) -> Any:
+        try:
+            return question(executionArn=execution["executionArn"])
+        except ClientError as error:
+            if not executions.is_busy(error):
+                raise
+            return None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [one for one in pool.map(ask, found[:: -(-len(found) // most) or 1]) if one]
+
+
+def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`failures` whose image no other execution has taken over, `redriven` ones, and `failures_looked_at`."""
+    described = _ask(deployment.client("stepfunctions").describe_execution, failed, MAX_DESCRIBED)
+    images = {one["executionArn"]: records.image_id(*executions.photo(one)) for one in described}
+    owners = {
+        image: record.get("ExecutionId")
+        for image, record in records.recorded(deployment, set(images.values())).items()
+    }
+    # A redrive that failed as well owns its image and is counted itself.
+    left = [
+        one for one in described if owners.get(images[one["executionArn"]]) in (None, one["executionArn"])
+    ]
+    return {
+        "failures": _grouped(
+            (one.get("error") or one["status"], one.get("cause") or "", one["stopDate"]) for one in left
+        ),
+        "failures_looked_at": len(described),
+        "failures_total": len(failed),
+        "redriven": len(described) - len(left),
+    }
+
+
+def retries(deployment: Deployment, running: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the executions that run failed on and will try again, by error and cause, of a sample of them."""
+    client = deployment.client("stepfunctions")
+    last = partial(client.get_execution_history, reverseOrder=True, maxResults=1)
+    events = [event for answer in _ask(last, running, MAX_RETRYING) for event in answer["events"]]
+    failed = [(executions.details(event), event["timestamp"]) for event in events]
+    return _grouped(
+        (details["error"], details.get("cause") or "", moment)
+        for details, moment in failed
+        if "error" in details
     )
 
 
-def _oldest(deployment: Deployment, now: datetime) -> float | None:
-    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html"""
-    name = deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
-    query = {"age": Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")}
-    values = _metrics(deployment, query, now - timedelta(minutes=15), now)
-    return max(values.get("age", []), default=None)
-
-
-def _delivery(deployment: Deployment) -> dict[str, Any]:
+def delivery(deployment: Deployment) -> dict[str, Any]:
     """Whether uploads start the workflow: the rule's state, and whether the bucket notifies EventBridge."""
     events = deployment.client("events")
     try:
@@ -230,28 +280,9 @@ def _delivery(deployment: Deployment) -> dict[str, Any]:
     return {"rule": rule, "notifications": "EventBridgeConfiguration" in answer}
 
 
-def _buffer(deployment: Deployment, now: datetime) -> dict[str, Any]:
-    return buffer.look(deployment, now)
-
-
-def _alarms(deployment: Deployment) -> list[dict[str, Any]]:
-    """The environment's alarms that are in ALARM: those that notify its alerts topic.
-
-    Names would not do: one environment's can begin with another's.
-    """
-    topic = deployment.value("alerts_topic_arn")
-    pages = (
-        deployment.client("cloudwatch")
-        .get_paginator("describe_alarms")
-        .paginate(StateValue="ALARM", AlarmNamePrefix=f"{deployment.name}-")
-    )
-    return [
-        {
-            "name": alarm["AlarmName"],
-            "description": alarm.get("AlarmDescription", ""),
-            "since": alarm.get("StateUpdatedTimestamp"),
-        }
-        for page in pages
-        for alarm in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]
-        if topic in alarm.get("AlarmActions", [])
-    ]
+def alarms(deployment: Deployment) -> list[dict[str, Any]]:
+    """The environment's alarms as CloudWatch describes them; an environment has fewer than 100."""
+    names = deployment.value("alarm_names")
+    client = deployment.client("cloudwatch")
+    found: list[dict[str, Any]] = client.describe_alarms(AlarmNames=names, MaxRecords=100)["MetricAlarms"]
+    return found

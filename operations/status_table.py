@@ -8,7 +8,7 @@ from rich.columns import Columns
 
 from operations import buffer, options, terminal
 
-_BAD = ("failed", "timed out", "aborted")
+_STATES = ("running", "succeeded", "failed", "timed out", "aborted")
 
 
 def show(found: dict[str, Any]) -> None:
@@ -16,14 +16,21 @@ def show(found: dict[str, Any]) -> None:
     out = terminal.console()
     state = "[bold green]healthy[/]" if found["healthy"] else "[bold red]needs a look[/]"
     out.print(f"[bold]{found['environment']}[/] from {found['from']} to {found['to']}: {state}\n")
-    for sentence in _delivery(found["delivery"]):
-        out.print(sentence, style="red")
+    rule, notifications = found["delivery"]["rule"], found["delivery"]["notifications"]
+    reasons = {
+        f"the rule is {rule.lower()}": rule == "ENABLED",
+        "the bucket does not notify EventBridge": notifications,
+    }
+    for reason in (one for one, well in reasons.items() if not well):
+        out.print(f"Uploads start nothing: {reason}. 'make apply' puts it right.\n", style="red")
     buffered = found["buffer"]
     if buffered["mode"] == "buffered" or buffered["paused"] or buffered["waiting"]:
         style = "red" if buffered["paused"] else "default"
         out.print(f"{buffer.sentence(found['environment'], buffered)}\n", style=style)
     parked = found["dead_letters"]
     letters = [("waiting", str(parked["count"])), ("oldest", options.duration(parked["oldest_seconds"]))]
+    ran = [(name, str(found["executions"][name.replace(" ", "_").upper()])) for name in _STATES]
+    ran += [(name, options.duration(found["latency"][name])) for name in ("p50", "p95")]
     outcomes = {**found["outcomes"], **{f"  {one}": n for one, n in found["rejected_reasons"].items()}}
     counted = [(name, str(count)) for name, count in outcomes.items()]
 
@@ -34,7 +41,7 @@ def show(found: dict[str, Any]) -> None:
     out.print(
         Columns(
             [
-                table("Executions", "", rows=_executions(found), red=_BAD),
+                table("Executions", "", rows=ran, red=_STATES[2:]),
                 table("Outcomes", "", rows=counted),
                 table("Dead letters", "", rows=letters),
             ],
@@ -72,21 +79,3 @@ def _groups(found: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
         (f"Parked because {of_parked}", parked["reasons"]),
     ]
     return [(title, group) for title, group in groups if group]
-
-
-def _executions(found: dict[str, Any]) -> list[tuple[str, str]]:
-    names = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
-    rows = [(name.lower().replace("_", " "), str(found["executions"][name])) for name in names]
-    return rows + [(name, options.duration(found["latency"][name])) for name in ("p50", "p95")]
-
-
-def _delivery(delivery: dict[str, Any]) -> list[str]:
-    sentences = []
-    if delivery["rule"] != "ENABLED":
-        state = "missing" if delivery["rule"] == "missing" else "disabled"
-        sentences.append(f"Uploads start nothing: the rule is {state}. 'make apply' puts it right.\n")
-    if not delivery["notifications"]:
-        sentences.append(
-            "Uploads start nothing: the bucket does not notify EventBridge. 'make apply' puts it right.\n"
-        )
-    return sentences

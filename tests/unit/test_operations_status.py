@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from operations import failing, records, status, status_table, terminal
+from operations import buffer, metrics, records, status, status_table, terminal
 from operations.dead_letters import ParkedEvent, Queue
 from tests.unit.pipeline import client
 
@@ -80,15 +80,16 @@ def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
         "_dead_letters": ({"count": 0, "looked_at": 0, "reasons": []}, []),
         "_executions": ran,
         "_outcomes": ({}, {}),
-        "_alarms": [],
-        "_delivery": {"rule": "ENABLED", "notifications": True},
+        "alarms": [],
+        "delivery": {"rule": "ENABLED", "notifications": True},
         "_throttled": {},
-        "_buffer": {"mode": "buffered", "paused": False},
+        "look": {"mode": "buffered", "paused": False},
     }
     for name, value in quiet.items():
         more = parts.get(name, {})
         answer = value | more if isinstance(value, dict) else more or value
-        monkeypatch.setattr(status, name, lambda *_, answer=answer: answer)
+        module = buffer if name == "look" else status
+        monkeypatch.setattr(module, name, lambda *_, answer=answer: answer)
     deployment: Any = SimpleNamespace(environment=SimpleNamespace(name="dev"))
     return status.look(deployment, NOW, timedelta(hours=1))
 
@@ -101,16 +102,17 @@ def retry(error: str) -> dict[str, Any]:
     ("parts", "healthy"),
     [
         ({}, True),
-        ({"_delivery": {"rule": "DISABLED"}}, False),
-        ({"_delivery": {"rule": "missing"}}, False),
-        ({"_delivery": {"notifications": False}}, False),
-        ({"_buffer": {"paused": True}}, False),
+        ({"delivery": {"rule": "DISABLED"}}, False),
+        ({"delivery": {"rule": "missing"}}, False),
+        ({"delivery": {"notifications": False}}, False),
+        ({"look": {"paused": True}}, False),
         ({"_executions": retry("ThrottlingException")}, False),
         ({"_executions": retry("Lambda.TooManyRequestsException")}, True),
         ({"_executions": {"failures": [{"error": "e"}]}}, False),
         ({"_executions": {"redriven": 7}}, True),
         ({"_throttled": {"process_image": 9}}, True),
-        ({"_alarms": [{"name": "a"}]}, False),
+        ({"alarms": [{"AlarmName": "a", "StateValue": "ALARM"}]}, False),
+        ({"alarms": [{"AlarmName": "a", "StateValue": "INSUFFICIENT_DATA"}]}, True),
         ({"_dead_letters": ({"count": 1, "looked_at": 0, "reasons": []}, [])}, False),
     ],
 )
@@ -149,7 +151,7 @@ def unresolved(monkeypatch: pytest.MonkeyPatch, owners: dict[str, str], count: i
         records, "recorded", lambda _, images: {one: found[one] for one in images if one in found}
     )
     deployment: Any = SimpleNamespace(client=lambda _: States())
-    return failing.unresolved(deployment, [{"executionArn": str(number)} for number in range(count)])
+    return status.unresolved(deployment, [{"executionArn": str(number)} for number in range(count)])
 
 
 def test_every_failure_is_grouped_by_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +161,7 @@ def test_every_failure_is_grouped_by_its_reason(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_of_more_failures_than_aws_describes_every_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failing, "MAX_DESCRIBED", 40)
+    monkeypatch.setattr(status, "MAX_DESCRIBED", 40)
     answer = unresolved(monkeypatch, {}, 400)
     assert (answer["failures_looked_at"], answer["failures_total"]) == (40, 400)
     assert {one["error"] for one in answer["failures"]} == {"Frequent", "Rare"}
@@ -187,7 +189,7 @@ def test_an_execution_that_waits_to_try_again_is_seen() -> None:
 
     states = SimpleNamespace(get_execution_history=history)
     deployment: Any = SimpleNamespace(client=lambda _: states)
-    found = failing.retries(deployment, [{"executionArn": name} for name in histories])
+    found = status.retries(deployment, [{"executionArn": name} for name in histories])
     assert found == [{"error": "E", "cause": "c", "count": 1, "last": NOW}]
 
 
@@ -196,12 +198,12 @@ def test_whether_uploads_start_anything_is_read_from_rule_and_bucket(aws: None) 
     bucket = SimpleNamespace(get_bucket_notification_configuration=lambda **_: notifications)
     clients = {"events": events, "s3": bucket}
     deployment: Any = SimpleNamespace(client=clients.__getitem__, name="photos-dev", bucket="photos")
-    assert status._delivery(deployment) == {"rule": "missing", "notifications": False}
+    assert status.delivery(deployment) == {"rule": "missing", "notifications": False}
     events.put_rule(Name="photos-dev-uploads", EventPattern='{"source": ["aws.s3"]}')
     notifications["EventBridgeConfiguration"] = {}
-    assert status._delivery(deployment) == {"rule": "ENABLED", "notifications": True}
+    assert status.delivery(deployment) == {"rule": "ENABLED", "notifications": True}
     events.disable_rule(Name="photos-dev-uploads")
-    assert status._delivery(deployment)["rule"] == "DISABLED"
+    assert status.delivery(deployment)["rule"] == "DISABLED"
 
 
 def found(*, listed: bool = True) -> dict[str, Any]:
@@ -247,7 +249,7 @@ def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.Monkey
     deployment: Any = SimpleNamespace(client=lambda _: None, dead_letter_queue_url="queue")
     monkeypatch.setattr(Queue, "state", lambda _: (501, 0.0))
     monkeypatch.setattr(Queue, "peek", lambda _: PARKED)
-    monkeypatch.setattr(status, "_oldest", lambda *_: None)
+    monkeypatch.setattr(metrics, "oldest_message", lambda *_: None)
     letters, _ = status._dead_letters(deployment, NOW)
     assert (letters["count"], letters["looked_at"], letters["reasons"][0]["count"]) == (501, 10, 10)
 

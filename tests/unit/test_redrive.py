@@ -319,7 +319,7 @@ def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
 
 
 def test_throttling_is_waited_for(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions.start.retry, "wait", wait_none())  # type: ignore[attr-defined]
+    monkeypatch.setattr(executions.start.retry, "wait", wait_none())
     parked, refusals = deployment.park(), iter(["ThrottlingException", "ExecutionLimitExceeded"])
 
     def busy(_: str) -> None:
