@@ -114,14 +114,9 @@ class Expectation:
 @executions.patiently
 def how_it_ended(deployment: Deployment, record: Record) -> str:
     """The field of Account for a record with a notification due, from the execution that owns it."""
-    client = deployment.client("stepfunctions")
-    try:
-        described = client.describe_execution(executionArn=str(record.get("ExecutionId")))
-    except client.exceptions.ClientError as error:
-        # AWS forgets an execution after 90 days, and describes none of an EXPRESS workflow.
-        if error.response["Error"].get("Code") in ("ExecutionDoesNotExist", "InvalidArn"):
-            return "unnotified"
-        raise
+    described = executions.describe(deployment, str(record.get("ExecutionId")))
+    if described is None:
+        return "unnotified"
     if described["status"] == "RUNNING":
         return "in_flight"
     # Without a mark, though the workflow ended with SendNotification's answer.

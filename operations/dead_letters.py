@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import records
+from operations.executions import text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ class ParkedEvent:
         except ValueError:
             raise NotAnEventError("its body is not JSON") from None
         for path in (_BUCKET, _KEY, _ETAG):
-            if not self._text(path):
+            if not text_at(self.body, path):
                 raise NotAnEventError(f"its body has no text in {path}")
         return event
 
@@ -87,25 +88,15 @@ class ParkedEvent:
         Raises NotAnEventError as `event`.
         """
         self.event()
-        return records.image_id(self.key(), self._text(_ETAG))
+        return records.image_id(self.key(), text_at(self.body, _ETAG))
 
     def key(self) -> str:
         """The key of its object, as far as it has one; else empty."""
-        return self._text(_KEY)
+        return text_at(self.body, _KEY)
 
     def concerns(self, bucket: str, key: str) -> bool:
         """Whether it is of this object, be the event complete or not; the queue is of one bucket."""
-        return self.key() == key and self._text(_BUCKET) in ("", bucket)
-
-    def _text(self, path: str) -> str:
-        """The text at a dotted path in its body; empty where there is none."""
-        try:
-            value = json.loads(self.body)
-        except ValueError:
-            return ""
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        return value if isinstance(value, str) else ""
+        return self.key() == key and text_at(self.body, _BUCKET) in ("", bucket)
 
     def taken_over(self) -> list[str]:
         """The executions that had it before, oldest first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from itertools import islice, takewhile
@@ -143,14 +142,10 @@ def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: fl
     Raises UserError when the execution fails, finds the image another's, or takes over `timeout`
     seconds.
     """
-    client = deployment.client("stepfunctions")
     deadline, pause = time.monotonic() + timeout, 0.2
     while time.monotonic() < deadline:
-        try:
-            described = client.describe_execution(executionArn=execution)
-        except (client.exceptions.InvalidArn, client.exceptions.ExecutionDoesNotExist):
-            # An EXPRESS execution cannot be described: its record is all there is to see.
-            described = {}
+        # An EXPRESS execution cannot be described: its record is all there is to see.
+        described = describe(deployment, execution) or {}
         status = described.get("status")
         if status in FAILED:
             cause = visible(shortened(described.get("cause") or "no cause given"))
@@ -175,13 +170,32 @@ def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: fl
     )
 
 
+def describe(deployment: Deployment, execution: str) -> dict[str, Any] | None:
+    """An execution as Step Functions describes it; None of an EXPRESS one, and after 90 days of any."""
+    try:
+        answer: dict[str, Any] = deployment.client("stepfunctions").describe_execution(executionArn=execution)
+    except ClientError as error:
+        if error.response["Error"].get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
+            raise
+        return None
+    return answer
+
+
+def text_at(document: str | None, path: str) -> str:
+    """The text at a dotted path in a JSON document; empty where there is none."""
+    try:
+        value = json.loads(document or "")
+    except ValueError:
+        return ""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def photo(described: dict[str, Any]) -> tuple[str, str]:
     """Key and ETag in the input of an execution; empty where it holds no S3 event."""
-    try:
-        stored = json.loads(described["input"])["detail"]["object"]
-        return str(stored["key"]), str(stored["etag"])
-    except (KeyError, TypeError, ValueError):
-        return "", ""
+    key, etag = (text_at(described["input"], f"detail.object.{name}") for name in ("key", "etag"))
+    return key, etag
 
 
 def details(event: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +208,5 @@ def details(event: dict[str, Any]) -> dict[str, Any]:
 
 def shortened(text: str, limit: int = 160) -> str:
     """The first line of an error's cause; of a Lambda's JSON, its message."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        text = str(json.loads(text)["errorMessage"])
-    line = " ".join(text.split())
+    line = " ".join((text_at(text, "errorMessage") or text).split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
