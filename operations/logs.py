@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +19,7 @@ from operations.deployment import Deployment, together
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 _POLL_SECONDS = 2.0
 # A line may reach CloudWatch some seconds after it was written.
@@ -44,32 +47,19 @@ class Line:
         message = str(event["message"]).strip()
         try:
             content = json.loads(message)
-            assert isinstance(content, dict)
-        except (ValueError, AssertionError):
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
             found = _REQUEST.search(message)
-            return cls(moment, function, "", message, found[0] if found else "", str(event["eventId"]))
-        record = content.get("record")
-        request = content.get("requestId") or (record.get("requestId") if isinstance(record, dict) else "")
+            return cls(moment, function, "", message, found[0] if found else "", event["eventId"])
+        record = content.get("record") or {}
         more = {name: value for name, value in content.items() if name not in _COMMON and value is not None}
-        if isinstance(record, dict):
-            more |= record.get("metrics") or {}
+        more |= record.get("metrics") or {}
         said = str(content.get("message") or content.get("type") or "")
-        text = " ".join([said, *(f"{name}={_plain(value)}" for name, value in more.items())])
-        level = str(content.get("level") or "")
-        return cls(moment, function, level, text, str(request or ""), str(event["eventId"]))
-
-    def as_json(self) -> dict[str, str]:
-        return {
-            "time": self.time.isoformat(timespec="milliseconds"),
-            "function": self.function,
-            "level": self.level,
-            "text": self.text,
-            "request_id": self.request_id,
-        }
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+        texts = (value if isinstance(value, str) else json.dumps(value) for value in more.values())
+        text = " ".join([said, *map("=".join, zip(more, texts, strict=True))])
+        request = content.get("requestId") or record.get("requestId") or ""
+        return cls(moment, function, content.get("level") or "", text, request, event["eventId"])
 
 
 @click.command
@@ -92,49 +82,39 @@ def command(
     since = datetime.now(UTC) - timedelta(minutes=minutes)
     if key:
         key = keys.choose(deployment, key)
-        found = of_executions(deployment, history.of_key(deployment, key), functions)
+        runs = history.runs(deployment, *history.known(deployment, key))
+        found = of_executions(deployment, runs, functions)
         if not found and not as_json:
             click.echo(f"No log names {terminal.shown_key(key)}; 'make trace' shows its way.", err=True)
     else:
-        found = sorted(line for lines in _all(deployment, functions, since) for line in lines)
-    _print(found, as_json=as_json)
-    if follow:
-        try:
-            for line in _new(deployment, functions, {line.event_id for line in found}):
-                _print([line], as_json=as_json)
-        except KeyboardInterrupt:
-            # The way to end it.
-            return
+        found = _all(deployment, functions, since)
+    _print(found, as_json)
+    # The way to end it.
+    with suppress(KeyboardInterrupt):
+        while follow:
+            time.sleep(_POLL_SECONDS)
+            seen = {line.event_id for line in found}
+            found = _all(deployment, functions, datetime.now(UTC) - _LATE)
+            _print([line for line in found if line.event_id not in seen], as_json)
 
 
-def _print(lines: Sequence[Line], *, as_json: bool) -> None:
+def _print(lines: Iterable[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
-            click.echo(options.json_text(line.as_json()))
+            click.echo(options.json_text(asdict(line)))
         else:
             place = f"{line.time:%H:%M:%S.%f}"[:-3] + f" {line.function:17} {line.level:5} "
             click.echo(place + terminal.visible(line.text))
 
 
-def _all(deployment: Deployment, functions: Sequence[str], since: datetime) -> list[list[Line]]:
-    return together(*(lambda name=name: list(read(deployment, name, since)) for name in functions))
-
-
-def _new(deployment: Deployment, functions: Sequence[str], seen: Collection[str]) -> Iterator[Line]:
-    known = dict.fromkeys(seen, datetime.now(UTC))
-    while True:
-        time.sleep(_POLL_SECONDS)
-        begin = datetime.now(UTC) - _LATE
-        for line in sorted(line for lines in _all(deployment, functions, begin) for line in lines):
-            if line.event_id not in known:
-                known[line.event_id] = line.time
-                yield line
-        known = {event: moment for event, moment in known.items() if moment > begin - _LATE}
+def _all(deployment: Deployment, functions: Sequence[str], since: datetime) -> list[Line]:
+    """The lines of functions in order of time."""
+    return sorted(chain(*together(*(partial(read, deployment, name, since) for name in functions))))
 
 
 def read(
     deployment: Deployment, function: str, since: datetime, until: datetime | None = None, term: str = ""
-) -> Iterator[Line]:
+) -> list[Line]:
     """A function's lines, those that contain `term` if one is given.
 
     Raises UserError when there is no such function.
@@ -142,18 +122,17 @@ def read(
     names = deployment.value("function_names")
     if function not in names:
         raise UserError(f"There is no function {function}; choose one of {', '.join(sorted(names))}.")
-    client = deployment.client("logs")
-    asked: dict[str, Any] = {
-        "logGroupName": f"/aws/lambda/{names[function]}",
-        "startTime": int(since.timestamp() * 1000),
-    }
-    if until:
-        asked["endTime"] = int(until.timestamp() * 1000)
-    if term:
-        asked["filterPattern"] = f'"{term}"'
-    for page in client.get_paginator("filter_log_events").paginate(**asked):
-        for event in page["events"]:
-            yield Line.of(function, event)
+    pages = (
+        deployment.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(
+            logGroupName=f"/aws/lambda/{names[function]}",
+            startTime=int(since.timestamp() * 1000),
+            endTime=int((until or datetime.now(UTC) + _LATE).timestamp() * 1000),
+            filterPattern=f'"{term}"' if term else "",
+        )
+    )
+    return [Line.of(function, event) for page in pages for event in page["events"]]
 
 
 def of_executions(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from operations import executions, history, keys, logs, options, records, terminal
+from operations import executions, history, keys, logs, options, terminal
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.history import Moment
@@ -35,9 +36,7 @@ def command(key: str | None, env: str, as_json: bool) -> None:
             " and the folder count."
         )
     if as_json:
-        options.print_json(
-            [{"time": one.time, "what": one.what, "detail": one.detail, "failed": one.bad} for one in moments]
-        )
+        options.print_json([asdict(one) for one in moments])
     else:
         _show(moments)
 
@@ -49,43 +48,24 @@ def trace(deployment: Deployment, key: str) -> list[Moment]:
         for one in listing(deployment, key)
         if one.key == key
     ]
-    for record in records.complete(deployment, records.by_key(deployment, key)):
-        moments += _recorded(record)
-    moments += [
-        Moment(
-            datetime.fromtimestamp(event.sent, UTC),
-            "parked in the dead-letter queue",
-            f"{event.error}: {executions.shortened(event.cause)}",
-            bad=True,
-        )
-        for event in history.parked(deployment, key)
-    ]
-    runs = history.of_key(deployment, key)
-    for run in runs:
-        moments += [
-            Moment(
-                one.time,
-                one.what,
-                one.detail or (run.name if one.what == "workflow started" else ""),
-                one.bad,
-            )
-            for one in run.moments
-        ]
+    recorded, parked = history.known(deployment, key)
+    for record in recorded:
+        outcome = " ".join(str(record[name]) for name in ("Outcome", "Reason") if record.get(name))
+        # Kept from the start of the analysis; the write is a moment later.
+        moments.append(Moment(datetime.fromisoformat(record["Timestamp"]), "analysis recorded", outcome))
+        if record.get("NotifiedAt"):
+            moments.append(Moment(datetime.fromisoformat(record["NotifiedAt"]), "notified"))
+    for event in parked:
+        sent, why = datetime.fromtimestamp(event.sent, UTC), executions.shortened(event.cause)
+        moments.append(Moment(sent, "parked in the dead-letter queue", f"{event.error}: {why}", failed=True))
+    runs = history.runs(deployment, recorded, parked)
+    moments += [moment for run in runs for moment in run.moments]
     functions = sorted(deployment.value("function_names"))
     moments += [
         Moment(line.time, f"  {line.function} logged", f"{line.level} {line.text}".strip())
         for line in logs.of_executions(deployment, runs, functions)
     ]
     return sorted(moments, key=lambda one: one.time)
-
-
-def _recorded(record: records.Record) -> list[Moment]:
-    outcome = " ".join(str(record[name]) for name in ("Outcome", "Reason") if record.get(name))
-    # Kept from the start of the analysis; the write is a moment later.
-    found = [Moment(datetime.fromisoformat(str(record["Timestamp"])), "analysis recorded", outcome)]
-    if record.get("NotifiedAt"):
-        found.append(Moment(datetime.fromisoformat(str(record["NotifiedAt"])), "notified"))
-    return found
 
 
 def _show(moments: Sequence[Moment]) -> None:
@@ -95,5 +75,5 @@ def _show(moments: Sequence[Moment]) -> None:
         for one in moments
     ]
     columns = ("Time (UTC)", "After", "What", "Detail")
-    bad = {one.what for one in moments if one.bad}
-    terminal.console().print(terminal.table(*columns, rows=rows, numbers=("After",), red=bad))
+    failed = {one.what for one in moments if one.failed}
+    terminal.console().print(terminal.table(*columns, rows=rows, numbers=("After",), red=failed))

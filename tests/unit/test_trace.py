@@ -106,6 +106,10 @@ def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+def runs(deployment: Any, key: str) -> list[history.Run]:
+    return history.runs(deployment, *history.known(deployment, key))
+
+
 def record(deployment: Any, key: str, execution: str) -> None:
     deployment.client("dynamodb").put_item(
         TableName=TABLE,
@@ -136,7 +140,7 @@ def test_a_photo_s_way_names_every_try_of_every_execution_in_order(
     record(deployment, "a.jpg", REDRIVE)
     monkeypatch.setattr(logs, "of_executions", lambda *_: [])
     found = trace.trace(deployment, "a.jpg")
-    assert [(one.what, one.detail, one.bad) for one in found] == [
+    assert [(one.what, one.detail, one.failed) for one in found] == [
         ("workflow started", "first", False),
         ("ProcessImage begins", "", False),
         ("ProcessImage, try 1 failed", "ThrottlingException: slow down", True),
@@ -154,7 +158,7 @@ def test_a_photo_s_way_names_every_try_of_every_execution_in_order(
 
 def test_an_execution_aws_has_forgotten_is_said_so(deployment: Any) -> None:
     record(deployment, "a.jpg", f"{MACHINE}:forgotten")
-    [run] = history.of_key(deployment, "a.jpg")
+    [run] = runs(deployment, "a.jpg")
     assert [one.detail for one in run.moments] == ["AWS has no history of it"]
 
 
@@ -165,7 +169,7 @@ def test_a_parked_photo_s_executions_are_found_by_its_message(deployment: Any) -
         MessageBody=json.dumps(body),
         MessageAttributes={"EXECUTION_ID": {"DataType": "String", "StringValue": FIRST}},
     )
-    assert [run.name for run in history.of_key(deployment, "b.jpg")] == ["first"]
+    assert [run.name for run in runs(deployment, "b.jpg")] == ["first"]
     assert "parked in the dead-letter queue" in [one.what for one in trace.trace(deployment, "b.jpg")]
 
 
@@ -197,7 +201,7 @@ def test_the_lines_of_a_photo_are_those_of_its_invocations(
 
 def test_requests_are_known_by_lambda_s_answer_and_by_its_error(deployment: Any) -> None:
     record(deployment, "a.jpg", REDRIVE)
-    first, redrive = history.of_key(deployment, "a.jpg")
+    first, redrive = runs(deployment, "a.jpg")
     assert (first.request_ids, redrive.request_ids) == ({REQUEST}, {"redrive's request"})
 
 
