@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
@@ -59,3 +60,11 @@ def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> flo
     age = Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")
     found = read(deployment, {"age": age}, now - period, now, period)
     return max(found["age"].values(), default=None)
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """Of values that are at hand, where CloudWatch has none; None without any."""
+    if not values:
+        return None
+    # Doubled, as one value alone has no quantiles.
+    return round(statistics.quantiles([*values, *values], n=100, method="inclusive")[percent - 1], 3)

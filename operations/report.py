@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 import webbrowser
@@ -19,7 +20,7 @@ from operations.metrics import Metric
 from operations.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 # Bounds on what one page costs to read: some 70 requests of an outcome, 10 of executions.
 MAX_RECORDS = 200_000
@@ -58,11 +59,10 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
     end, of the day and of each hour. `tries`: invocations that failed, and that Lambda turned away; both are
     tried again. `dollars` is an estimate from the prices of operations/prices.json.
     """
-    photos, seconds, tries, letters, alarms = together(
+    photos, measured, (waiting, _), alarms = together(
         lambda: _photos(deployment, begin),
-        lambda: _seconds(deployment, begin, end),
-        lambda: _tries(deployment, begin, end),
-        lambda: _letters(deployment, begin, end),
+        lambda: _measured(deployment, begin, end),
+        Queue(deployment.client("sqs"), deployment.dead_letter_queue_url).state,
         lambda: _alarms(deployment, begin, end),
     )
     total = sum(map(sum, photos["photos"].values()))
@@ -75,9 +75,9 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
         "until": end.isoformat(timespec="seconds"),
         "total": total,
         **photos,
-        "seconds": seconds,
-        "tries": tries,
-        "dead_letters": letters,
+        "seconds": measured["seconds"],
+        "tries": measured["tries"],
+        "dead_letters": {**measured["dead_letters"], "waiting": waiting},
         "dollars": round(sum(line.dollars for line in lines if line.group == "each image"), 4),
         "alarms": alarms,
     }
@@ -120,91 +120,68 @@ def _photos(deployment: Deployment, begin: datetime) -> dict[str, Any]:
     }
 
 
-def _seconds(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
+def _measured(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
+    """What CloudWatch says: how fast, what was tried again, and what was parked and redriven."""
+    arn, queue = deployment.state_machine_arn, deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
     wanted = {
-        f"p{percent}": Metric(
-            "AWS/States", "ExecutionTime", "StateMachineArn", deployment.state_machine_arn, f"p{percent}"
-        )
-        for percent in _PERCENTILES
+        f"p{one}": Metric("AWS/States", "ExecutionTime", "StateMachineArn", arn, f"p{one}")
+        for one in _PERCENTILES
     }
-    hourly = metrics.read(deployment, wanted, begin, end, timedelta(hours=1))
-    if not hourly["p50"]:
-        return _listed(deployment, begin, end)
-    daily = metrics.read(deployment, wanted, begin, end, timedelta(days=1))
-    hours: list[dict[str, float] | None] = [None for _ in _HOURS]
-    for moment in hourly["p50"]:
-        # The metric is in milliseconds.
-        hours[moment.astimezone(UTC).hour] = {
-            name: round(values[moment] / 1000, 3) for name, values in hourly.items()
-        }
-    day = {name: round(next(iter(values.values())) / 1000, 3) for name, values in daily.items()}
-    return {"day": day, "hours": hours}
-
-
-def _listed(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
-    """The same from Step Functions' list of executions, where CloudWatch has measured nothing."""
-    hours: list[list[float]] = [[] for _ in _HOURS]
-    try:
-        for one in executions.since(deployment, begin, limit=MAX_EXECUTIONS):
-            if one["status"] == "SUCCEEDED" and begin <= one["startDate"] < end:
-                hour = one["startDate"].astimezone(UTC).hour
-                hours[hour].append((one["stopDate"] - one["startDate"]).total_seconds())
-    except executions.NoHistoryError:
-        pass
-    return {
-        "day": _percentiles([second for hour in hours for second in hour]),
-        "hours": [_percentiles(hour) or None for hour in hours],
-    }
-
-
-def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    if not seconds:
-        return {}
-    cuts = statistics.quantiles([*seconds, *seconds], n=100, method="inclusive")
-    return {f"p{percent}": round(cuts[percent - 1], 3) for percent in _PERCENTILES}
-
-
-def _tries(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, int]:
-    wanted = {
+    wanted |= {
         f"{kind}_{function}": Metric("AWS/Lambda", kind.capitalize(), "FunctionName", str(name), "Sum")
         for kind in ("errors", "throttles")
         for function, name in deployment.value("function_names").items()
     }
-    sums = _sums(deployment, wanted, begin, end)
+    wanted |= {
+        "parked": Metric("AWS/SQS", "NumberOfMessagesSent", "QueueName", queue, "Sum"),
+        "redriven": Metric("AWS/SQS", "NumberOfMessagesDeleted", "QueueName", queue, "Sum"),
+    }
+    hourly = metrics.read(deployment, wanted, begin, end, timedelta(hours=1))
+    daily = metrics.read(deployment, wanted, begin, end, timedelta(days=1))
+
+    def total(kind: str) -> int:
+        return int(sum(sum(one.values()) for name, one in daily.items() if name.startswith(kind)))
+
+    def seconds(found: Mapping[str, Mapping[datetime, float]], moment: datetime) -> dict[str, float]:
+        # The metric is in milliseconds.
+        return {f"p{one}": round(found[f"p{one}"][moment] / 1000, 3) for one in _PERCENTILES}
+
+    hours = {moment.astimezone(UTC).hour: seconds(hourly, moment) for moment in hourly["p50"]}
     return {
-        kind: sum(value for name, value in sums.items() if name.startswith(kind))
-        for kind in ("errors", "throttles")
+        "seconds": {
+            "day": seconds(daily, next(iter(daily["p50"]))),
+            "hours": [hours.get(hour) for hour in _HOURS],
+        }
+        if hours
+        else _listed(deployment, begin, end),
+        "tries": {kind: total(kind) for kind in ("errors", "throttles")},
+        "dead_letters": {kind: total(kind) for kind in ("parked", "redriven")},
     }
 
 
-def _letters(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, int]:
-    queue = deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
-    wanted = {
-        name: Metric("AWS/SQS", metric, "QueueName", queue, "Sum")
-        for name, metric in (("parked", "NumberOfMessagesSent"), ("redriven", "NumberOfMessagesDeleted"))
-    }
-    waiting, _ = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url).state()
-    return {**_sums(deployment, wanted, begin, end), "waiting": waiting}
-
-
-def _sums(
-    deployment: Deployment, wanted: Mapping[str, Metric], begin: datetime, end: datetime
-) -> dict[str, int]:
-    found = metrics.read(deployment, wanted, begin, end, timedelta(days=1))
-    return {name: int(sum(values.values())) for name, values in found.items()}
+def _listed(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
+    """How fast, from Step Functions' list of executions, where CloudWatch has measured nothing."""
+    ran: list[list[float]] = [[] for _ in _HOURS]
+    with contextlib.suppress(executions.NoHistoryError):
+        for one in executions.since(deployment, begin, limit=MAX_EXECUTIONS):
+            if one["status"] == "SUCCEEDED" and begin <= one["startDate"] < end:
+                hour = one["startDate"].astimezone(UTC).hour
+                ran[hour].append((one["stopDate"] - one["startDate"]).total_seconds())
+    day, *hours = (
+        {f"p{percent}": metrics.percentile(seconds, percent) for percent in _PERCENTILES} if seconds else None
+        for seconds in (list(itertools.chain(*ran)), *ran)
+    )
+    return {"day": day or {}, "hours": hours}
 
 
 def _alarms(deployment: Deployment, begin: datetime, end: datetime) -> list[dict[str, str]]:
     """Every time one of the environment's alarms went off, in order."""
-    pages = (
-        deployment.client("cloudwatch")
-        .get_paginator("describe_alarm_history")
-        .paginate(HistoryItemType="StateUpdate", StartDate=begin, EndDate=end, ScanBy="TimestampAscending")
-    )
+    pages = deployment.client("cloudwatch").get_paginator("describe_alarm_history")
+    when = {"StartDate": begin, "EndDate": end, "ScanBy": "TimestampAscending"}
     ours = set(deployment.value("alarm_names"))
     return [
         {"at": item["Timestamp"].astimezone(UTC).strftime("%H:%M"), "name": item["AlarmName"]}
-        for found in pages
+        for found in pages.paginate(HistoryItemType="StateUpdate", **when)
         for item in found["AlarmHistoryItems"]
         if item["AlarmName"] in ours and str(item["HistorySummary"]).endswith("to ALARM")
     ]

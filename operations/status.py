@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -119,7 +118,7 @@ def _executions(deployment: Deployment, since: datetime, now: datetime) -> dict[
     more = {"total": len(ran), "complete": len(ran) < MAX_EXECUTIONS, "listed": True}
     return {
         "executions": {**{state: counts[state] for state in STATES}, **more},
-        "latency": {"p50": _percentile(seconds, 50), "p95": _percentile(seconds, 95)},
+        "latency": {"p50": metrics.percentile(seconds, 50), "p95": metrics.percentile(seconds, 95)},
         **failures,
         "retries": waiting,
     }
@@ -165,13 +164,6 @@ def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[s
     }
     counts = {name: int(sum(values)) for name, values in _metrics(deployment, queries, since, now).items()}
     return {name: count for name, count in counts.items() if count}
-
-
-def _percentile(values: Sequence[float], percent: int) -> float | None:
-    if not values:
-        return None
-    # Doubled, as one value alone has no quantiles.
-    return round(statistics.quantiles([*values, *values], n=100, method="inclusive")[percent - 1], 3)
 
 
 def _outcomes(deployment: Deployment, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
