@@ -39,10 +39,6 @@ TITLES = {
     "running": "On its way",
 }
 _SIDES = ("Left", "Top", "Width", "Height")
-# EXIF's orientations as Pillow's transpositions.
-# https://exiftool.org/TagNames/EXIF.html
-_ORIENTATION = 0x0112
-_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
 @dataclass(frozen=True)
@@ -157,26 +153,23 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
     Rekognition reads the EXIF orientation of JPEG only; ConvertImage, which `converted` what Rekognition
     does not take, that of every format.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings(), _lenient():
             # Of many pixels; more than Pillow allows is an error all the same.
             warnings.simplefilter("ignore")
             image: Image.Image = Image.open(io.BytesIO(body))
-            # Pillow turns a TIFF itself.
-            upright = image.format in ("JPEG", "MPO") or (converted and image.format != "TIFF")
-            turn = _turn(image) if upright else None
+            turned = converted or image.format in ("JPEG", "MPO")
             image.draft("RGB", (2 * SIDE, 2 * SIDE))
             if image.mode.startswith("I;16"):
                 image = image.point(lambda value: value / 256).convert("L")
             image.thumbnail((SIDE, SIDE))
-            if turn is not None:
-                image = image.transpose(turn)
-            flat = Image.new("RGB", image.size, "white")
-            seen = image.convert("RGBA")
-            flat.paste(seen, mask=seen.getchannel("A"))
+            with contextlib.suppress(Exception):  # A damaged orientation is none.
+                image = ImageOps.exif_transpose(image) if turned else image
+            white = Image.new("RGBA", image.size, "white")
             out = io.BytesIO()
+            flat = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
             flat.save(out, "JPEG", quality=82, optimize=True)
     except Exception:  # Pillow's readers raise whatever a damaged file makes them raise.
         return None
@@ -185,31 +178,21 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
 
 @contextlib.contextmanager
 def _lenient() -> Iterator[None]:
-    """Have Pillow read what viewers read: files cut short or with long texts, and HEIF where pi_heif is.
+    """Have Pillow read what viewers read: files cut short, and HEIF where pi_heif is.
 
     Not for good: the stand-in for Rekognition, which refuses what is cut short, may run in this process.
     """
-    from PIL import ImageFile, PngImagePlugin
+    from PIL import ImageFile
 
     with contextlib.suppress(ImportError):
         import pi_heif
 
         pi_heif.register_heif_opener()
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
         yield
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _turn(image: Any) -> Any:
-    from PIL import Image
-
-    with contextlib.suppress(Exception):
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
-        return None if turn is None else Image.Transpose(turn)
-    return None
 
 
 def count(number: int, noun: str) -> str:
@@ -248,7 +231,7 @@ def templates(*more: Path) -> Environment:
         trim_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {"median": statistics.median, "scale": scale, "tallest": _tallest}
+    made.filters |= {"median": statistics.median, "scale": scale}
     made.filters["visible"] = lambda text, keep="": visible(str(text), keep=keep)
     made.globals["titles"] = TITLES
     style = made.get_template("style.css").render()
@@ -271,10 +254,6 @@ def scale(values: Iterable[float]) -> tuple[float, list[float]]:
     if step >= 1:
         marks = [round(mark) for mark in marks]
     return marks[-1], marks
-
-
-def _tallest(groups: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> list[float]:
-    return [sum(value for _, value in parts) for _, parts in groups]
 
 
 def _text(value: Any) -> str:
