@@ -17,9 +17,9 @@ hence the quotes around newer annotations.
 import argparse
 import contextlib
 import hashlib
+import io
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -45,41 +45,36 @@ class PackageError(Exception):
     """A function cannot be packaged; the message is one sentence for people."""
 
 
-def packages(folder: Path) -> "list[Path]":
-    """Return the folders whose sources go into the zip of the function in `folder`, its own first."""
-    names = folder / "packages.txt"
-    others = names.read_text("utf-8").split() if names.exists() else []
-    return [folder, *(folder.parent / name for name in others)]
-
-
 def sources(folder: Path) -> "list[str]":
     """Return the paths, relative to the folder `folder` is in and with forward slashes, of a zip's sources.
 
-    The order is that of Terraform's ``sort(fileset(folder, "**/*.py"))``, package by package.
+    Its own come first, in the order of Terraform's ``sort(fileset(folder, "**/*.py"))``, then each package's.
 
     Raises:
         PackageError: there is no such folder, it holds no Python source, or it holds a symbolic link.
     """
-    return [name for package in packages(folder) for name in _sources(package)]
+    others = folder / "packages.txt"
+    names = others.read_text("utf-8").split() if others.exists() else []
+    return [name for package in (folder.name, *names) for name in _sources(folder.parent / package)]
 
 
 def _sources(folder: Path) -> "list[str]":
     if not folder.is_dir():
         raise PackageError(f"There is no folder {folder}; name the folder that holds the function's sources.")
-    names: list[str] = []
+    names = []
     for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            path = Path(parent, name)
+        for path in (Path(parent, name) for name in [*folders, *files]):
             # Terraform and os.walk disagree about what lies behind a link, and so would the hashes.
-            if path.is_symlink() and (path.is_dir() or name.endswith(".py")):
+            if path.is_symlink() and (path.is_dir() or path.suffix == ".py"):
                 raise PackageError(
                     f"{path} is a symbolic link; put the file itself in the function's folder."
                 )
-        names += [Path(parent, name).relative_to(folder).as_posix() for name in files if name.endswith(".py")]
+            if path.suffix == ".py":
+                # Below the folder's own name: a function is a package, its modules import each other.
+                names.append(path.relative_to(folder.parent).as_posix())
     if not names:
         raise PackageError(f"There is no Python source in {folder}; name the folder that holds handler.py.")
-    # Below the folder's own name: a function is a package, its modules import each other.
-    return [f"{folder.name}/{name}" for name in sorted(names)]
+    return sorted(names)
 
 
 def source_hash(folder: Path, target: "str | None" = None) -> str:
@@ -121,30 +116,25 @@ def build(folder: Path, output: Path) -> int:
             f"The sources in {folder} changed since {output.name} was planned; plan again, then apply."
         )
     bundled = wheels(folder / "requirements.lock", target) if target else []
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            _add(archive, name, (folder.parent / name).read_bytes())
+        for path in bundled:
+            with zipfile.ZipFile(path) as wheel:
+                for name in sorted(wheel.namelist()):
+                    if not name.endswith("/"):
+                        _add(archive, name, wheel.read(name))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=str(output.parent))
+        with tempfile.TemporaryDirectory(prefix=".", dir=str(output.parent)) as draft:
+            written = Path(draft, output.name)
+            written.write_bytes(content.getvalue())
+            written.chmod(0o644)
+            written.replace(output)
     except OSError as error:
         raise PackageError(f"Cannot write {output}: {error.strerror}; choose another place.") from error
-    draft = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-            for name in names:
-                _add(archive, name, (folder.parent / name).read_bytes())
-            for path in bundled:
-                with zipfile.ZipFile(path) as wheel:
-                    for name in sorted(wheel.namelist()):
-                        if not name.endswith("/"):
-                            _add(archive, name, wheel.read(name))
-        draft.chmod(0o644)
-        size = draft.stat().st_size
-        draft.replace(output)
-    except OSError as error:
-        raise PackageError(f"Cannot write {output}: {error.strerror}; choose another place.") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
-    return size
+    return len(content.getvalue())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -186,26 +176,22 @@ def _fetch(lock: Path, target: str, cache: Path) -> None:
     command += ["--requirement", str(lock)]
     for minor in range(newest, 16, -1):
         command += ["--platform", f"manylinux_2_{minor}_{_MACHINES[processor]}"]
-    draft = None
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        draft = tempfile.mkdtemp(prefix=".", dir=str(cache.parent))
-        command += ["--dest", draft]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"]
-            raise PackageError(
-                f"The wheels of {lock} for {target} are not in {cache.parent} and cannot be fetched"
-                f" ({said[-1]}); connect to a network and build again."
-            )
-        Path(draft).rename(cache)
+        with tempfile.TemporaryDirectory(prefix=".", dir=str(cache.parent)) as draft:
+            command += ["--dest", str(Path(draft, "wheels"))]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+            if done.returncode:
+                said = done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"]
+                raise PackageError(
+                    f"The wheels of {lock} for {target} are not in {cache.parent} and cannot be fetched"
+                    f" ({said[-1]}); connect to a network and build again."
+                )
+            Path(draft, "wheels").rename(cache)
     except OSError as error:
         # Another build may have been faster.
         if not cache.is_dir():
             raise PackageError(f"Cannot write {cache}: {error.strerror}; set XDG_CACHE_HOME.") from error
-    finally:
-        if draft:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _python_with_pip() -> str:
@@ -216,18 +202,6 @@ def _python_with_pip() -> str:
             if not found.returncode:
                 return python
     raise PackageError(f"{sys.executable} has no pip to fetch wheels with; run 'make setup' first.")
-
-
-def functions(folder: Path) -> "list[Path]":
-    """Return the folders in `folder` that hold a ``handler.py``.
-
-    Raises:
-        PackageError: there is none.
-    """
-    found = sorted(path.parent for path in folder.glob("*/handler.py"))
-    if not found:
-        raise PackageError(f"There is no function in {folder}; a function is a folder with a handler.py.")
-    return found
 
 
 def main(arguments: "list[str] | None" = None) -> int:
@@ -254,7 +228,7 @@ def main(arguments: "list[str] | None" = None) -> int:
         parser.error("give a SOURCE folder and an OUTPUT zip, or --all")
     try:
         if options.all:
-            for folder in functions(ROOT / "functions"):
+            for folder in sorted(path.parent for path in ROOT.glob("functions/*/handler.py")):
                 target = options.wheels if (folder / "requirements.lock").exists() else None
                 output = ROOT / "build" / zip_name(folder, target)
                 size = build(folder, output)
