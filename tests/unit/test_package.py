@@ -117,7 +117,7 @@ def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, versi
 @pytest.mark.parametrize(
     ("tool", "version", "needed"),
     [
-        *(("setup.py", version, "3.11 or newer is needed") for version in ("2.7", "3.6", "3.10")),
+        *(("setup.py", version, "3.11 or newer is needed") for version in ("3.6", "3.10")),
         ("package.py", "3.6", "3.7 or newer is needed"),
     ],
 )
