@@ -15,31 +15,21 @@ LOCKS = {
     "checkov": "requirements-checkov.lock",
 }
 HEADER = '# Made by "make lock" from pyproject.toml for Python 3.11 and later on every platform.\n'
-
-
-def lock(group: str, target: Path) -> None:
-    """Write the newest versions of dependency group `group`, with the hashes of every platform's files.
-
-    Raises:
-        subprocess.CalledProcessError: uv cannot resolve them; it has said why.
-    """
-    # No address of a package index belongs in the file: pip takes the user's own.
-    command = (
-        *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
-        *("--generate-hashes", "--upgrade", "--no-header", "--no-annotate"),
-        *("--no-emit-index-url", "--no-emit-find-links", "--group", group),
-    )
-    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    target.write_text(HEADER + result.stdout, "utf-8")
+# No address of a package index belongs in the file: pip takes the user's own.
+COMMAND = (
+    "-m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header"
+    " --no-annotate --no-emit-index-url --no-emit-find-links --group"
+)
 
 
 def main() -> int:
     for group, name in LOCKS.items():
-        try:
-            lock(group, ROOT / name)
-        except subprocess.CalledProcessError:
+        command = [sys.executable, *COMMAND.split(), group]
+        result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        if result.returncode:
             print(f"{name} is as it was: uv could not resolve the group, see above.", file=sys.stderr)
             return 1
+        (ROOT / name).write_text(HEADER + result.stdout, "utf-8")
         print(name)
     return 0
 
