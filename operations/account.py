@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from operations import providers, state, terraform
+from operations import state, terraform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def _region(environment: Environment) -> Found:
 
 
 def _tools(environment: Environment) -> Found:  # noqa: ARG001
-    versions = ", ".join(f"{name} {version}" for name, version in providers.locked_providers().items())
+    versions = ", ".join(f"{name} {version}" for name, version in terraform.locked_providers().items())
     yield ok(f"{terraform.executable()}, {versions}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -21,11 +22,13 @@ from operations.terraform import Terraform, TerraformError, follow
 # The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rich.console import Console
 
     from operations.plan import Summary
+
+# What Terraform says of a plan whose state has changed since.
+_STALE = ("Saved plan is stale", "Saved plan does not match the given state", "different state lineage")
 
 
 def connect(environment: Environment, console: Console) -> Terraform:
@@ -99,7 +102,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     try:
         follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
     except TerraformError as error:
-        if not _stale(error):
+        if not any(sign in str(error) for sign in _STALE):
             raise
         saved_plan.discard(environment)
         if not environment.local:
@@ -219,13 +222,6 @@ def empty_bucket(environment: Environment, bucket: str) -> None:
             raise
 
 
-def _stale(error: TerraformError) -> bool:
-    summaries = {diagnostic.summary for diagnostic in error.diagnostics}
-    return bool(
-        summaries & {"Saved plan is stale", "Saved plan does not match the given state"}
-    ) or "different state lineage" in str(error)
-
-
 def show(environment: Environment, summary: Summary, console: Console) -> None:
     """Print a plan's summary and how to apply it."""
     summary.show(console)
@@ -234,16 +230,10 @@ def show(environment: Environment, summary: Summary, console: Console) -> None:
         return
     console.print(
         f"{summary.counts()}. Apply with 'make apply ENV={environment.name}'; every detail:"
-        f" TF_DATA_DIR={_short(environment.terraform().data_dir)} terraform show"
-        f" {_short(environment.plan_file)}",
+        f" {environment.terraform().typed} show {shlex.quote(os.path.relpath(environment.plan_file, ROOT))}",
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _short(path: Path) -> str:
-    """Return `path` as a shell in the repository takes it."""
-    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 def _console(*, errors: bool = False) -> Console:

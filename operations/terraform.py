@@ -1,8 +1,9 @@
-"""Run Terraform for one environment: its own working directory, its credentials, its provider mirror."""
+"""Run Terraform for one environment: its own working directory, credentials and providers."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -11,61 +12,27 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from operations import providers
 from operations.errors import UserError
 from operations.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping
 
     from rich.console import Console
 
-# What the modules need: check blocks, optional attributes and S3's own lock files.
-_OLDEST = (1, 10)
+# Where packages add providers to a computer: Filesystem Hierarchy Standard 3.13.
+ADD_ONS = Path("/opt")
+_LOCKED = re.compile(r'^provider "([^"]+)" \{\s*version\s*=\s*"([^"]+)"', re.MULTILINE)
+_HOLDER = re.compile(r"^\s*(ID|Who|Created):\s*(.+?)\s*$", re.MULTILINE)
 _DONE = {"create": "created", "delete": "destroyed", "update": "changed"}
 
 
-@dataclass(frozen=True)
-class Diagnostic:
-    """One error or warning as ``terraform ... -json`` reports it.
-
-    Attributes:
-        where: ``file:line`` of what it is about, or empty.
-    """
-
-    severity: str
-    summary: str
-    detail: str
-    where: str
-
-    def __str__(self) -> str:
-        # The rule's own place says nothing to somebody who edits a tfvars file.
-        detail = re.sub(r"\s*This was checked by the validation rule at .*", "", self.detail, flags=re.DOTALL)
-        detail = " ".join(detail.split())
-        if self.summary == "Invalid value for variable" and detail:
-            # So does the place where the wiring hands it on.
-            own = self.where.rpartition(":")[0].endswith(".tfvars")
-            return f"{self.where}: {detail}" if own else detail
-        summary = " ".join(self.summary.split())
-        text = f"{summary}: {detail}" if detail else summary
-        return f"{self.where}: {text}" if self.where else text
-
-
 class TerraformError(UserError):
-    """Terraform cannot do what was asked; the message is for people, one sentence a problem.
-
-    Attributes:
-        diagnostics: Terraform's own errors, where it gave any.
-    """
-
-    def __init__(self, message: str, diagnostics: Sequence[Diagnostic] = ()) -> None:
-        super().__init__(message)
-        self.diagnostics = tuple(diagnostics)
+    """Terraform cannot do what was asked; the message is for people, one sentence a problem."""
 
 
 class Terraform:
@@ -89,12 +56,13 @@ class Terraform:
         self.environment = environment
         self.folder = folder
         self.data_dir = data_dir or folder / ".terraform" / environment
-        merged = {
-            **providers.process_environment(folder),
-            **(variables or {}),
-            "TF_DATA_DIR": str(self.data_dir),
-        }
+        merged = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
         self.variables = {name: value for name, value in merged.items() if value is not None}
+
+    @property
+    def typed(self) -> str:
+        """How people begin a command of this environment's Terraform in a shell in its folder."""
+        return f"TF_DATA_DIR={shlex.quote(os.path.relpath(self.data_dir, self.folder))} terraform"
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line.
@@ -128,13 +96,12 @@ class Terraform:
         Interrupted or closed early, it has Terraform end in good order, and waits for that.
 
         Raises:
-            TerraformError: it failed, after its last message; one sentence a diagnostic.
+            TerraformError: it failed, after its last message; one sentence a problem.
         """
-        command = self.command(arguments[0], "-json", *arguments[1:])
-        diagnostics: list[Diagnostic] = []
+        errors: list[str] = []
         noise: list[str] = []
         with subprocess.Popen(
-            command,
+            self.command(arguments[0], "-json", *arguments[1:]),
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
@@ -153,48 +120,98 @@ class Terraform:
                     except ValueError:
                         noise.append(line.strip())
                         continue
-                    if message.get("type") == "diagnostic":
-                        diagnostics.append(_diagnostic(message["diagnostic"]))
+                    if message.get("type") == "diagnostic" and message["diagnostic"]["severity"] == "error":
+                        errors.append(self.sentence(message["diagnostic"]))
                     yield message
             except (KeyboardInterrupt, GeneratorExit):
                 _end(process)
                 raise
         if process.returncode:
-            errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
-            lines = dict.fromkeys(map(self._sentence, errors)) or filter(None, noise)
-            raise TerraformError("\n".join(lines) or f"Terraform ended with {process.returncode}.", errors)
+            lines = dict.fromkeys(errors) or filter(None, noise)
+            raise TerraformError("\n".join(lines) or f"Terraform ended with {process.returncode}.")
 
-    def _sentence(self, problem: Diagnostic) -> str:
-        if problem.summary != "Error acquiring the state lock":
-            return str(problem)
-        found = dict(re.findall(r"^\s*(ID|Who|Created):\s*(.+?)\s*$", problem.detail, re.MULTILINE))
-        if not found:
-            return str(problem)
-        folder = shlex.quote(os.path.relpath(self.data_dir, self.folder))
-        return (
-            f"The state of ENV={self.environment} is locked by {found.get('Who', 'somebody')} since"
-            f" {found.get('Created', 'some time')}; wait until they are done, or if nobody is, release it"
-            f" with 'TF_DATA_DIR={folder} terraform force-unlock {found.get('ID', '')}'."
-        )
+    def sentence(self, problem: Mapping[str, Any]) -> str:
+        """What people read of a problem, given as ``terraform ... -json`` reports it."""
+        found = dict(_HOLDER.findall(problem.get("detail", "")))
+        if problem["summary"] == "Error acquiring the state lock" and len(found) == 3:
+            return (
+                f"The state of ENV={self.environment} is locked by {found['Who']} since {found['Created']};"
+                " wait until they are done, or if nobody is, release it with"
+                f" '{self.typed} force-unlock {found['ID']}'."
+            )
+        summary, detail = (" ".join(problem.get(name, "").split()) for name in ("summary", "detail"))
+        file = (problem.get("range") or {}).get("filename", "")
+        where = f"{file}:{problem['range']['start']['line']}: " if file else ""
+        if summary == "Invalid value for variable" and detail:
+            # Where the rule and the wiring are says nothing to who edits a tfvars file.
+            detail = detail.partition(" This was checked by the validation rule at ")[0]
+            return f"{where}{detail}" if file.endswith(".tfvars") else detail
+        return f"{where}{summary}: {detail}" if detail else f"{where}{summary}"
 
     def init(self, *arguments: str) -> None:
         """Prepare the working directory, changing neither the state's place nor the lock file.
 
+        Where a mirror below /opt holds the providers, they are from there. Otherwise what is downloaded is
+        kept for every working directory: AWS's provider takes 675 MB. Users who configured Terraform are left
+        alone.
+
         Raises:
             TerraformError: it failed.
         """
-        with providers.alone(self.variables.get("TF_PLUGIN_CACHE_DIR")):
-            for _ in self.stream("init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments):
+        command = ["init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments]
+        kept = ROOT / "build" / "plugins"
+        kept.mkdir(parents=True, exist_ok=True)
+        if not _configuration().is_file():
+            if mirror := find_mirror(self.folder):
+                command.append(f"-plugin-dir={mirror}")
+            else:
+                self.variables.setdefault("TF_PLUGIN_CACHE_DIR", str(kept))
+        with _alone(kept):
+            for _ in self.stream(*command):
                 pass
 
-    def output(self) -> dict[str, Any]:
-        """Return the outputs' values by name; empty when nothing is deployed.
 
-        Raises:
-            TerraformError: the state cannot be read.
-        """
-        outputs = json.loads(self.run("output", "-json", "-no-color"))
-        return {name: output["value"] for name, output in outputs.items()}
+def _configuration() -> Path:
+    """Where Terraform looks for its user's own configuration."""
+    return Path(os.environ.get("TF_CLI_CONFIG_FILE") or f"{os.environ.get('HOME', '')}/.terraformrc")
+
+
+def process_environment() -> dict[str, str]:
+    """Return the process environment Terraform runs with: nobody answers it."""
+    variables = os.environ | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    if not _configuration().is_file():
+        # Terraform would warn about it on every command.
+        variables.pop("TF_CLI_CONFIG_FILE", None)
+    return variables
+
+
+def locked_providers(folder: Path = ROOT) -> dict[str, str]:
+    """Return the version of each provider in the lock file of `folder` by its source address."""
+    lock = folder / ".terraform.lock.hcl"
+    return dict(_LOCKED.findall(lock.read_text("utf-8") if lock.is_file() else ""))
+
+
+def find_mirror(folder: Path = ROOT) -> Path | None:
+    """Return a mirror below /opt that holds what the lock file of `folder` names, if there is one."""
+    wanted = locked_providers(folder).items()
+    places = (path.parent for path in sorted(ADD_ONS.glob("*/registry.terraform.io")))
+    # Unpacked it is a folder of that version, packed a zip with the version in its name.
+    held = (at for at in places if all(any(at.glob(f"{name}/*{version}*")) for name, version in wanted))
+    return next(held, None) if wanted else None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one ``terraform init`` at a time use the kept providers.
+
+    Two that unpack into them at once spoil them: https://github.com/hashicorp/terraform/issues/31964
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @cache
@@ -202,18 +219,17 @@ def executable() -> Path:
     """The terraform beside this Python, where `make setup` puts one, or that on PATH.
 
     Raises:
-        TerraformError: there is none, or it is older than 1.10.
+        TerraformError: there is none, or it is too old to report in JSON how an init fails.
     """
-    places = (os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
-    found = next(filter(None, (shutil.which("terraform", path=place) for place in places)), None)
+    beside, path = os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    found = shutil.which("terraform", path=beside) or shutil.which("terraform", path=path)
     if found is None:
         raise TerraformError(
             "There is no terraform on PATH; install Terraform 1.10 or newer, or run 'make setup'."
         )
-    said = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=False).stdout
-    # A warning about the CLI configuration may come first.
-    version = json.loads(said[said.index("{") :])["terraform_version"] if "{" in said else "0.0"
-    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+    said = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=True).stdout
+    version = json.loads(said)["terraform_version"]
+    if tuple(map(int, version.split(".")[:2])) < (1, 10):
         raise TerraformError(f"{found} is Terraform {version}; install 1.10 or newer, or run 'make setup'.")
     return Path(found)
 
@@ -236,34 +252,17 @@ def _end(process: subprocess.Popen[str]) -> None:
         return
 
 
-def _diagnostic(message: Mapping[str, Any]) -> Diagnostic:
-    place = message.get("range") or {}
-    where = f"{place['filename']}:{place['start']['line']}" if place.get("filename") else ""
-    return Diagnostic(message["severity"], message["summary"], message.get("detail", ""), where)
-
-
 def follow(messages: Generator[dict[str, Any], None, None], title: str, console: Console) -> None:
     """Show what Terraform does: a line for each thing done, and what it waits for while it does."""
-    pending: dict[str, None] = {}
     # An interrupt while something is printed must end Terraform in good order too, before all else.
     with console.status(title) as status, contextlib.closing(messages):
         for message in messages:
             hook = message.get("hook", {})
-            address = hook.get("resource", {}).get("addr", "")
             match message.get("type"):
-                case "apply_start":
-                    pending[address] = None
-                case "apply_complete" if hook.get("action") != "read":
-                    pending.pop(address, None)
-                    seconds = hook.get("elapsed_seconds", 0)
-                    done = _DONE.get(hook.get("action", ""), "done")
-                    console.print(f"  {done:9} {address} ({seconds:.0f} s)", highlight=False, markup=False)
-                case "apply_complete" | "apply_errored":
-                    pending.pop(address, None)
+                case "apply_start" | "apply_progress":
+                    status.update(f"{title}: {message['@message']}")
+                case "apply_complete" if hook["action"] != "read":
+                    done = _DONE.get(hook["action"], "done")
+                    console.out(f"  {done:9} {hook['resource']['addr']} ({hook['elapsed_seconds']:.0f} s)")
                 case "diagnostic" if message["diagnostic"]["severity"] == "warning":
-                    summary = message["diagnostic"]["summary"]
-                    console.print(f"  warning: {summary}", style="yellow", highlight=False, markup=False)
-            if pending:
-                waiting = next(iter(pending)).removeprefix("module.")
-                more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
-                status.update(f"{title}: {waiting}{more}")
+                    console.out(f"  warning: {message['diagnostic']['summary']}", style="yellow")

@@ -728,8 +728,8 @@ def test_the_local_environment_is_destroyed_unasked(shell: Shell, cloud: LocalCl
     [data, plan] = re.findall(
         r"TF_DATA_DIR=(\S+) terraform show (\S+)$", local.done("plan", "--env=local"), re.MULTILINE
     )[0]
-    assert (Path(data) / "terraform.tfstate").is_file()
-    assert Path(plan).is_file()
+    assert (local.repository / data / "terraform.tfstate").is_file()
+    assert (local.repository / plan).is_file()
     local.done("apply", "--env=local")
     assert "destroyed terraform_data.word" in local.done("destroy", "--env=local")
 

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from operations.program import ROOT
-from operations.providers import process_environment
-from operations.terraform import executable
+from operations.terraform import executable, process_environment
 
 TOOL = ROOT / "tools" / "package.py"
 

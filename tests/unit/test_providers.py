@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from operations import providers, terraform
-from operations.errors import UserError
+from operations import terraform
 from operations.program import ROOT
+from operations.terraform import Terraform, locked_providers
 
-PROCESSOR = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-PLATFORM = f"{platform.system().lower()}_{PROCESSOR}"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def mirror(folder: Path, *, version: str | None = None, packed: bool = False) -> Path:
     """A mirror laid out as ``terraform providers mirror`` does, with empty files."""
-    for source, locked in providers.locked_providers().items():
+    for source, locked in locked_providers().items():
         place = folder / source
         if packed:
-            name = f"terraform-provider-{place.name}_{version or locked}_{PLATFORM}.zip"
             place.mkdir(parents=True)
-            (place / name).touch()
+            (place / f"terraform-provider-{place.name}_{version or locked}_linux_amd64.zip").touch()
         else:
-            (place / (version or locked) / PLATFORM).mkdir(parents=True)
+            (place / (version or locked) / "linux_amd64").mkdir(parents=True)
     return folder
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory and a build folder of the test's own."""
+    """A home directory, a repository and a folder of add-on packages of the test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    names = "TF_CLI_CONFIG_FILE TF_PLUGIN_CACHE_DIR TF_PLUGIN_MIRROR XDG_CACHE_HOME XDG_DATA_HOME"
-    for name in names.split():
+    for name in ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(providers, "ADD_ONS", tmp_path / "opt")
+    monkeypatch.setattr(terraform, "ADD_ONS", tmp_path / "opt")
+    monkeypatch.setattr(terraform, "ROOT", tmp_path / "repository")
     return tmp_path
 
 
+def init(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> tuple[list[str], str | None]:
+    """What an init is told besides, and its plugin cache."""
+    runner = Terraform("dev", folder=ROOT, variables=variables)
+    run: list[str] = []
+
+    def stream(*arguments: str) -> tuple[()]:
+        run.extend(arguments)
+        return ()
+
+    monkeypatch.setattr(runner, "stream", stream)
+    runner.init()
+    assert run[0] == "init"
+    return run[4:], runner.variables.get("TF_PLUGIN_CACHE_DIR")
+
+
 def test_the_lock_file_names_the_provider_for_every_platform() -> None:
-    assert providers.locked_providers() == {"registry.terraform.io/hashicorp/aws": "5.100.0"}
+    assert locked_providers() == {"registry.terraform.io/hashicorp/aws": "5.100.0"}
     root, bootstrap = (ROOT / folder / ".terraform.lock.hcl" for folder in (".", "bootstrap"))
     assert root.read_text() == bootstrap.read_text()
     # One archive for each of the registry's fifteen platforms.
@@ -48,97 +61,60 @@ def test_the_lock_file_names_the_provider_for_every_platform() -> None:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_named_mirror_is_used_for_what_it_holds(home: Path, packed: bool) -> None:
-    folder = mirror(home / "providers", packed=packed)
-    assert providers.find_mirror(providers.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)}) == folder
+def test_providers_are_taken_from_a_mirror_of_an_add_on_package(
+    home: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    folder = mirror(home / "opt" / "terraform-providers", packed=packed)
+    assert init(monkeypatch) == ([f"-plugin-dir={folder}"], None)
 
 
 @pytest.mark.parametrize("version", ["5.99.0", "6.0.0"])
-def test_a_named_mirror_without_the_locked_version_is_refused(home: Path, version: str) -> None:
-    folder = mirror(home / "providers", version=version)
-    with pytest.raises(UserError, match=r"does not hold .*hashicorp/aws 5\.100\.0"):
-        providers.find_mirror(providers.locked_providers(), {"TF_PLUGIN_MIRROR": str(folder)})
+def test_a_mirror_without_the_locked_version_is_left_alone(home: Path, version: str) -> None:
+    mirror(home / "opt" / "terraform-providers", version=version)
+    assert terraform.find_mirror(ROOT) is None
 
 
-def test_a_mirror_of_an_add_on_package_is_found(home: Path) -> None:
-    folder = mirror(home / "opt" / "terraform-providers")
-    assert providers.find_mirror(providers.locked_providers(), {}) == folder
+def test_providers_are_downloaded_once_for_all_working_directories(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = home / "repository" / "build" / "plugins"
+    assert init(monkeypatch) == ([], str(kept))
+    # Terraform refuses a cache that does not exist.
+    assert kept.is_dir()
 
 
-def test_a_configuration_of_the_users_own_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configuration = home / "own.tfrc"
-    configuration.touch()
-    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
-    assert providers.process_environment()["TF_CLI_CONFIG_FILE"] == str(configuration)
+@pytest.mark.parametrize("own", [".terraformrc", "own.tfrc"])
+def test_a_user_who_configured_terraform_is_left_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    mirror(home / "opt" / "terraform-providers")
+    (home / own).touch()
+    if own != ".terraformrc":
+        monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(home / own))
+    assert init(monkeypatch) == ([], None)
+    assert terraform.process_environment().get("TF_CLI_CONFIG_FILE") in (None, str(home / own))
+
+
+def test_a_cache_of_the_users_own_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    assert init(monkeypatch, TF_PLUGIN_CACHE_DIR="/mine") == ([], "/mine")
 
 
 def test_a_configuration_that_does_not_exist_is_forgotten(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(home / "none.tfrc"))
-    assert "TF_CLI_CONFIG_FILE" not in providers.process_environment()
-
-
-@pytest.fixture
-def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory on a computer without a mirror."""
-    monkeypatch.setattr(providers, "ROOT", home / "repository")
-    return home
-
-
-def cache() -> str | None:
-    return providers.process_environment(ROOT).get("TF_PLUGIN_CACHE_DIR")
-
-
-def test_providers_are_unpacked_once_for_all_working_directories(bare: Path) -> None:
-    assert cache() == str(bare / ".cache" / "photo-analysis" / "plugins")
-    # Terraform refuses a cache that does not exist.
-    assert (bare / ".cache" / "photo-analysis" / "plugins").is_dir()
-
-
-def test_a_user_who_configured_terraform_is_left_alone(bare: Path) -> None:
-    (bare / ".terraformrc").write_text('plugin_cache_dir = "/mine"\n')
-    assert cache() is None
-
-
-@pytest.mark.usefixtures("bare")
-def test_a_cache_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", "/mine")
-    assert cache() == "/mine"
-
-
-def test_a_home_that_cannot_be_written_to_does_without_the_cache(bare: Path) -> None:
-    (bare / ".cache").touch()
-    assert cache() is None
+    assert "TF_CLI_CONFIG_FILE" not in terraform.process_environment()
 
 
 @pytest.mark.terraform
-def test_terraform_takes_the_provider_from_the_mirror_and_nowhere_else(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terraform_takes_the_provider_from_the_mirror_and_nowhere_else(home: Path) -> None:
     """A mirror of empty files shows it: Terraform looks there, finds the wrong checksums, and gives up."""
-    monkeypatch.setattr(providers, "ROOT", _repository(home / "repository"))
-    monkeypatch.setenv("TF_PLUGIN_MIRROR", str(mirror(home / "providers")))
-    runner = terraform.Terraform("dev", folder=home / "repository")
-    configuration = Path(runner.variables["TF_CLI_CONFIG_FILE"]).read_text()
-    assert str(home / "providers") in configuration
-    with pytest.raises(terraform.TerraformError, match="checksum"):
-        runner.init()
-
-
-def _repository(folder: Path) -> Path:
+    folder = home / "repository"
     folder.mkdir()
     (folder / ".terraform.lock.hcl").write_bytes((ROOT / ".terraform.lock.hcl").read_bytes())
     (folder / "main.tf").write_text(
         'terraform {\n  required_providers {\n    aws = {\n      source = "hashicorp/aws"\n    }\n  }\n}\n'
     )
-    return folder
-
-
-def test_a_user_without_a_home_does_without_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", nobody)
-    monkeypatch.setattr(providers, "ROOT", home / "repository")
-    assert cache() is None
+    mirror(home / "opt" / "terraform-providers")
+    with pytest.raises(terraform.TerraformError, match="checksum"):
+        Terraform("dev", folder=folder).init()

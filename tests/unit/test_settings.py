@@ -15,8 +15,7 @@ from operations import diff, new_env
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
-from operations.providers import process_environment
-from operations.terraform import executable
+from operations.terraform import executable, process_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from rich.console import Console
 from operations import environments, terraform
 from operations.environments import Environment
 from operations.errors import UserError
-from operations.terraform import Diagnostic, Terraform, TerraformError
+from operations.terraform import Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,8 @@ import json, os, pathlib, signal, sys, time
 interrupts = []
 signal.signal(signal.SIGINT, lambda *_: interrupts.append(1))
 leads = os.getsid(0) == os.getpid()
-done = {"type": "apply_complete", "hook": {"action": "create"}, "leads_its_session": leads}
+hook = {"action": "create", "elapsed_seconds": 1, "resource": {"addr": "terraform_data.word"}}
+done = {"type": "apply_complete", "hook": hook, "leads_its_session": leads}
 print(json.dumps(done), flush=True)
 while not interrupts:
     time.sleep(0.01)
@@ -39,7 +40,7 @@ pathlib.Path("saved").write_text(str(len(interrupts)))
 ALONE = """\
 #!PYTHON
 import os, pathlib, time
-mark = pathlib.Path(os.environ["TF_PLUGIN_CACHE_DIR"], "in-use")
+mark = pathlib.Path(os.environ["KEPT"], "in-use")
 mark.touch(exist_ok=False)
 time.sleep(0.3)
 mark.unlink()
@@ -136,8 +137,8 @@ def test_a_signal_ends_a_command_as_ctrl_c_does_and_once(
     assert result.stdout == f"{said}\n"
 
 
-def test_of_two_inits_in_one_cache_the_second_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_PLUGIN_CACHE_DIR", str(tmp_path))
+def test_of_two_inits_the_second_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", str(tmp_path))
     runner = pretend(monkeypatch, tmp_path, ALONE)
     problems: list[str] = []
 
@@ -156,17 +157,19 @@ def test_of_two_inits_in_one_cache_the_second_waits(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("file", "said"),
     [
-        ("main.tf:42", "log_retention_days must be one of them."),
-        ("environments/dev.tfvars:7", "environments/dev.tfvars:7: log_retention_days must be one of them."),
+        ("main.tf", "log_retention_days must be one of them."),
+        ("environments/dev.tfvars", "environments/dev.tfvars:7: log_retention_days must be one of them."),
     ],
 )
-def test_a_value_is_placed_where_people_wrote_it_or_nowhere(where: str, said: str) -> None:
+def test_a_value_is_placed_where_people_wrote_it_or_nowhere(file: str, said: str) -> None:
     detail = (
         "log_retention_days must be one of them.\n\nThis was checked by the validation rule at main.tf:1."
     )
-    assert str(Diagnostic("error", "Invalid value for variable", detail, where)) == said
+    problem = {"summary": "Invalid value for variable", "detail": detail}
+    place = {"filename": file, "start": {"line": 7}}
+    assert Terraform("dev").sentence({**problem, "range": place}) == said
 
 
 @pytest.mark.parametrize(("missing", "example"), [("dev", "prod"), ("staging", "dev")])
