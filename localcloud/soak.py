@@ -199,7 +199,7 @@ class Soak:
     def account(self, hopeless: Collection[str] = ()) -> Account:
         """Count what became of each upload in the bucket's listing; `hopeless` keys alone may be parked."""
         account = Account()
-        parked = parked_images(self._deployment).ids
+        parked, _ = parked_images(self._deployment)
         for stored, recorded in self._uploads():
             told = self.told[stored.image_id]
             account.uploaded += 1
@@ -217,7 +217,8 @@ class Soak:
 
     def parked(self) -> set[str]:
         """The soak's uploads in the dead-letter queue, by image."""
-        return {one for one in parked_images(self._deployment).ids if one.startswith(self._prefix)}
+        images, _ = parked_images(self._deployment)
+        return {one for one in images if one.startswith(self._prefix)}
 
     def _uploads(self) -> Iterator[tuple[Stored, bool]]:
         listed = list(listing(self._deployment, self._prefix))

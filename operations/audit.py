@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import sys
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from operations.errors import UserError
 from operations.uploads import Stored, is_folder_marker, listing, parked_images
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from operations.records import Record
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # that, unless EventBridge itself cannot reach the workflow.
 GRACE_SECONDS = 1200
 _KEPT_IN_JSON = 1_000
+# Uploads looked up at once.
+_GROUP = 800
 
 
 @dataclass
@@ -65,50 +67,35 @@ class Account:
 _OPEN = ("unnotified", "unaccounted")
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """Which uploads ought to have a record by now."""
-
-    upload_prefix: str
-    settled_before: datetime
-    kept_after: datetime | None
-
-    @classmethod
-    def of(cls, deployment: Deployment, grace_seconds: int, now: datetime) -> Expectation:
-        settings = deployment.environment.settings
-        days = settings.get("record_retention_days")
-        return cls(
-            upload_prefix=str(settings.get("upload_prefix") or ""),
-            settled_before=now - timedelta(seconds=grace_seconds),
-            kept_after=None if days is None else now - timedelta(days=int(days)),
-        )
-
-    def verdict(
-        self,
-        stored: Stored,
-        recorded: Mapping[str, Record],
-        parked: Collection[str],
-        ended: Callable[[Record], str],
-    ) -> str:
-        """The field of Account an upload counts for; `ended` says it of a record with a notification due."""
-        if stored.image_id in parked:
-            return "parked"
-        record = recorded.get(stored.image_id)
-        if record is not None:
-            if record.get("NotifiedAt"):
-                return "notified"
-            due = record.get("NotificationDue")
-            if due is None:
-                return "notification_unknown"
-            if not due:
-                return "not_to_be_notified"
-            return ended(record) if stored.modified <= self.settled_before else "in_flight"
-        # Recorded before the setting was made, an upload outside of it is accounted for all the same.
-        if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(self.upload_prefix):
-            return "not_watched"
-        if self.kept_after is not None and stored.modified < self.kept_after:
-            return "expired"
-        return "in_flight" if stored.modified > self.settled_before else "unaccounted"
+def judge(
+    deployment: Deployment,
+    parked: Collection[str],
+    now: datetime,
+    grace_seconds: int,
+    stored: Stored,
+    record: Record | None,
+) -> str:
+    """The field of Account an upload counts for."""
+    settings = deployment.environment.settings
+    settled = stored.modified <= now - timedelta(seconds=grace_seconds)
+    if stored.image_id in parked:
+        return "parked"
+    if record is not None:
+        if record.get("NotifiedAt"):
+            return "notified"
+        if (due := record.get("NotificationDue")) is None:
+            return "notification_unknown"
+        if not due:
+            return "not_to_be_notified"
+        return how_it_ended(deployment, record) if settled else "in_flight"
+    # Recorded before the setting was made, an upload outside of it is accounted for all the same.
+    prefix = str(settings.get("upload_prefix") or "")
+    if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(prefix):
+        return "not_watched"
+    days = settings.get("record_retention_days")
+    if days is not None and stored.modified < now - timedelta(days=int(days)):
+        return "expired"
+    return "unaccounted" if settled else "in_flight"
 
 
 @executions.patiently
@@ -129,59 +116,48 @@ def audit(
     prefix: str = "",
     grace_seconds: int = GRACE_SECONDS,
     confirmed: bool = False,
-    report: Callable[[Stored, str], object] = terminal.unwatched,
-    update: Callable[[Account], object] = terminal.unwatched,
+    update: Callable[[Account, Sequence[tuple[Stored, str]]], object] = terminal.unwatched,
 ) -> Account:
     """Account for every upload under `prefix`; when confirmed, start the workflow where that helps.
 
     For the unaccounted ones it analyses, for the unnotified it only notifies. Needs memory for a few pages of
-    the listing and the ImageIDs in the dead-letter queue, whatever the bucket's size. `report` is given each
-    such upload and which it is, `update` the counts so far.
+    the listing and the ImageIDs in the dead-letter queue, whatever the bucket's size. `update` is given the
+    account so far, and the uploads it was not given before that are open, each with which it is.
 
     Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
     events, and what AWS raises.
     """
     account = Account(deployment.environment.name, prefix)
     now = datetime.now(UTC)
-    expectation = Expectation.of(deployment, grace_seconds, now)
     parked, account.parked_unseen = parked_images(deployment)
     if confirmed and account.parked_unseen:
         raise UserError(
             f"{account.parked_unseen:,} parked events are being read by somebody else just now (a redrive?)"
             " and would be started twice; run it again in two minutes."
         )
-    uploads = listing(deployment, prefix)
-    ended = partial(how_it_ended, deployment)
+
+    uploads, verdict = listing(deployment, prefix), partial(judge, deployment, parked, now, grace_seconds)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        while group := list(itertools.islice(uploads, 8 * records.BATCH)):
+        while group := list(itertools.islice(uploads, _GROUP)):
             recorded = records.recorded(deployment, (one.image_id for one in group))
-
-            def judge(stored: Stored, recorded: Mapping[str, Record] = recorded) -> str:
-                return expectation.verdict(stored, recorded, parked, ended)
-
-            open_uploads = []
-            for stored, verdict in zip(group, pool.map(judge, group), strict=True):
+            found = [recorded.get(one.image_id) for one in group]
+            still_open = []
+            for stored, record, name in zip(group, found, pool.map(verdict, group, found), strict=True):
                 account.uploaded += 1
-                account.recorded += stored.image_id in recorded and verdict != "parked"
-                setattr(account, verdict, getattr(account, verdict) + 1)
-                if verdict in _OPEN:
-                    open_uploads.append((stored, verdict))
-                    report(stored, verdict)
+                account.recorded += record is not None and name != "parked"
+                setattr(account, name, getattr(account, name) + 1)
+                if name in _OPEN:
+                    still_open.append((stored, name))
             account.images += [
-                {"key": one.key, "etag": one.etag, "version_id": one.version_id, "verdict": verdict}
-                for one, verdict in open_uploads[: _KEPT_IN_JSON - len(account.images)]
+                {"key": one.key, "etag": one.etag, "version_id": one.version_id, "verdict": name}
+                for one, name in still_open[: _KEPT_IN_JSON - len(account.images)]
             ]
             if confirmed:
-                owners = {image: str(record.get("ExecutionId")) for image, record in recorded.items()}
-                fresh = [
-                    pool.submit(_start, deployment, one, owners.get(one.image_id), now)
-                    for one, _ in open_uploads
-                ]
-                wait(fresh)
-                begun = [future.result() for future in fresh]
+                start = partial(_start, deployment, recorded, now)
+                begun = list(pool.map(start, (one for one, _ in still_open)))
                 account.started += begun.count(True)
                 account.already_started += begun.count(False)
-            update(account)
+            update(account, still_open)
     if prefix and not account.uploaded:
         raise UserError(
             f"Nothing in {deployment.bucket} begins with '{prefix}'; prefixes are case-sensitive and do not"
@@ -190,17 +166,21 @@ def audit(
     return account
 
 
-def _start(deployment: Deployment, stored: Stored, owner: str | None, now: datetime) -> bool:
+def _start(deployment: Deployment, recorded: Mapping[str, Record], now: datetime, stored: Stored) -> bool:
     """Start the workflow for an upload; False when what an earlier audit of the day started still runs."""
-    name, event = execution_name(stored, now), stored.event(owner)
-    for number in itertools.count(1):
-        # A name that was used is refused for 90 days, also when nothing came of it.
-        numbered = name if number == 1 else f"{name}-{number}"
-        if executions.start(deployment, event, numbered):
-            return True
-        if executions.is_running(deployment, numbered):
+    owners = [str(recorded[stored.image_id]["ExecutionId"])] if stored.image_id in recorded else []
+    event = executions.event(
+        deployment.bucket, stored.key, stored.etag, stored.size, stored.version_id, redriven_from=owners
+    )
+    name = execution_name(stored, now)
+    number = 1
+    while not executions.start(deployment, event, name):
+        if executions.is_running(deployment, name):
             return False
-    raise AssertionError("unreachable")
+        # A name that was used is refused for 90 days, also when nothing came of it.
+        number += 1
+        name = f"{execution_name(stored, now)}-{number}"
+    return True
 
 
 def execution_name(stored: Stored, now: datetime) -> str:
@@ -227,21 +207,12 @@ def command(env: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> 
     deployment = Deployment.load(env)
     with terminal.progress("Reading the dead-letter queue and the bucket's listing", hidden=as_json) as bar:
 
-        def update(account: Account) -> None:
+        def update(account: Account, still_open: Sequence[tuple[Stored, str]]) -> None:
             bar(account.uploaded, None, f"{account.unaccounted + account.unnotified:,} to look at")
-
-        def report(stored: Stored, verdict: str) -> None:
-            if not as_json:
+            for stored, verdict in () if as_json else still_open:
                 click.echo(f'{_TITLES[verdict].capitalize()}: "{terminal.visible(stored.key)}" {stored.etag}')
 
-        account = audit(
-            deployment,
-            prefix=prefix,
-            grace_seconds=grace,
-            confirmed=confirm,
-            report=report,
-            update=update,
-        )
+        account = audit(deployment, prefix=prefix, grace_seconds=grace, confirmed=confirm, update=update)
     if as_json:
         options.print_json(asdict(account))
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
 import click
 
-from operations import records
+from operations import records, uploads
 from operations.terminal import shown_key
 
 if TYPE_CHECKING:
@@ -38,22 +39,11 @@ def choose(deployment: Deployment, key: str) -> str:
 
 
 def _exists(deployment: Deployment, key: str) -> bool:
-    # Keys are listed in order, so the key itself comes before those that only begin with it.
-    listed = deployment.client("s3").list_object_versions(Bucket=deployment.bucket, Prefix=key, MaxKeys=2)
-    entries = [*listed.get("Versions", []), *listed.get("DeleteMarkers", [])]
-    return any(one["Key"] == key for one in entries) or any(records.by_key(deployment, key))
+    listed = uploads.listing(deployment, key, markers=True)
+    return any(one.key == key for one in listed) or any(records.by_key(deployment, key))
 
 
 def _typed(key: str) -> str:
     """`key` as every shell that knows $'...' takes it, letter by letter."""
-    letters = (
-        f"\\{char}"
-        if char in "\\'"
-        else char
-        if char.isascii() and char.isprintable()
-        else f"\\u{ord(char):04x}"
-        if ord(char) < 0x10000
-        else f"\\U{ord(char):08x}"
-        for char in key
-    )
-    return f"KEY=$'{''.join(letters)}'"
+    quoted = re.sub(r"[\\']", r"\\\g<0>", key)
+    return "KEY=$'" + re.sub(r"[^ -~]", lambda char: f"\\U{ord(char[0]):08x}", quoted) + "'"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from operations import executions, records
+from operations import records
 from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
 from operations.errors import UserError
 
@@ -18,52 +19,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """One version of an object as a listing shows it. `size` in bytes."""
+    """One version of an object, or a delete marker, as a listing shows it: `size` in bytes."""
 
-    bucket: str
     key: str
     etag: str
     size: int
     version_id: str | None
     modified: datetime
+    delete_marker: bool = False
 
     @property
     def image_id(self) -> str:
         return records.image_id(self.key, self.etag)
 
-    def event(self, owner: str | None) -> dict[str, Any]:
-        """What starts the workflow for it; `owner`: the execution whose record it is, if it has one."""
-        owners = [owner] if owner else []
-        return executions.event(
-            self.bucket, self.key, self.etag, self.size, self.version_id, redriven_from=owners
-        )
 
-
-def listing(deployment: Deployment, prefix: str) -> Iterator[Stored]:
-    """Every version of every object under `prefix`, as S3 pages them."""
+def listing(deployment: Deployment, prefix: str, *, markers: bool = False) -> Iterator[Stored]:
+    """Every version of every object under `prefix`, and every delete marker if asked, as S3 pages them."""
     pages = deployment.client("s3").get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
-        for one in page.get("Versions", []):
+        for one in [*page.get("Versions", []), *(page.get("DeleteMarkers", []) if markers else ())]:
             yield Stored(
-                bucket=deployment.bucket,
                 key=one["Key"],
-                etag=one["ETag"].strip('"'),
-                size=one["Size"],
+                etag=one.get("ETag", "").strip('"'),
+                size=one.get("Size", 0),
                 # What an unversioned bucket's listing shows; events name none there.
                 version_id=None if one["VersionId"] == "null" else one["VersionId"],
                 modified=one["LastModified"],
+                delete_marker="ETag" not in one,
             )
 
 
-class Parked(NamedTuple):
-    """ImageIDs of the events in the dead-letter queue, and how many messages others hold just now."""
-
-    ids: set[str]
-    unseen: int
-
-
-def parked_images(deployment: Deployment) -> Parked:
-    """What is in the dead-letter queue, which stays as it is.
+def parked_images(deployment: Deployment) -> tuple[set[str], int]:
+    """The ImageIDs in the dead-letter queue, which stays as it is, and how many messages others hold now.
 
     Raises UserError when it holds more than can be looked at.
     """
@@ -77,12 +64,9 @@ def parked_images(deployment: Deployment) -> Parked:
             )
         for batch in queue.events(hidden_seconds=60 + total // 50):
             for event in batch:
-                try:
+                with contextlib.suppress(NotAnEventError):
                     found.add(event.image_id())
-                except NotAnEventError:
-                    continue
-        unseen = queue.held_elsewhere()
-    return Parked(found, unseen)
+        return found, queue.held_elsewhere()
 
 
 def is_folder_marker(key: str, size: int) -> bool:

@@ -173,7 +173,7 @@ def test_a_parked_event_that_is_taken_meanwhile_stops_the_erasing(stack: Stack) 
     assert found.dead_letters == [letter]
     world.empty_queue()
     with pytest.raises(UserError, match="1 parked events of the photo are being read by somebody else"):
-        erase(world.deployment, found, lambda _done, _total: None)
+        erase(world.deployment, found)
     assert versions(stack, key) == 1
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from operations import audit
 from operations.errors import UserError
-from operations.uploads import Parked, Stored
+from operations.uploads import Stored
 from process_image.upload import Upload
 from tests.unit.pipeline import BUCKET, TABLE
 
@@ -27,12 +27,7 @@ NOW = datetime(2026, 11, 12, 13, 0, tzinfo=UTC)
 
 
 def stored(key: str = "photos/anna.jpg", *, age: timedelta = timedelta(hours=1), size: int = 3) -> Stored:
-    return Stored(BUCKET, key, "e1", size, "v1", NOW - age)
-
-
-def expectation(**settings: Any) -> audit.Expectation:
-    deployment: Any = SimpleNamespace(environment=SimpleNamespace(settings=settings))
-    return audit.Expectation.of(deployment, audit.GRACE_SECONDS, NOW)
+    return Stored(key, "e1", size, "v1", NOW - age)
 
 
 ANNA = "photos/anna.jpg@e1"
@@ -71,9 +66,12 @@ def test_each_upload_counts_once(
     recorded: dict[str, Any],
     parked: set[str],
     verdict: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = expectation(**settings).verdict(upload, recorded, parked, lambda _: "as its execution ended")
-    assert found == verdict
+    monkeypatch.setattr(audit, "how_it_ended", lambda *_: "as its execution ended")
+    deployment: Any = SimpleNamespace(environment=SimpleNamespace(settings=settings))
+    record = recorded.get(upload.image_id)
+    assert audit.judge(deployment, parked, NOW, audit.GRACE_SECONDS, upload, record) == verdict
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ class Deployment:
 
 @pytest.fixture
 def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    monkeypatch.setattr(audit, "parked_images", lambda _: Parked(set(), 0))
+    monkeypatch.setattr(audit, "parked_images", lambda _: (set(), 0))
     return Deployment(pipeline)
 
 
@@ -200,7 +198,7 @@ def test_a_bucket_of_any_size_is_read_in_pieces(
             yield stored(f"photos/{read}.jpg")
 
     monkeypatch.setattr(audit, "listing", endless)
-    account = run(deployment, update=lambda so_far: seen.append((so_far.uploaded, read)))
+    account = run(deployment, update=lambda so_far, _: seen.append((so_far.uploaded, read)))
     assert [uploaded for uploaded, _ in seen] == [800, 1600, 2400, 3000]
     assert all(ahead <= uploaded for uploaded, ahead in seen)
     assert (account.uploaded, account.unaccounted, len(account.images)) == (3000, 3000, 1000)
@@ -243,7 +241,7 @@ def test_nothing_is_started_while_parked_events_are_out_of_sight(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.pipeline.upload("photos/anna.jpg", b"abc")
-    monkeypatch.setattr(audit, "parked_images", lambda _: Parked(set(), 3))
+    monkeypatch.setattr(audit, "parked_images", lambda _: (set(), 3))
     account = run(deployment)
     assert (account.unaccounted, account.parked_unseen) == (1, 3)
     with pytest.raises(UserError, match=r"^3 parked events are being read by somebody else just now"):
@@ -275,10 +273,9 @@ def test_what_dynamodb_leaves_over_is_asked_for_again(
 def test_without_a_terminal_there_is_no_progress_and_a_key_is_shown_and_not_obeyed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def account(*_: object, report: Any, update: Any, **__: object) -> audit.Account:
+    def account(*_: object, update: Any, **__: object) -> audit.Account:
         found = audit.Account("dev", "", uploaded=1, recorded=1)
-        report(stored("\x1b]0;owned\x07[bold]\n.jpg"), "unaccounted")
-        update(found)
+        update(found, [(stored("\x1b]0;owned\x07[bold]\n.jpg"), "unaccounted")])
         return found
 
     monkeypatch.setattr("operations.deployment.Deployment.load", lambda _: None)

@@ -274,9 +274,14 @@ NFC, NFD = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
     ("typed", "stored", "chosen", "said"),
     [
         (NFC, [NFD], NFD, "Using the key"),
-        (NFD, [NFC], NFC, "KEY=$'caf\\u00e9.jpg'"),
+        (NFD, [NFC], NFC, "KEY=$'caf\\U000000e9.jpg'"),
         (NFC, [NFC], NFC, ""),
-        (NFC, [NFC, NFD], NFC, "another photo of this name in another Unicode form: KEY=$'cafe\\u0301.jpg'"),
+        (
+            NFC,
+            [NFC, NFD],
+            NFC,
+            "another photo of this name in another Unicode form: KEY=$'cafe\\U00000301.jpg'",
+        ),
         (NFC, [], NFC, ""),
     ],
 )
