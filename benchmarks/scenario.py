@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from operations.cost import PriceList, estimate
 from operations.errors import UserError
 from operations.program import ROOT
 
@@ -43,6 +43,8 @@ SDK_BACKOFF_SECONDS = 1.0
 # Of a call, around `call_seconds`: an assumption; only the average matters where calls queue.
 SPREAD = 0.4
 PARK_TRANSITIONS = 2
+# Memory of an EXPRESS execution is billed in steps of 64 MB.
+EXECUTION_GB = 0.0625
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,9 @@ class Scenario:
 
     def arriving(self, step: float) -> Floats:
         """Photos that arrive in each step of `step` seconds."""
-        if self.arrivals == "burst":
-            # A sync of an archive: as fast as `rate` uploads a second.
+        if self.arrivals in ("burst", "steady"):
+            # As fast as a sync of an archive uploads, or as people do: `rate` a second.
             seconds = np.full(math.ceil(self.photos / self.rate), self.rate)
-        elif self.arrivals == "steady":
-            seconds = np.full(max(1, math.ceil(self.photos / self.rate)), self.rate)
         elif self.arrivals == "day":
             # Nobody at four, most in the evening: a cosine around the day's average.
             clock = np.arange(math.ceil(self.photos / self.rate)) / DAY * 2 * math.pi
@@ -120,8 +120,10 @@ class Scenario:
 def _read(path: Path) -> Floats:
     """Photos of each second, from the last column of a CSV file; a first line of names is left out."""
     try:
-        rows = [row for row in csv.reader(path.read_text("utf-8").splitlines()) if row]
-        values = [float(row[-1]) for index, row in enumerate(rows) if index or _is_number(row[-1])]
+        lines = filter(None, path.read_text("utf-8").splitlines())
+        cells = [line.rpartition(",")[2].strip() for line in lines]
+        names = bool(cells) and not cells[0].replace(".", "").isdigit()
+        values = [float(cell) for cell in cells[names:]]
     except (OSError, ValueError) as error:
         raise UserError(
             f"arrivals must be burst, steady, day or a CSV file with the photos of a second a line: {error}"
@@ -129,14 +131,6 @@ def _read(path: Path) -> Floats:
     if not values or min(values) < 0 or not sum(values) > 0:
         raise UserError(f"{path} holds no photos: one number a line, 0 or more, those of each second.")
     return np.array(values)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass
@@ -172,8 +166,6 @@ class Outcome:
 
 def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
     """The outcome with what follows from it, for people and programs."""
-    from benchmarks import costs
-
     busy = outcome.drained or 1.0
     return {
         "photos": scenario.photos,
@@ -189,5 +181,38 @@ def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
         "throttled": round(outcome.throttled),
         "quota_used": round(outcome.analysed / busy / scenario.rekognition_per_second, 4),
         "waits": {name: round(seconds, 1) for name, seconds in outcome.waits.items()},
-        **costs.of(outcome, scenario),
+        **costs(outcome, scenario),
+    }
+
+
+def costs(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
+    """US dollars: Rekognition's own price, all that is paid for each photo, and for trying again."""
+    prices = PriceList.load()
+    settings = {
+        "workflow_type": scenario.type,
+        "ingestion": {"mode": scenario.mode, "photos_per_second": scenario.photos_per_second},
+    }
+    lines = [
+        line
+        for line in estimate(settings, max(1, round(outcome.analysed)), 0.0, prices, {})
+        if line.group == "each image"
+    ]
+    rekognition = sum(line.dollars for line in lines if line.service == "Rekognition")
+
+    def dollars(name: str, quantity: float) -> float:
+        return prices.line("", "", "", name, quantity).dollars
+
+    again = outcome.turned_away + outcome.throttled - outcome.parked
+    if scenario.type == "STANDARD":
+        retries = dollars("states_transition", again + PARK_TRANSITIONS * outcome.parked)
+    else:
+        retries = dollars("states_express_gb_second", outcome.waited * EXECUTION_GB)
+    # A function that was entered ran for the SDK's pause; one that was not costs nothing.
+    retries += dollars("lambda_request", outcome.throttled)
+    retries += dollars("lambda_gb_second_arm64", outcome.throttled * SDK_BACKOFF_SECONDS / 2 * 0.5)
+    return {
+        "dollars": round(sum(line.dollars for line in lines) + retries, 2),
+        "rekognition_dollars": round(rekognition, 2),
+        "retry_dollars": round(retries, 2),
+        "retry_share": round(retries / rekognition, 4) if rekognition else 0.0,
     }
