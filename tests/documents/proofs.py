@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Method = Literal["end to end", "simulated"]
-
-_AWS = "https://docs.aws.amazon.com"
 
 
 @dataclass(frozen=True)
@@ -30,25 +29,23 @@ class Proof:
     method: Method
 
 
-def _logs(what: str) -> Proof:
-    return Proof(what, f"{_AWS}/lambda/latest/dg/lambda-intro-execution-role.html", "simulated")
+def _simulated(page: str, need: str) -> Proof:
+    return Proof(need, f"https://docs.aws.amazon.com/{page}", "simulated")
 
 
-def _traces(what: str) -> Proof:
-    return Proof(what, f"{_AWS}/lambda/latest/dg/services-xray.html", "simulated")
+def _proven(page: str, need: str) -> Proof:
+    return Proof(need, f"https://docs.aws.amazon.com/{page}", "end to end")
 
 
-def _delivery(what: str) -> Proof:
-    return Proof(what, f"{_AWS}/step-functions/latest/dg/cw-logs.html", "simulated")
-
-
-def _workflow_traces(what: str) -> Proof:
-    return Proof(what, f"{_AWS}/step-functions/latest/dg/xray-iam.html", "simulated")
-
-
-def _nested(what: str) -> Proof:
-    return Proof(what, f"{_AWS}/step-functions/latest/dg/connect-stepfunctions.html", "simulated")
-
+_logs = partial(_simulated, "lambda/latest/dg/lambda-intro-execution-role.html")
+_traces = partial(_simulated, "lambda/latest/dg/services-xray.html")
+_delivery = partial(_simulated, "step-functions/latest/dg/cw-logs.html")
+_workflow_traces = partial(_simulated, "step-functions/latest/dg/xray-iam.html")
+_nested = partial(_simulated, "step-functions/latest/dg/connect-stepfunctions.html")
+_OBJECT = "AmazonS3/latest/API/API_GetObject.html"
+_QUEUE_KEY = "AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html"
+_TABLE = "service-authorization/latest/reference/list_amazondynamodb.html"
+_TOPIC_KEY = "sns/latest/dg/sns-key-management.html"
 
 _FUNCTION: Mapping[str, Proof] = {
     "logs:CreateLogStream": _logs("A new worker has nowhere to log to"),
@@ -75,167 +72,115 @@ _WORKFLOW: Mapping[str, Proof] = {
 PROOFS: Mapping[str, Mapping[str, Proof]] = {
     "convert-image": {
         **_FUNCTION,
-        "dynamodb:GetItem": Proof(
-            "A duplicate cannot be told from a new upload, and nothing is converted",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "end to end",
+        "dynamodb:GetItem": _proven(
+            _TABLE, "A duplicate cannot be told from a new upload, and nothing is converted"
         ),
-        "dynamodb:PutItem": Proof(
-            "No record is written",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "end to end",
-        ),
-        "kms:Decrypt": Proof(
+        "dynamodb:PutItem": _proven(_TABLE, "No record is written"),
+        "kms:Decrypt": _simulated(
+            "AmazonS3/latest/userguide/UsingKMSEncryption.html",
             "S3 gives out no photo, DynamoDB opens no table encrypted with this key, Lambda cannot open the"
             " function's settings",
-            f"{_AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
-            "simulated",
         ),
-        "rekognition:DetectFaces": Proof(
-            "Nothing is analysed",
-            f"{_AWS}/rekognition/latest/APIReference/API_DetectFaces.html",
-            "end to end",
+        "rekognition:DetectFaces": _proven(
+            "rekognition/latest/APIReference/API_DetectFaces.html", "Nothing is analysed"
         ),
-        "s3:GetObject": Proof(
-            "Photos whose event names no version, as in a backfill from a listing, cannot be read",
-            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
-            "end to end",
+        "s3:GetObject": _proven(
+            _OBJECT, "Photos whose event names no version, as in a backfill from a listing, cannot be read"
         ),
-        "s3:GetObjectVersion": Proof(
-            "Photos whose event names a version, as all live ones do, cannot be read",
-            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
-            "end to end",
+        "s3:GetObjectVersion": _proven(
+            _OBJECT, "Photos whose event names a version, as all live ones do, cannot be read"
         ),
-        "s3:ListBucket": Proof(
+        "s3:ListBucket": _simulated(
+            _OBJECT,
             "S3 answers 403, not 404, for a photo that is gone (the local cloud: 404 always), so that it is"
             " retried and parked, not recorded",
-            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
-            "simulated",
         ),
     },
     "process-image": {
         **_FUNCTION,
-        "dynamodb:GetItem": Proof(
-            "A duplicate cannot be told from a new upload, and nothing is analysed",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "end to end",
+        "dynamodb:GetItem": _proven(
+            _TABLE, "A duplicate cannot be told from a new upload, and nothing is analysed"
         ),
-        "dynamodb:PutItem": Proof(
-            "No record is written",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "end to end",
-        ),
-        "kms:Decrypt": Proof(
+        "dynamodb:PutItem": _proven(_TABLE, "No record is written"),
+        "kms:Decrypt": _proven(
+            "AmazonS3/latest/userguide/UsingKMSEncryption.html",
             "Rekognition, reading as the function, gets no photo; DynamoDB opens no table encrypted with this"
             " key; Lambda cannot open the function's settings",
-            f"{_AWS}/AmazonS3/latest/userguide/UsingKMSEncryption.html",
-            "end to end",
         ),
-        "rekognition:DetectFaces": Proof(
-            "Nothing is analysed",
-            f"{_AWS}/rekognition/latest/APIReference/API_DetectFaces.html",
-            "end to end",
+        "rekognition:DetectFaces": _proven(
+            "rekognition/latest/APIReference/API_DetectFaces.html", "Nothing is analysed"
         ),
-        "s3:GetObject": Proof(
+        "s3:GetObject": _proven(
+            "rekognition/latest/APIReference/API_S3Object.html",
             "Photos whose event names no version, as in a backfill from a listing, are not analysed:"
             " Rekognition reads with the function's credentials",
-            f"{_AWS}/rekognition/latest/APIReference/API_S3Object.html",
-            "end to end",
         ),
-        "s3:GetObjectVersion": Proof(
-            "Photos whose event names a version, as all live ones do, are not analysed",
-            f"{_AWS}/AmazonS3/latest/API/API_GetObject.html",
-            "end to end",
+        "s3:GetObjectVersion": _proven(
+            _OBJECT, "Photos whose event names a version, as all live ones do, are not analysed"
         ),
-        "s3:ListBucket": Proof(
+        "s3:ListBucket": _simulated(
+            "AmazonS3/latest/API/API_HeadObject.html",
             "S3 answers 403, not 404, for a photo that is gone (the local cloud: 404 always), so that it is"
             " retried and parked, not recorded",
-            f"{_AWS}/AmazonS3/latest/API/API_HeadObject.html",
-            "simulated",
         ),
     },
     "send-notification": {
         **_FUNCTION,
-        "dynamodb:UpdateItem": Proof(
-            "Records are not marked as notified, and a retry cannot see whether one is",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "end to end",
+        "dynamodb:UpdateItem": _proven(
+            _TABLE, "Records are not marked as notified, and a retry cannot see whether one is"
         ),
-        "kms:Decrypt": Proof(
+        "kms:Decrypt": _simulated(
+            _TOPIC_KEY,
             "SNS refuses to publish to a topic encrypted with this key, DynamoDB opens no table"
             " encrypted with it; Lambda cannot open the function's settings",
-            f"{_AWS}/sns/latest/dg/sns-key-management.html",
-            "simulated",
         ),
-        "kms:GenerateDataKey": Proof(
-            "SNS refuses to publish to a topic encrypted with this key",
-            f"{_AWS}/sns/latest/dg/sns-key-management.html",
-            "simulated",
+        "kms:GenerateDataKey": _simulated(
+            _TOPIC_KEY, "SNS refuses to publish to a topic encrypted with this key"
         ),
-        "sns:Publish": Proof("Nobody is notified", f"{_AWS}/sns/latest/api/API_Publish.html", "end to end"),
+        "sns:Publish": _proven("sns/latest/api/API_Publish.html", "Nobody is notified"),
     },
     "start-workflow": {
         **_FUNCTION,
-        "dynamodb:UpdateItem": Proof(
-            "The photos of a day are not counted, and with a cap nothing is started",
-            f"{_AWS}/service-authorization/latest/reference/list_amazondynamodb.html",
-            "simulated",
+        "dynamodb:UpdateItem": _simulated(
+            _TABLE, "The photos of a day are not counted, and with a cap nothing is started"
         ),
-        "kms:Decrypt": Proof(
-            "Lambda gets no events out of a queue encrypted with this key",
-            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
-            "simulated",
+        "kms:Decrypt": _simulated(_QUEUE_KEY, "Lambda gets no events out of a queue encrypted with this key"),
+        "kms:GenerateDataKey": _simulated(
+            _QUEUE_KEY, "SQS refuses to park events in a queue encrypted with this key"
         ),
-        "kms:GenerateDataKey": Proof(
-            "SQS refuses to park events in a queue encrypted with this key",
-            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
-            "simulated",
-        ),
-        "sqs:ChangeMessageVisibility": Proof(
+        "sqs:ChangeMessageVisibility": _simulated(
+            "AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html",
             "Events that wait for the day's cap are looked at every 12 minutes",
-            f"{_AWS}/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html",
-            "simulated",
         ),
         **{
-            action: Proof(
+            action: _simulated(
+                "lambda/latest/dg/services-sqs-configure.html",
                 "Lambda refuses to make the mapping, and buffered uploads stay in the queue",
-                f"{_AWS}/lambda/latest/dg/services-sqs-configure.html",
-                "simulated",
             )
             for action in ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
         },
-        "sqs:SendMessage": Proof(
+        "sqs:SendMessage": _simulated(
+            "AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
             "Events no workflow takes stay in the queue instead of being parked",
-            f"{_AWS}/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
-            "simulated",
         ),
-        "states:StartExecution": Proof(
+        "states:StartExecution": _simulated(
+            "step-functions/latest/apireference/API_StartExecution.html",
             "No buffered upload starts the workflow",
-            f"{_AWS}/step-functions/latest/apireference/API_StartExecution.html",
-            "simulated",
         ),
     },
     "pipeline": {
         **_WORKFLOW,
-        "kms:Decrypt": Proof(
-            "SQS refuses to park events in a queue encrypted with this key",
-            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
-            "simulated",
+        "kms:Decrypt": _simulated(
+            _QUEUE_KEY, "SQS refuses to park events in a queue encrypted with this key"
         ),
-        "kms:GenerateDataKey": Proof(
-            "SQS refuses to park events in a queue encrypted with this key",
-            f"{_AWS}/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html",
-            "simulated",
+        "kms:GenerateDataKey": _simulated(
+            _QUEUE_KEY, "SQS refuses to park events in a queue encrypted with this key"
         ),
-        "lambda:InvokeFunction": Proof(
-            "The workflow cannot call the function",
-            f"{_AWS}/step-functions/latest/dg/connect-lambda.html",
-            "simulated",
+        "lambda:InvokeFunction": _simulated(
+            "step-functions/latest/dg/connect-lambda.html", "The workflow cannot call the function"
         ),
-        "sqs:SendMessage": Proof(
-            "Events that failed are lost instead of parked",
-            f"{_AWS}/step-functions/latest/dg/connect-sqs.html",
-            "simulated",
+        "sqs:SendMessage": _simulated(
+            "step-functions/latest/dg/connect-sqs.html", "Events that failed are lost instead of parked"
         ),
     },
     "backfill": {
@@ -249,10 +194,9 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         "states:StopExecution": _nested("Stopping it leaves its own parts running"),
     },
     "rule": {
-        "states:StartExecution": Proof(
+        "states:StartExecution": _simulated(
+            "eventbridge/latest/userguide/eb-use-identity-based.html",
             "No upload starts the workflow; EventBridge parks its events",
-            f"{_AWS}/eventbridge/latest/userguide/eb-use-identity-based.html",
-            "simulated",
         ),
     },
 }
