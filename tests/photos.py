@@ -39,6 +39,16 @@ WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "webp-animated": ("WEBP", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (512, 512))]}),
     "webp-lossless": ("WEBP", "RGB", {"lossless": True, "method": 0}),
 }
+# How an upright picture is stored for the EXIF orientations that turn it.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 KINDS = [*WAYS, "heic", "tiff-16-bit", "png-16-bit"]
 
 
