@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import buffer, bulk, executions, options, records, terminal
-from operations.cost import PriceList, estimate, measure
+from operations.cost import PriceList, converts, estimate, measure
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.program import under_make
-from operations.uploads import is_folder_marker
+from operations.uploads import is_convertible, is_folder_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,16 @@ _OVERHEAD_SECONDS = 0.5
 
 @dataclass
 class Count:
-    """Photos under a prefix; empty folder markers are left out. `new`: photos without a record."""
+    """Photos under a prefix; empty folder markers are left out. `new`: photos without a record.
+
+    `convertible`: those of them that ConvertImage will probably get, by their names and sizes.
+    """
 
     prefix: str
     photos: int = 0
     bytes: int = 0
     new: int = 0
+    convertible: int = 0
     concurrency: int = 1
 
 
@@ -72,7 +76,9 @@ def command(
             " exact, as in '2025/03/'."
         )
     started = confirm and bool(count.new or running)
-    dollars, seconds = forecast(deployment, count.new, count.concurrency, notify=notify)
+    dollars, seconds = forecast(
+        deployment, count.new, count.convertible, count.concurrency, notify=notify, buffered=buffered
+    )
     if buffered:
         seconds = count.new / deployment.value("ingestion")["photos_per_second"]
     result: dict[str, Any] = {
@@ -83,7 +89,7 @@ def command(
         "started": started,
     }
     if not as_json:
-        _show(count, dollars, seconds, notify=notify)
+        _show(deployment, count, dollars, seconds, notify=notify)
     if started:
         events = (
             executions.event(deployment.bucket, one["Key"], one["ETag"], one["Size"], notify=notify)
@@ -147,48 +153,76 @@ def _photos(deployment: Deployment, prefix: str) -> Iterator[tuple[list[dict[str
 def count_photos(deployment: Deployment, prefix: str, update: Update = terminal.unwatched) -> Count:
     """List the bucket under `prefix` and look up which objects have a record, a page at a time."""
     found = Count(prefix, concurrency=bulk.concurrency(deployment))
+    converting = converts(deployment.environment.settings)
     for photos, recorded in _photos(deployment, prefix):
         found.photos += len(photos)
         found.bytes += sum(int(one["Size"]) for one in photos)
-        found.new += len(photos) - len(recorded)
+        new = _without_record(photos, recorded)
+        found.new += len(new)
+        if converting:
+            found.convertible += sum(is_convertible(one["Key"], int(one["Size"])) for one in new)
         update(found.photos, None, f"{found.new:,} without a record")
     return found
+
+
+def _without_record(photos: list[dict[str, Any]], recorded: set[str]) -> list[dict[str, Any]]:
+    return [one for one in photos if records.image_id(one["Key"], one["ETag"]) not in recorded]
 
 
 def new_photos(deployment: Deployment, prefix: str) -> Iterator[dict[str, Any]]:
     """The objects under `prefix` without a record, as S3 lists them."""
     for photos, recorded in _photos(deployment, prefix):
-        for one in photos:
-            if records.image_id(one["Key"], one["ETag"]) not in recorded:
-                yield one
+        yield from _without_record(photos, recorded)
 
 
-def forecast(deployment: Deployment, photos: int, concurrency: int, *, notify: bool) -> tuple[float, float]:
-    """Dollars and seconds it takes to analyse `photos`."""
+def forecast(
+    deployment: Deployment,
+    photos: int,
+    convertible: int,
+    concurrency: int,
+    *,
+    notify: bool,
+    buffered: bool = False,
+) -> tuple[float, float]:
+    """Dollars and seconds it takes to analyse `photos`, of which `convertible` go on to ConvertImage.
+
+    The seconds are those of so many at once; `buffered` ones are started at the pace instead.
+    """
     prices = PriceList.load()
     measured, _ = measure(deployment)
     if not photos:
         return 0.0, 0.0
+    settings = deployment.environment.settings
+    known = {**prices.assumptions, **measured, "converted_share": convertible / photos}
     dollars = sum(
         line.dollars
-        for line in estimate(deployment.environment.settings, photos, 0, prices, measured, notify=notify)
+        for line in estimate(settings, photos, 0, prices, known, notify=notify)
         # The photos are there already, and months are paid for anyway.
         if line.group == "each image" and line.what != "upload"
     )
-    dollars += photos * bulk.TRANSITIONS * prices.prices["states_transition"]["tiers"][-1][1]
-    known = {**prices.assumptions, **measured}
+    if not buffered:
+        dollars += photos * bulk.TRANSITIONS * prices.prices["states_transition"]["tiers"][-1][1]
     each = known["process_image_seconds"] + (known["send_notification_seconds"] if notify else 0)
-    return dollars, photos * (each + _OVERHEAD_SECONDS) / concurrency
+    seconds = photos * (each + _OVERHEAD_SECONDS) + convertible * known["convert_image_seconds"]
+    return dollars, seconds / concurrency
 
 
-def _show(count: Count, dollars: float, seconds: float, *, notify: bool) -> None:
+def _show(deployment: Deployment, count: Count, dollars: float, seconds: float, *, notify: bool) -> None:
     rows = [
         ("Photos", f"{count.photos:,} ({options.size(count.bytes)})"),
         ("Recorded already", f"{count.photos - count.new:,}"),
         ("To analyse", f"{count.new:,}"),
+        *converted_row(deployment, "To convert, by name and size", count.convertible),
         *estimate_rows(count.concurrency, dollars, seconds, notify=notify),
     ]
     terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
+
+
+def converted_row(deployment: Deployment, title: str, convertible: int) -> list[tuple[str, str]]:
+    """How many go on to ConvertImage, for a table, where there is one."""
+    if not converts(deployment.environment.settings):
+        return []
+    return [(title, f"about {convertible:,}" if convertible else "none")]
 
 
 def estimate_rows(concurrency: int, dollars: float, seconds: float, *, notify: bool) -> list[tuple[str, str]]:

@@ -198,17 +198,22 @@ def estimate(
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
 
 
+def converts(settings: Mapping[str, Any]) -> bool:
+    """Whether there is a ConvertImage."""
+    return bool((settings.get("convert") or {}).get("formats", True))
+
+
 def _functions(
     settings: Mapping[str, Any], known: Mapping[str, float], images: int, *, notify: bool
 ) -> list[tuple[str, float, dict[str, Any]]]:
     """Each function that is invoked: its name, how often, and its settings."""
-    convert = settings.get("convert") or {}
     invoked = [
         ("process_image", float(images), {"memory_size": 512, **(settings.get("process_image") or {})})
     ]
-    if convert.get("formats", True):
+    if converts(settings):
         converted = images * known["converted_share"]
-        invoked.append(("convert_image", converted, {"memory_size": 1769, **convert}))
+        convert = {"memory_size": 1769, **(settings.get("convert") or {})}
+        invoked.append(("convert_image", converted, convert))
     if notify:
         memory = {"memory_size": 256, **(settings.get("send_notification") or {})}
         invoked.append(("send_notification", float(images), memory))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import backfill, bulk, executions, keys, options, records, terminal
+from operations.cost import converts
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from operations.records import Record
+
+# Why Rekognition refuses a file, or would.
+_REFUSED = ("too_large", "too_small", "unsupported_format")
 
 
 @click.command
@@ -107,16 +111,20 @@ def _reprocess_all(
     what = f"{outcome} ({reason})" if reason else outcome
     purpose = f"Reprocess of {what}"
     with terminal.progress("Reading records", hidden=as_json) as update:
-        found = gone = 0
-        for _, stored in _photos(deployment, outcome, reason):
+        found = convertible = gone = 0
+        for record, stored in _photos(deployment, outcome, reason):
             found, gone = found + stored, gone + (not stored)
+            convertible += stored and _is_convertible(record)
             update(found)
+    if not converts(deployment.environment.settings):
+        convertible = 0
     concurrency = bulk.concurrency(deployment)
-    dollars, seconds = backfill.forecast(deployment, found, concurrency, notify=notify)
+    dollars, seconds = backfill.forecast(deployment, found, convertible, concurrency, notify=notify)
     result: dict[str, Any] = {
         "outcome": outcome,
         "reason": reason,
         "photos": found,
+        "convertible": convertible,
         "gone": gone,
         "concurrency": concurrency,
         "notify": notify,
@@ -126,6 +134,7 @@ def _reprocess_all(
     }
     if not as_json:
         rows = [("Photos", f"{found:,} recorded as {what}"), ("No longer in the bucket", f"{gone:,}")]
+        rows += backfill.converted_row(deployment, "To convert, by their records", convertible)
         rows += backfill.estimate_rows(concurrency, dollars, seconds, notify=notify)
         terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
     if result["started"]:
@@ -148,6 +157,11 @@ def _photos(deployment: Deployment, outcome: str, reason: str | None) -> Iterato
     with ThreadPoolExecutor(8) as pool:
         while some := list(itertools.islice(found, records.BATCH)):
             yield from zip(some, pool.map(lambda record: _is_stored(deployment, record), some), strict=True)
+
+
+def _is_convertible(record: Record) -> bool:
+    """Whether Rekognition did not take the photo as it is, and so will not again."""
+    return bool(record.get("Converted") or record.get("Reason") in _REFUSED)
 
 
 def _is_stored(deployment: Deployment, record: Record) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from operations.deployment import Deployment
+
+# As functions/process_image/analysis.py has it.
+_MOST_BYTES_AS_IT_IS = 15 * 1024 * 1024
+# Names of files Rekognition does not take: photos that are decoded for it, and what an archive holds beside.
+_NAME_OF_ANOTHER_KIND = re.compile(
+    r"\.(avif|bmp|dib|gif|heic|heif|hif|j2k|jp2|jpf|tiff?|webp"
+    r"|arw|avi|cr2|cr3|dng|jxl|mkv|mov|mp4|nef|orf|pdf|pef|psd|raf|rw2|svg|txt|webm|x3f|zip)\Z",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -72,3 +82,11 @@ def parked_images(deployment: Deployment) -> tuple[set[str], int]:
 def is_folder_marker(key: str, size: int) -> bool:
     """Whether the object only stands for a folder, as consoles make them; these start no workflow."""
     return key.endswith("/") and size == 0
+
+
+def is_convertible(key: str, size: int) -> bool:
+    """Whether ConvertImage will probably get the file, by its name and its `size` in bytes.
+
+    The pipeline itself looks at the content, which a listing does not show.
+    """
+    return size > _MOST_BYTES_AS_IT_IS or bool(_NAME_OF_ANOTHER_KIND.search(key))

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from convert_image.kinds import FORMATS
 from operations import backfill, bulk
 from operations.__main__ import main
+from operations.cost import PriceList, estimate
 from operations.deployment import Deployment
 from operations.errors import UserError
+from operations.uploads import is_convertible
+from process_image.analysis import MAX_IMAGE_BYTES
 from tests.unit.pipeline import BUCKET, TABLE, Pipeline
 
 if TYPE_CHECKING:
@@ -97,6 +101,12 @@ def report(*arguments: str) -> dict[str, Any]:
     return found
 
 
+def row(title: str, result: Result) -> str:
+    """The table's cell beside `title`."""
+    [found] = [line for line in result.stdout.splitlines() if line.startswith(title)]
+    return found.removeprefix(title).strip()
+
+
 def process(pipeline: Pipeline, key: str, *outcome: object) -> None:
     event = pipeline.upload(key, b"abc")
     pipeline.rekognition.finds(*outcome)  # type: ignore[arg-type]
@@ -128,6 +138,52 @@ def test_an_estimate_is_for_what_is_new_only(pipeline: Pipeline) -> None:
     process(pipeline, "a/2.jpg")
     done = report("backfill", "a/")
     assert (done["estimated_seconds"], done["estimated_dollars"]) == (0, 0.0)
+
+
+def test_what_is_to_be_converted_is_counted_by_name_and_size_and_priced(
+    pipeline: Pipeline, settings: dict[str, Any]
+) -> None:
+    for key in ("a.jpg", "B.PNG", "none", "C.HEIC", "d.webp", "e.heic.jpg"):
+        pipeline.upload(f"a/{key}", b"abc")
+    pipeline.upload("a/large.jpg", bytes(MAX_IMAGE_BYTES + 1))
+    pipeline.upload("a/largest.jpg", bytes(MAX_IMAGE_BYTES))
+    process(pipeline, "a/recorded.heic")
+    dear = report("backfill", "a/")
+    assert (dear["photos"], dear["new"], dear["convertible"]) == (9, 8, 3)
+    assert row("To convert, by name and size", run("backfill", "a/")) == "about 3"
+    settings["convert"] = {"formats": []}
+    cheap = report("backfill", "a/")
+    assert cheap["convertible"] == 0
+    assert "To convert" not in run("backfill", "a/").stdout
+    assert dear["estimated_seconds"] > cheap["estimated_seconds"]
+
+
+def test_each_photo_to_be_converted_adds_its_own_price(deployment: Deployment) -> None:
+    def dollars(convertible: int) -> float:
+        return backfill.forecast(deployment, 1_000_000, convertible, 4, notify=False)[0]
+
+    converted = dollars(1_000_000) - dollars(0)
+    assert dollars(250_000) - dollars(0) == pytest.approx(converted / 4)
+    prices = PriceList.load()
+
+    def month(**settings: Any) -> float:
+        lines = estimate(settings, 1_000_000, 0, prices, {"converted_share": 1.0}, notify=False)
+        return sum(line.dollars for line in lines if line.group == "each image")
+
+    assert converted == pytest.approx(month() - month(convert={"formats": []}))
+
+
+def test_what_is_buffered_pays_for_no_map(deployment: Deployment) -> None:
+    mapped, buffered = (
+        backfill.forecast(deployment, 1_000_000, 0, 4, notify=False, buffered=one)[0] for one in (False, True)
+    )
+    assert mapped - buffered == pytest.approx(50)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_that_is_decoded_is_known_by_a_name(kind: str) -> None:
+    as_it_is = kind in {"jpeg", "png"}
+    assert is_convertible(f"a.{kind}", 1000) is not as_it_is
 
 
 @pytest.mark.parametrize(
@@ -213,8 +269,11 @@ def test_all_photos_of_a_reason_are_counted_priced_and_analysed_again_when_confi
     arguments = ("reprocess", "--outcome", "rejected", "--reason", "unsupported_format")
     seen = report(*arguments)
     assert (seen["photos"], seen["gone"], seen["started"], states.inputs) == (2, 1, False, [])
+    assert seen["convertible"] == 2, "what Rekognition refused it will refuse again"
     assert seen["estimated_seconds"] > 0
-    assert "Nothing is started yet; CONFIRM=1 starts it." in run(*arguments).stdout
+    shown = run(*arguments)
+    assert row("To convert, by their records", shown) == "about 2"
+    assert shown.stdout.endswith("Nothing is started yet; CONFIRM=1 starts it.\n")
     done = report(*arguments, "--confirm")
     assert (done["succeeded"], done["failed"]) == (2, 0)
     assert sorted(states.keys()) == ["a.heic", "b.heic"]
@@ -222,6 +281,16 @@ def test_all_photos_of_a_reason_are_counted_priced_and_analysed_again_when_confi
         assert event["reanalyse"] is True
         assert event["redriven_from"] == [f"arn:of:{event['detail']['object']['key']}"]
         assert "notify" not in event, "as for a new upload"
+
+
+@pytest.mark.parametrize(("reason", "convertible"), [("too_large", 1), ("gone", 0), ("empty", 0)])
+def test_only_what_rekognition_refuses_is_converted_again(
+    reason: str, convertible: int, pipeline: Pipeline, settings: dict[str, Any]
+) -> None:
+    reject(pipeline, "a.heic", reason)
+    assert report("reprocess", "--outcome", "rejected")["convertible"] == convertible
+    settings["convert"] = {"formats": []}
+    assert report("reprocess", "--outcome", "rejected")["convertible"] == 0
 
 
 def test_reprocessing_an_outcome_notifies_nobody_when_asked(pipeline: Pipeline, states: States) -> None:
