@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,55 @@ def corpus() -> dict[str, str]:
     manifest = CORPUS / "manifest.json"
     files: dict[str, dict[str, str]] = json.loads(manifest.read_text("utf-8")) if manifest.exists() else {}
     return {name: facts["expected"] for name, facts in sorted(files.items())}
+
+
+def phone_heic(columns: int = 8, rows: int = 6, width: int = 4032, height: int = 3024) -> bytes:
+    """The portrait again and again as a phone writes a HEIC: a grid of tiles, 12 megapixels by default.
+
+    The tiles are the sample's, 512 x 512 pixels, so that no encoder is needed.
+    ISO/IEC 14496-12, 8.11 (items); 23008-12, 6.6.2.3 (grid).
+    """
+    sample = portrait("heic")
+    tile = sample[sample.index(b"mdat") + 4 :]
+    at = sample.index(b"ipco") - 4
+    # hvcC, colr, ispe and pixi, numbered from 1; the grid's own size becomes the fifth.
+    properties = sample[at + 8 : at + int.from_bytes(sample[at : at + 4], "big")]
+    tiles = range(1, columns * rows + 1)
+    grid = len(tiles) + 1
+    layout = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, width, height)
+
+    def meta(data_at: int) -> bytes:
+        extents = [(one, data_at + (one - 1) * len(tile), len(tile)) for one in tiles]
+        extents.append((grid, data_at + len(tiles) * len(tile), len(layout)))
+        kinds = dict.fromkeys(tiles, b"hvc1\0") | {grid: b"grid\0"}
+        places = [struct.pack(">HHHII", one, 0, 1, start, length) for one, start, length in extents]
+        items = [_box(b"infe", struct.pack(">HH", one, 0), kinds[one], version=2) for one in kinds]
+        parts = struct.pack(f">HH{len(tiles)}H", grid, len(tiles), *tiles)
+        associations = [struct.pack(">HB4B", one, 4, 0x81, 2, 3, 4) for one in tiles]
+        associations.append(struct.pack(">HB3B", grid, 3, 2, 5, 4))
+        size = _box(b"ispe", struct.pack(">II", width, height), version=0)
+        return _box(
+            b"meta",
+            _box(b"hdlr", bytes(4), b"pict", bytes(13), version=0),
+            _box(b"pitm", struct.pack(">H", grid), version=0),
+            _box(b"iloc", struct.pack(">HH", 0x4400, grid), *places, version=0),
+            _box(b"iinf", struct.pack(">H", grid), *items, version=0),
+            _box(b"iref", _box(b"dimg", parts), version=0),
+            _box(
+                b"iprp",
+                _box(b"ipco", properties, size),
+                _box(b"ipma", struct.pack(">I", grid), *associations, version=0),
+            ),
+            version=0,
+        )
+
+    head = _box(b"ftyp", b"heic", bytes(4), b"mif1", b"heic")
+    data_at = len(head) + len(meta(0)) + 8
+    return head + meta(data_at) + _box(b"mdat", tile * len(tiles), layout)
+
+
+def _box(name: bytes, *parts: bytes, version: int | None = None) -> bytes:
+    content = b"".join(parts)
+    if version is not None:
+        content = bytes([version, 0, 0, 0]) + content
+    return struct.pack(">I4s", 8 + len(content), name) + content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from PIL import Image, ImageChops, ImageCms, ImageStat
 from convert_image import decoder, picture
 from convert_image.decoder import Picture, UnusableError
 from convert_image.kinds import FORMATS, recognise
-from tests.photos import CORPUS, FIXTURES, KINDS, PORTRAIT, STORED, corpus, portrait, saved
+from tests.photos import CORPUS, FIXTURES, KINDS, PORTRAIT, ROOT, STORED, corpus, phone_heic, portrait, saved
 
+FUNCTIONS = ROOT / "functions"
 QUARTERS = ["red", "lime", "blue", "white"]
 
 
@@ -295,6 +297,46 @@ def test_a_photo_that_takes_too_much_memory_is_too_large() -> None:
     with pytest.raises(UnusableError) as caught:
         decoder.decode(data, formats=FORMATS, max_pixels=4096, memory_mb=512)
     assert caught.value.reason == "too_large"
+
+
+# What the function has at most: itself, with the SDK and the file, and its decoder. Of itself getrusage would
+# count what the process had before it ran this program.
+PEAK = """
+import pathlib, re, resource, sys
+import boto3
+from convert_image import decoder
+boto3.client("s3"), boto3.client("rekognition"), boto3.client("dynamodb")
+picture = decoder.decode(
+    sys.stdin.buffer.read(), formats=sys.argv[1].split(","), max_pixels=4096, memory_mb=1769
+)
+own = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]
+decoders = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(picture.width, picture.height, (int(own) + decoders) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory a process had at most")
+@pytest.mark.parametrize("kind", ["heic", "avif", "webp", "tiff"])
+def test_a_photo_of_12_megapixels_takes_less_than_400_mb(kind: str) -> None:
+    data = phone_heic()
+    if kind != "heic":
+        with Image.open(io.BytesIO(convert(data).jpeg)) as image:
+            data = saved(image, kind.upper(), **({"speed": 9} if kind == "avif" else {}))
+    environment = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(FUNCTIONS),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, ",".join(FORMATS)],
+        input=data,
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    width, height, megabytes = map(int, done.stdout.split())
+    assert (width, height) == (4032, 3024)
+    assert 100 < megabytes < 400
 
 
 def expectations() -> list[object]:
