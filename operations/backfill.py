@@ -193,10 +193,11 @@ def forecast(
     if not photos:
         return 0.0, 0.0
     settings = deployment.environment.settings
-    known = {**prices.assumptions, **measured, "converted_share": convertible / photos}
+    known = {**prices.assumptions, **measured}
+    measured["converted_share"] = convertible / photos
     dollars = sum(
         line.dollars
-        for line in estimate(settings, photos, 0, prices, known, notify=notify)
+        for line in estimate(settings, photos, 0, prices, measured, notify=notify)
         # The photos are there already, and months are paid for anyway.
         if line.group == "each image" and line.what != "upload"
     )

@@ -139,15 +139,15 @@ def estimate(
 
     `settings` as in an environment's tfvars; `measured` overrides assumptions of prices.json.
     """
-    known = {**prices.assumptions, **measured}
+    known = _known(settings, prices, measured)
     ingestion = settings.get("ingestion") or {}
     line = prices.line
     functions = _functions(settings, known, images, notify=notify)
+    converted = sum(count for name, count, _ in functions if name == "convert_image")
 
     yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
     standard = settings.get("workflow_type", "STANDARD") == "STANDARD"
     if standard:
-        converted = sum(count for name, count, _ in functions if name == "convert_image")
         transitions = images * known["standard_transitions"] + converted * known["converting_transitions"]
         yield line("each image", "Step Functions", "STANDARD", "states_transition", transitions)
     else:
@@ -167,7 +167,7 @@ def estimate(
     # The record, rounded up to whole KB, and a row of under 1 KB in each of the two indexes.
     writes = math.ceil(record) + 2
     yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
-    yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images)
+    yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images + converted)
     yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
     if ingestion.get("mode") == "buffered":
         requests = images * (1 + 2 / known["buffer_batch"])
@@ -179,9 +179,10 @@ def estimate(
         yield line("each image", "SNS", "results topic", "sns_publish", images)
         yield from _deliveries(settings, images, prices)
     yield line("each image", "S3", "upload", "s3_put", images)
-    yield line("each image", "S3", "read by Rekognition", "s3_get", images)
+    yield line("each image", "S3", "read by Rekognition", "s3_get", images + converted)
     yield line("each image", "KMS", "requests of the services", "kms_request", images * known["kms_requests"])
-    yield line("each image", "CloudWatch", "logs", "logs_gb", images * known["log_kb"] / 1024**2)
+    logs = images * known["log_kb"] + converted * known["converting_log_kb"]
+    yield line("each image", "CloudWatch", "logs", "logs_gb", logs / 1024**2)
     yield line("each image", "X-Ray", "traces", "xray_trace", images * known["traces"])
 
     yield line("a month", "S3", "photos", "s3_gb_month", images * photo_mb / 1024)
@@ -196,6 +197,19 @@ def estimate(
     yield line("a month", "CloudWatch", "alarms", "alarm", alarms)
     yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
+
+
+def _known(settings: Mapping[str, Any], prices: PriceList, measured: Mapping[str, float]) -> dict[str, float]:
+    """The assumptions, or what was measured in their place; durations are averages over every image."""
+    known = {**prices.assumptions, **measured}
+    share = known["converted_share"] if converts(settings) else 0.0
+    saved = share * (known["process_image_seconds"] - known["refused_image_seconds"])
+    # What is measured has the photos that are converted in it already.
+    if "process_image_seconds" not in measured:
+        known["process_image_seconds"] -= saved
+    if "workflow_seconds" not in measured:
+        known["workflow_seconds"] += share * known["convert_image_seconds"] - saved
+    return known
 
 
 def converts(settings: Mapping[str, Any]) -> bool:

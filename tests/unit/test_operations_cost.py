@@ -123,9 +123,29 @@ def test_the_made_key_costs_until_it_is_retired() -> None:
 
 
 def test_measured_durations_replace_assumed_ones() -> None:
-    [assumed] = [line for line in lines() if line.what.startswith("process_image")]
-    [measured] = [line for line in lines(process_image_seconds=2.0) if line.what.startswith("process_image")]
-    assert measured.dollars == pytest.approx(2 * assumed.dollars)
+    def dear(**measured: float) -> float:
+        found = lines({"convert": {"formats": []}}, MILLION, **measured)
+        [line] = [line for line in found if line.what.startswith("process_image")]
+        return line.dollars
+
+    assert dear(process_image_seconds=2.0) == pytest.approx(2 * dear())
+
+
+def test_a_photo_that_is_converted_is_read_recorded_and_logged_for_but_not_analysed_twice() -> None:
+    def quantities(settings: dict[str, Any], **measured: float) -> dict[str, float]:
+        return {line.what: line.quantity for line in lines(settings, images=100, **measured)}
+
+    none = quantities({"convert": {"formats": []}, "workflow_type": "EXPRESS"})
+    every = quantities({"workflow_type": "EXPRESS"}, converted_share=1.0)
+    assert every["DetectFaces"] == none["DetectFaces"] == 100
+    assert every["read by Rekognition"] == every["recorded already?"] == 200
+    assert every["process_image, 512 MB"] == none["process_image, 512 MB"] / 2
+    assert every["EXPRESS, 64 MB"] > none["EXPRESS, 64 MB"]
+    assert every["logs"] > none["logs"]
+    averages = {"process_image_seconds": 1.0, "workflow_seconds": 1.5}
+    measured = quantities({"workflow_type": "EXPRESS"}, **averages)
+    assert measured["process_image, 512 MB"] == none["process_image, 512 MB"]
+    assert measured["EXPRESS, 64 MB"] == none["EXPRESS, 64 MB"]
 
 
 def test_express_has_no_alarm_for_transitions_and_a_cap_has_one() -> None:
