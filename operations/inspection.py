@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import status
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -12,142 +16,112 @@ if TYPE_CHECKING:
 
 # What a function's role must not be allowed, by the function's name in the outputs.
 _FORBIDDEN = {
-    "process_image": (
+    "process_image": [
         "s3:PutObject",
         "s3:DeleteObject",
         "dynamodb:DeleteItem",
         "dynamodb:Scan",
         "sns:Publish",
-    ),
-    "send_notification": ("s3:GetObject", "dynamodb:DeleteItem", "rekognition:DetectFaces"),
+    ],
+    "send_notification": ["s3:GetObject", "dynamodb:DeleteItem", "rekognition:DetectFaces"],
 }
 
 
 @dataclass(frozen=True)
 class Line:
-    """How one check ended: `passed`, `failed` or `not checked`, and what was seen."""
+    """How one check ended, and what was seen."""
 
     outcome: Literal["passed", "failed", "not checked"]
     about: str
     text: str
 
 
-def passed(about: str, text: str = "") -> Line:
-    return Line("passed", about, text)
-
-
-def failed(about: str, text: str) -> Line:
-    return Line("failed", about, text)
-
-
-def not_checked(about: str, text: str) -> Line:
-    return Line("not checked", about, text)
+def line(about: str, problem: str, sound: str) -> Line:
+    """The line of a check that found `problem`, or that all is well."""
+    return Line("failed", about, problem) if problem else Line("passed", about, sound)
 
 
 def inspect(deployment: Deployment) -> Iterator[Line]:
     """What can be seen without sending anything."""
     yield from _sources(deployment)
-    yield from _queue_and_topic(deployment)
-    yield from _alarms(deployment)
+    yield from _queue_and_topics(deployment)
+    yield _alarms(deployment)
     yield from _roles(deployment)
     yield from _bucket_refuses(deployment)
 
 
 def _sources(deployment: Deployment) -> Iterator[Line]:
-    s3 = deployment.client("s3")
-    found = s3.get_bucket_notification_configuration(Bucket=deployment.bucket)
-    if "EventBridgeConfiguration" in found:
-        yield passed("bucket notifications", "the bucket notifies EventBridge")
-    else:
-        yield failed("bucket notifications", f"{deployment.bucket} does not notify EventBridge; 'make apply'")
-    events, name = deployment.client("events"), f"{deployment.name}-uploads"
-    try:
-        state = events.describe_rule(Name=name)["State"]
-        targets = events.list_targets_by_rule(Rule=name)["Targets"]
-    except events.exceptions.ResourceNotFoundException:
-        yield failed("rule", f"{name} is not there; 'make apply'")
-        return
-    if state != "ENABLED":
-        yield failed("rule", f"{name} is {state}; 'make apply' switches it on")
-    elif not targets:
-        yield failed("rule", f"{name} has no target; 'make apply'")
-    else:
-        yield passed("rule", f"{name} is on")
+    found, name = status.delivery(deployment), f"{deployment.name}-uploads"
+    silent = (
+        "" if found["notifications"] else f"{deployment.bucket} does not notify EventBridge; 'make apply'"
+    )
+    yield line("bucket notifications", silent, "the bucket notifies EventBridge")
+    problem = ""
+    if found["rule"] == "missing":
+        problem = f"{name} is not there; 'make apply'"
+    elif found["rule"] != "ENABLED":
+        problem = f"{name} is {found['rule']}; 'make apply' switches it on"
+    elif not deployment.client("events").list_targets_by_rule(Rule=name)["Targets"]:
+        problem = f"{name} has no target; 'make apply'"
+    yield line("rule", problem, f"{name} is on")
 
 
-def _queue_and_topic(deployment: Deployment) -> Iterator[Line]:
-    sqs, sns = deployment.client("sqs"), deployment.client("sns")
+def _queue_and_topics(deployment: Deployment) -> Iterator[Line]:
+    sns, url, problem = deployment.client("sns"), deployment.dead_letter_queue_url, ""
     try:
-        sqs.get_queue_attributes(QueueUrl=deployment.dead_letter_queue_url, AttributeNames=["QueueArn"])
-        yield passed("dead-letter queue", "is there")
-    except sqs.exceptions.ClientError as error:
-        code = error.response["Error"]["Code"]
-        yield failed(
-            "dead-letter queue", f"{deployment.dead_letter_queue_url} does not answer ({code}); 'make apply'"
-        )
-    try:
-        for topic in ("results_topic_arn", "alerts_topic_arn"):
-            arn = deployment.outputs[topic]
+        deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    except ClientError as error:
+        problem = f"{url} does not answer ({error.response['Error']['Code']}); 'make apply'"
+    yield line("dead-letter queue", problem, "is there")
+    for topic in ("results_topic_arn", "alerts_topic_arn"):
+        arn, problem = deployment.value(topic), ""
+        try:
             policy = sns.get_topic_attributes(TopicArn=arn)["Attributes"].get("Policy", "")
-            if "aws:SecureTransport" not in policy:
-                yield failed("topic policy", f"{arn} takes messages over plain HTTP; 'make apply'")
-            else:
-                yield passed("topic policy", f"{arn.rsplit(':', 1)[-1]} refuses plain HTTP")
-    except sns.exceptions.NotFoundException:
-        yield failed("topics", f"{arn} is not there; 'make apply'")
+        except sns.exceptions.NotFoundException:
+            yield Line("failed", "topics", f"{arn} is not there; 'make apply'")
+            continue
+        if "aws:SecureTransport" not in policy:
+            problem = f"{arn} takes messages over plain HTTP; 'make apply'"
+        yield line("topic policy", problem, f"{arn.rsplit(':', 1)[-1]} refuses plain HTTP")
 
 
-def _alarms(deployment: Deployment) -> Iterator[Line]:
-    topic = deployment.outputs["alerts_topic_arn"]
-    pages = deployment.client("cloudwatch").get_paginator("describe_alarms")
-    alarms = [
-        alarm
-        for page in pages.paginate(AlarmNamePrefix=f"{deployment.name}-")
-        for alarm in page.get("MetricAlarms", [])
-        if topic in alarm.get("AlarmActions", [])
-    ]
-    ringing = [alarm["AlarmName"] for alarm in alarms if alarm.get("StateValue") == "ALARM"]
-    without = [alarm["AlarmName"] for alarm in alarms if not float(alarm.get("Threshold") or 0)]
+def _alarms(deployment: Deployment) -> Line:
+    found = {one["AlarmName"]: one for one in status.alarms(deployment)}
+    ringing = [name for name, one in found.items() if one["StateValue"] == "ALARM"]
     # An alarm on too few compares downwards, and one on any at all has its threshold at 0.
-    upward = {
-        alarm["AlarmName"] for alarm in alarms if "GreaterThanOrEqual" in alarm.get("ComparisonOperator", "")
-    }
+    always = [
+        name
+        for name, one in found.items()
+        if not float(one.get("Threshold") or 0) and "GreaterThanOrEqual" in one.get("ComparisonOperator", "")
+    ]
+    problem = ""
     if ringing:
-        yield failed("alarms", f"in ALARM: {', '.join(ringing)}")
-    elif always := sorted(set(without) & upward):
-        yield failed("alarms", f"threshold 0, always in ALARM: {', '.join(always)}; 'make apply'")
-    elif not alarms:
-        yield failed("alarms", "there are none; 'make apply'")
-    else:
-        yield passed("alarms", f"{len(alarms)}, none in ALARM")
+        problem = f"in ALARM: {', '.join(ringing)}"
+    elif always:
+        problem = f"threshold 0, always in ALARM: {', '.join(always)}; 'make apply'"
+    elif gone := sorted(set(deployment.value("alarm_names")) - found.keys()):
+        problem = f"not there: {', '.join(gone)}; 'make apply'"
+    return line("alarms", problem, f"{len(found)}, none in ALARM")
 
 
 def _roles(deployment: Deployment) -> Iterator[Line]:
     client, iam = deployment.client("lambda"), deployment.client("iam")
-    for name, function in deployment.outputs["function_names"].items():
-        if name not in _FORBIDDEN:
-            continue
+    for name, actions in _FORBIDDEN.items():
+        function = deployment.value("function_names")[name]
         try:
             role = client.get_function_configuration(FunctionName=function)["Role"]
         except client.exceptions.ResourceNotFoundException:
-            yield failed("functions", f"{function} is not there; 'make apply'")
+            yield Line("failed", "functions", f"{function} is not there; 'make apply'")
             continue
-        answer = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=list(_FORBIDDEN[name]))
-        allowed = [
-            one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] == "allowed"
-        ]
-        if allowed:
-            yield failed("permissions", f"{function} may {', '.join(allowed)}")
-        else:
-            yield passed(
-                "permissions", f"{function} is refused {len(_FORBIDDEN[name])} things it need not do"
-            )
+        answer = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=actions)
+        results = answer["EvaluationResults"]
+        allowed = [one["EvalActionName"] for one in results if one["EvalDecision"] == "allowed"]
+        problem = f"{function} may {', '.join(allowed)}" if allowed else ""
+        yield line("permissions", problem, f"{function} is refused {len(actions)} things it need not do")
 
 
 def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
     """Uploads over plain HTTP and under a foreign key are refused by the bucket's policy."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     # A folder marker: were it taken, nothing would be analysed and nobody notified.
     s3, key = deployment.client("s3"), f"{deployment.upload_prefix}verify-refused/"
     foreign = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/aws/s3"}
@@ -161,10 +135,11 @@ def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
         except (ClientError, BotoCoreError) as error:
             answered = getattr(error, "response", None) or {}
             code = answered.get("Error", {}).get("Code", type(error).__name__)
-            yield passed(about, f"is refused ({code})")
+            yield Line("passed", about, f"is refused ({code})")
+            continue
+        s3.delete_object(Bucket=deployment.bucket, Key=key, VersionId=answer.get("VersionId") or "null")
+        if deployment.environment.local:
+            text = "the local cloud holds bucket policies against everybody but root"
+            yield Line("not checked", about, text)
         else:
-            s3.delete_object(Bucket=deployment.bucket, Key=key, VersionId=answer.get("VersionId") or "null")
-            if deployment.environment.local:
-                yield not_checked(about, "the local cloud holds bucket policies against everybody but root")
-                continue
-            yield failed(about, f"{deployment.bucket} takes an upload with it; 'make apply'")
+            yield Line("failed", about, f"{deployment.bucket} takes an upload with it; 'make apply'")

@@ -318,7 +318,7 @@ def test_who_verifies_writes_only_what_is_its_own() -> None:
             # Nothing narrower can be granted.
             assert set(actions) <= {
                 "cloudwatch:DescribeAlarms",
-                "cloudwatch:GetMetricStatistics",
+                "cloudwatch:GetMetricData",
                 "sns:Unsubscribe",
             }
 
