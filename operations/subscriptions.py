@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from operations import options, terminal
-from operations.deployment import Deployment, together
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from operations.deployment import Deployment
 
 # What SNS lists in place of an ARN until the address has answered, and after it was switched off.
 # https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html
@@ -49,35 +46,24 @@ def command(env: str, as_json: bool) -> None:
 
 def look(deployment: Deployment) -> list[dict[str, Any]]:
     """Each has `topic` (results, alerts), `protocol`, `endpoint`, `state`, `confirmed`, `outcomes`."""
-    topics = {name: str(deployment.value(f"{name}_topic_arn")) for name in ("results", "alerts")}
-    listed = together(
-        *(lambda name=name, arn=arn: _of_topic(deployment, name, arn) for name, arn in topics.items())
-    )
-    return [one for found in listed for one in found]
-
-
-def _of_topic(deployment: Deployment, name: str, arn: str) -> Sequence[dict[str, Any]]:
-    client = deployment.client("sns")
-    pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
-    found = []
-    for one in (one for page in pages for one in page["Subscriptions"]):
-        state = _WITHOUT_ARN.get(one["SubscriptionArn"])
-        policy = "{}"
-        if state is None:
-            attributes = client.get_subscription_attributes(SubscriptionArn=one["SubscriptionArn"])[
-                "Attributes"
-            ]
-            policy = attributes.get("FilterPolicy") or "{}"
-            if attributes.get("PendingConfirmation") == "true":
-                state = _WITHOUT_ARN["PendingConfirmation"]
-        found.append(
-            {
-                "topic": name,
-                "protocol": one["Protocol"],
-                "endpoint": one["Endpoint"],
-                "state": state or "confirmed",
-                "confirmed": state is None,
-                "outcomes": [str(outcome) for outcome in json.loads(policy).get("outcome", [])],
-            }
-        )
+    client, found = deployment.client("sns"), []
+    pages = client.get_paginator("list_subscriptions_by_topic")
+    for topic in ("results", "alerts"):
+        listed = pages.paginate(TopicArn=deployment.value(f"{topic}_topic_arn"))
+        for one in (one for page in listed for one in page["Subscriptions"]):
+            arn, attributes = one["SubscriptionArn"], dict[str, str]()
+            if arn not in _WITHOUT_ARN:
+                attributes = client.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+            waits = attributes.get("PendingConfirmation") == "true"
+            state = _WITHOUT_ARN.get("PendingConfirmation" if waits else arn, "confirmed")
+            found.append(
+                {
+                    "topic": topic,
+                    "protocol": one["Protocol"],
+                    "endpoint": one["Endpoint"],
+                    "state": state,
+                    "confirmed": state == "confirmed",
+                    "outcomes": json.loads(attributes.get("FilterPolicy") or "{}").get("outcome", []),
+                }
+            )
     return found
