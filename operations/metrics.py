@@ -24,9 +24,17 @@ class Metric(NamedTuple):
 
 
 def read(
-    deployment: Deployment, wanted: Mapping[str, Metric], since: datetime, until: datetime, period: timedelta
+    deployment: Deployment,
+    wanted: Mapping[str, Metric],
+    since: datetime,
+    until: datetime,
+    period: timedelta | None = None,
 ) -> dict[str, dict[datetime, float]]:
-    """Values by name and by when their period began, the newest first; periods without one are left out."""
+    """Values by name and by when their period began, the newest first; periods without one are left out.
+
+    Without a `period` it is as long as the time looked at, in which one or two of them begin.
+    """
+    seconds = (period or max(timedelta(minutes=1), until - since)).total_seconds()
     queries = [
         {
             "Id": name,
@@ -36,7 +44,7 @@ def read(
                     "MetricName": metric.name,
                     "Dimensions": [{"Name": metric.dimension, "Value": metric.value}],
                 },
-                "Period": int(period.total_seconds()),
+                "Period": int(seconds) // 60 * 60,
                 "Stat": metric.statistic,
             },
         }
@@ -56,9 +64,9 @@ def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> flo
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
     """
-    name, period = queue_url.rsplit("/", 1)[-1], timedelta(minutes=15)
+    name = queue_url.rsplit("/", 1)[-1]
     age = Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", name, "Maximum")
-    found = read(deployment, {"age": age}, now - period, now, period)
+    found = read(deployment, {"age": age}, now - timedelta(minutes=15), now)
     return max(found["age"].values(), default=None)
 
 
