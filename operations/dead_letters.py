@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -121,12 +121,15 @@ class ParkedEvent:
 
 
 class Queue:
-    """The dead-letter queue, read so that what is not deleted is given back."""
+    """The dead-letter queue of a deployment; used in a `with`, it gives back what was not deleted."""
 
-    def __init__(self, sqs: Any, url: str) -> None:
-        self._sqs = sqs
-        self._url = url
+    def __init__(self, deployment: Deployment) -> None:
+        self._sqs = deployment.client("sqs")
+        self._url = deployment.dead_letter_queue_url
         self._held: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
 
     def state(self) -> tuple[int, float]:
         """About how many messages it holds, and the time by its clock."""
@@ -161,7 +164,7 @@ class Queue:
     def events(self, *, hidden_seconds: int) -> Iterator[list[ParkedEvent]]:
         """Batches of messages, each message once, until none is left to see.
 
-        A message stays hidden from others for `hidden_seconds` or until `give_back` or `delete`.
+        A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted.
         """
         seen: set[str] = set()
         stale = 0
@@ -190,13 +193,9 @@ class Queue:
             self._held.pop(event.message_id, None)
         return done
 
-    def give_back(self) -> None:
-        """Make every message that was received and not deleted visible again, as far as that can be done now.
-
-        What cannot be given back comes back by itself after its `hidden_seconds`.
-        """
+    def __exit__(self, *_: object) -> None:
+        # What cannot be given back comes back by itself after its `hidden_seconds`.
         receipts = list(self._held.values())
-        self._held.clear()
         with suppress(BotoCoreError, ClientError):
             for start in range(0, len(receipts), BATCH):
                 entries = [
@@ -204,13 +203,3 @@ class Queue:
                     for i, receipt in enumerate(receipts[start : start + BATCH])
                 ]
                 self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-
-
-@contextmanager
-def reading(deployment: Deployment) -> Iterator[Queue]:
-    """The dead-letter queue of a deployment; what is not deleted is given back in the end."""
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
-    try:
-        yield queue
-    finally:
-        queue.give_back()

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 import click
 
 from operations import keys, options, records, terminal, uploads
-from operations.dead_letters import reading
+from operations.dead_letters import Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -71,7 +71,7 @@ def find(deployment: Deployment, key: str) -> Found:
         for one in records.by_key(deployment, key)
         if one.get("Bucket") == deployment.bucket
     ]
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         letters = [
             one.message_id
             for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS)
@@ -93,7 +93,7 @@ def erase(deployment: Deployment, found: Found) -> None:
     Raises UserError when a parked event is out of reach; then nothing but other parked events is erased.
     """
     left = set(found.dead_letters)
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         for events in queue.events(hidden_seconds=_HIDDEN_SECONDS) if left else ():
             chosen = [one for one in events if one.message_id in left]
             left -= {one.message_id for one in queue.delete(chosen)}

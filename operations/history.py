@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from operations import executions, keys, records
-from operations.dead_letters import NotAnEventError, ParkedEvent, reading
+from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ class Run:
 def known(deployment: Deployment, key: str) -> tuple[list[records.Record], list[ParkedEvent]]:
     """The whole records of a photo, and its events in the dead-letter queue, which stays as it is."""
     found = list(records.complete(deployment, records.by_key(deployment, key)))
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         events = (one for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS) for one in batch)
         return found, [event for event in events if event.key() in keys.forms(key)]
 

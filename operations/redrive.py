@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import buffer, executions, keys, options, terminal
-from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, Queue, reading
+from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -103,7 +103,7 @@ def redrive(
     Raises what AWS raises; messages not started then are in the queue as before.
     """
     report = Report(deployment.environment.name, confirmed)
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         total, now = queue.state()
         # Looking at a thousand messages takes some ten seconds; none may come round before the last was seen.
         hidden = _HIDDEN_SECONDS if confirmed else min(43_200, 60 + total // 50)
@@ -166,7 +166,7 @@ def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Park
     Raises UserError when it is not there, somebody else holds it, or SQS keeps it.
     """
     name = deployment.environment.name
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         events = (one for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS) for one in batch)
         event = next((one for one in events if one.message_id == message_id), None)
         unseen = queue.held_elsewhere()

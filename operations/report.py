@@ -62,7 +62,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
     photos, measured, (waiting, _), alarms = together(
         lambda: _photos(deployment, begin),
         lambda: _measured(deployment, begin, end),
-        Queue(deployment.client("sqs"), deployment.dead_letter_queue_url).state,
+        Queue(deployment).state,
         lambda: _alarms(deployment, begin, end),
     )
     total = sum(map(sum, photos["photos"].values()))

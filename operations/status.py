@@ -18,7 +18,7 @@ from operations.deployment import Deployment, together
 from operations.metrics import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from operations.dead_letters import ParkedEvent
 
@@ -136,7 +136,8 @@ def _measured(deployment: Deployment, since: datetime, now: datetime) -> dict[st
         name: Metric("AWS/States", metric, "StateMachineArn", deployment.state_machine_arn, statistic)
         for name, (metric, statistic) in wanted.items()
     }
-    values = _metrics(deployment, queries, since, now)
+    found = metrics.read(deployment, queries, since, now)
+    values = {name: list(one.values()) for name, one in found.items()}
     started, *ended = (int(sum(values[name])) for name in counted)
     counts = dict(zip(STATES, [max(0, started - sum(ended)), *ended], strict=True))
     return {
@@ -148,22 +149,13 @@ def _measured(deployment: Deployment, since: datetime, now: datetime) -> dict[st
     }
 
 
-def _metrics(
-    deployment: Deployment, wanted: Mapping[str, Metric], since: datetime, now: datetime
-) -> dict[str, list[float]]:
-    """Values by name, the newest first, of periods as long as the time looked at."""
-    period = timedelta(seconds=max(60, int((now - since).total_seconds()) // 60 * 60))
-    found = metrics.read(deployment, wanted, since, now, period)
-    return {name: list(values.values()) for name, values in found.items()}
-
-
 def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[str, int]:
     queries = {
         function: Metric("AWS/Lambda", "Throttles", "FunctionName", str(name), "Sum")
         for function, name in deployment.value("function_names").items()
     }
-    counts = {name: int(sum(values)) for name, values in _metrics(deployment, queries, since, now).items()}
-    return {name: count for name, count in counts.items() if count}
+    found = metrics.read(deployment, queries, since, now)
+    return {name: int(count) for name, values in found.items() if (count := sum(values.values()))}
 
 
 def _outcomes(deployment: Deployment, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
@@ -178,7 +170,7 @@ def _outcomes(deployment: Deployment, since: datetime) -> tuple[dict[str, int], 
 
 
 def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:
-    queue = Queue(deployment.client("sqs"), deployment.dead_letter_queue_url)
+    queue = Queue(deployment)
     count, _ = queue.state()
     parked = queue.peek() if count else []
     measured = metrics.oldest_message(deployment, deployment.dead_letter_queue_url, now) if count else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operations import records
-from operations.dead_letters import MOST_SHOWN, NotAnEventError, reading
+from operations.dead_letters import MOST_SHOWN, NotAnEventError, Queue
 from operations.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def parked_images(deployment: Deployment) -> tuple[set[str], int]:
     Raises UserError when it holds more than can be looked at.
     """
     found: set[str] = set()
-    with reading(deployment) as queue:
+    with Queue(deployment) as queue:
         total, _ = queue.state()
         if total > MOST_SHOWN:
             raise UserError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import executions, records
-from operations.dead_letters import ParkedEvent, reading
+from operations.dead_letters import ParkedEvent, Queue
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Trial:
     def take_parked(self, key: str) -> ParkedEvent | None:
         """Take this trial's events out of the dead-letter queue; the one of `key`, "" of the malformed."""
         try:
-            with reading(self.deployment) as queue:
+            with Queue(self.deployment) as queue:
                 for batch in queue.events(hidden_seconds=60):
                     mine = [event for event in batch if self.run in event.body]
                     self.parked += mine

@@ -333,7 +333,7 @@ def test_throttling_is_waited_for(deployment: Deployment, monkeypatch: pytest.Mo
 
 def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(deployment: Deployment) -> None:
     strays = {deployment.park("hello") for _ in range(12)}
-    queue = Queue(deployment.sqs, deployment.dead_letter_queue_url)
+    queue = Queue(deployment)  # type: ignore[arg-type]
     # Nothing stays hidden, so every message is seen again and again.
     seen = [event.message_id for batch in queue.events(hidden_seconds=0) for event in batch]
     assert len(seen) == len(set(seen))
