@@ -8,6 +8,7 @@ from rich.columns import Columns
 
 from operations import buffer, options, terminal
 
+_NOTHING, _APPLY = "Uploads start nothing:", "'make apply' puts it right."
 _STATES = ("running", "succeeded", "failed", "timed out", "aborted")
 
 
@@ -16,66 +17,50 @@ def show(found: dict[str, Any]) -> None:
     out = terminal.console()
     state = "[bold green]healthy[/]" if found["healthy"] else "[bold red]needs a look[/]"
     out.print(f"[bold]{found['environment']}[/] from {found['from']} to {found['to']}: {state}\n")
-    rule, notifications = found["delivery"]["rule"], found["delivery"]["notifications"]
-    reasons = {
-        f"the rule is {rule.lower()}": rule == "ENABLED",
-        "the bucket does not notify EventBridge": notifications,
-    }
-    for reason in (one for one, well in reasons.items() if not well):
-        out.print(f"Uploads start nothing: {reason}. 'make apply' puts it right.\n", style="red")
+    delivery, parked, ran = found["delivery"], found["dead_letters"], found["executions"]
+    if delivery["rule"] != "ENABLED":
+        out.print(f"{_NOTHING} the rule is {delivery['rule'].lower()}. {_APPLY}\n", style="red")
+    if not delivery["notifications"]:
+        out.print(f"{_NOTHING} the bucket does not notify EventBridge. {_APPLY}\n", style="red")
     buffered = found["buffer"]
     if buffered["mode"] == "buffered" or buffered["paused"] or buffered["waiting"]:
         style = "red" if buffered["paused"] else "default"
         out.print(f"{buffer.sentence(found['environment'], buffered)}\n", style=style)
-    parked = found["dead_letters"]
-    letters = [("waiting", str(parked["count"])), ("oldest", options.duration(parked["oldest_seconds"]))]
-    ran = [(name, str(found["executions"][name.replace(" ", "_").upper()])) for name in _STATES]
-    ran += [(name, options.duration(found["latency"][name])) for name in ("p50", "p95")]
+    states = [(name, str(ran[name.replace(" ", "_").upper()])) for name in _STATES]
+    states += [(name, options.duration(seconds)) for name, seconds in found["latency"].items()]
     outcomes = {**found["outcomes"], **{f"  {one}": n for one, n in found["rejected_reasons"].items()}}
-    counted = [(name, str(count)) for name, count in outcomes.items()]
-
-    def table(*columns: str, **given: Any) -> Any:
-        return terminal.table(*columns, width=out.width, **given)
-
+    letters = [("waiting", str(parked["count"])), ("oldest", options.duration(parked["oldest_seconds"]))]
+    tables = [
+        terminal.table("Executions", "", rows=states, red=_STATES[2:]),
+        terminal.table("Outcomes", "", rows=_counted(outcomes)),
+        terminal.table("Dead letters", "", rows=letters),
+    ]
     # Beside one another, or below where the window is too narrow.
-    out.print(
-        Columns(
-            [
-                table("Executions", "", rows=ran, red=_STATES[2:]),
-                table("Outcomes", "", rows=counted),
-                table("Dead letters", "", rows=letters),
-            ],
-            padding=(0, 4),
-        )
-    )
-    if not found["executions"]["complete"]:
-        out.print(f"Only the newest {found['executions']['total']:,} executions are counted.", style="yellow")
+    out.print(Columns(tables, padding=(0, 4)))
+    if not ran["complete"]:
+        out.print(f"Only the newest {ran['total']:,} executions are counted.", style="yellow")
     if found["redriven"]:
         out.print(f"\n{found['redriven']:,} that failed have been redriven since and do not count.")
-    for title, groups in _groups(found):
-        rows = [(one["error"], str(one["count"]), one["cause"]) for one in groups]
-        out.print("", table(title, "", "Cause", rows=rows), sep="\n")
-    if found["throttled"]:
-        throttled = [(name, str(count)) for name, count in found["throttled"].items()]
-        out.print("", table("Turned away by Lambda for want of concurrency", "", rows=throttled), sep="\n")
-    if found["alarms"]:
-        alarms = [(one["name"], one["description"]) for one in found["alarms"]]
-        names = {name for name, _ in alarms}
-        out.print("", table("Alarm", "What it means", rows=alarms, red=names), sep="\n")
-
-
-def _groups(found: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Titles, and what went wrong under each."""
-    parked = found["dead_letters"]
-    of_parked = f"(of {parked['looked_at']} looked at)"
-    failures = "Failures"
-    if not found["executions"]["listed"]:
-        failures += f" {of_parked}"
+    of_parked, sample = f"(of {parked['looked_at']} looked at)", ""
+    if not ran["listed"]:
+        sample = of_parked
     elif found["failures_looked_at"] < found["failures_total"]:
-        failures += f" (of {found['failures_looked_at']:,} looked at)"
-    groups = [
-        (failures, found["failures"]),
-        ("Waiting to try again", found["retries"]),
-        (f"Parked because {of_parked}", parked["reasons"]),
-    ]
-    return [(title, group) for title, group in groups if group]
+        sample = f"(of {found['failures_looked_at']:,} looked at)"
+    alarms = [(one["name"], one["description"]) for one in found["alarms"]]
+    for columns, rows in (
+        ((f"Failures {sample}".strip(), "", "Cause"), _grouped(found["failures"])),
+        (("Waiting to try again", "", "Cause"), _grouped(found["retries"])),
+        ((f"Parked because {of_parked}", "", "Cause"), _grouped(parked["reasons"])),
+        (("Turned away by Lambda for want of concurrency", ""), _counted(found["throttled"])),
+        (("Alarm", "What it means"), alarms),
+    ):
+        if rows:
+            out.print("", terminal.table(*columns, rows=rows, red={name for name, _ in alarms}), sep="\n")
+
+
+def _counted(counts: dict[str, int]) -> list[tuple[str, ...]]:
+    return [(name, str(count)) for name, count in counts.items()]
+
+
+def _grouped(groups: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    return [(one["error"], str(one["count"]), one["cause"]) for one in groups]
