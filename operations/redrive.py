@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -64,20 +64,12 @@ class Report:
 
     def groups(self) -> list[dict[str, Any]]:
         """The photos by error, the most frequent first: `messages`, and of its oldest one what it says."""
-        photos = defaultdict(list)
-        for one in self.photos:
-            photos[one["error"]].append(one)
-        oldest = {error: min(found, key=lambda one: one["parked"]) for error, found in photos.items()}
-        return [
-            {
-                "error": error,
-                "messages": len(photos[error]),
-                "oldest": one["parked"],
-                "example": _named(one),
-                "cause": one["cause"],
-            }
-            for error, one in sorted(oldest.items(), key=lambda item: (-len(photos[item[0]]), item[0]))
-        ]
+        groups = []
+        for error, count in Counter(one["error"] for one in self.photos).most_common():
+            one = min((one for one in self.photos if one["error"] == error), key=lambda one: one["parked"])
+            oldest = {"oldest": one["parked"], "example": _named(one), "cause": one["cause"]}
+            groups.append({"error": error, "messages": count, **oldest})
+        return groups
 
 
 def _named(photo: Mapping[str, str]) -> str:
