@@ -100,11 +100,14 @@ class Pipeline:
                 self._list()
             except executions.NoHistoryError:
                 self.listed = False
-            else:
-                self._read_records()
-                self._describe()
-        if not self.listed:
-            self._list_records()
+        if self.listed:
+            ended = [one.started for one in self.waiting() if one.status == "SUCCEEDED"]
+            if ended:
+                self._read_records(ended[0] - timedelta(seconds=2))
+            self._describe()
+        else:
+            self.since = max(self.since, datetime.now(UTC) - _RECORDED_LATE)
+            self._read_records(self.since)
 
     def report(self, *, last: bool = False) -> list[TrackedImage]:
         """What is done and known and was not reported before, in the order it started.
@@ -160,17 +163,18 @@ class Pipeline:
             if not image.done:
                 image.status, image.seconds = one["status"], _seconds(one)
 
-    def _read_records(self) -> None:
+    def _read_records(self, since: datetime) -> None:
         """Take key and outcome of those that ended well from their records, if these are in the index yet."""
-        missing = {one.execution: one for one in self.waiting() if one.status == "SUCCEEDED"}
-        if missing:
-            since = min(one.started for one in missing.values()) - timedelta(seconds=2)
-            for record in _recorded(self.deployment, since):
-                if image := missing.pop(str(record.get("ExecutionId")), None):
-                    image.key, image.outcome = str(record["Key"]), record["Outcome"]
+        for outcome in records.OUTCOMES:
+            for record in records.since(self.deployment, outcome, since):
+                execution = str(record.get("ExecutionId") or record["ImageID"])
+                if not self.listed:
+                    started = datetime.fromisoformat(str(record["Timestamp"]))
+                    self.seen.setdefault(execution, TrackedImage(execution, started, "SUCCEEDED"))
+                image = self.seen.get(execution)
+                if image and image.done and not image.outcome:
+                    image.key, image.outcome = str(record["Key"]), outcome
                     image.faces = record.get("FaceCount")
-                    if not missing:
-                        return
 
     def _describe(self) -> None:
         """Ask Step Functions about those the lists and the records say too little of, as many as it allows.
@@ -189,21 +193,6 @@ class Pipeline:
             # Of those that run too long, who was asked comes last in the next round.
             self.seen[image.execution] = self.seen.pop(image.execution)
             _complete(self.deployment, image, client.describe_execution(executionArn=image.execution))
-
-    def _list_records(self) -> None:
-        self.since = max(self.since, datetime.now(UTC) - _RECORDED_LATE)
-        for record in _recorded(self.deployment, self.since):
-            execution = str(record.get("ExecutionId") or record["ImageID"])
-            started = datetime.fromisoformat(str(record["Timestamp"]))
-            image = TrackedImage(execution, started, "SUCCEEDED", str(record["Key"]), record["Outcome"])
-            image.faces = record.get("FaceCount")
-            self.seen.setdefault(execution, image)
-
-
-def _recorded(deployment: Deployment, since: datetime) -> Iterator[records.Record]:
-    """Records since then; the newest of an outcome first."""
-    for outcome in records.OUTCOMES:
-        yield from records.since(deployment, outcome, since)
 
 
 def _seconds(execution: dict[str, Any]) -> float:

@@ -101,8 +101,7 @@ class Cloud:
             and f"{end.date()}" == day
         ]
         for run in written:
-            record = {"ExecutionId": run.arn, "Key": run.key, "Outcome": outcome, "FaceCount": 1}
-            yield record | {"Timestamp": f"{run.started}"}
+            yield {"ExecutionId": run.arn, "Key": run.key, "FaceCount": 1, "Timestamp": f"{run.started}"}
 
     def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[TrackedImage]]:
         """Look once a second until then; what was told. No round asks for more than Step Functions allows."""
