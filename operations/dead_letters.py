@@ -161,11 +161,14 @@ class Queue:
         )
         return [ParkedEvent.of(one) for one in answer.get("Messages", [])]
 
-    def events(self, *, hidden_seconds: int) -> Iterator[list[ParkedEvent]]:
+    def events(self, *, hidden_seconds: int | None = None) -> Iterator[list[ParkedEvent]]:
         """Batches of messages, each message once, until none is left to see.
 
         A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted.
         """
+        if hidden_seconds is None:
+            # A thousand take some ten seconds; none may come round before the last was seen.
+            hidden_seconds = min(43_200, 60 + self.state()[0] // 50)
         seen: set[str] = set()
         stale = 0
         while messages := self._receive(hidden_seconds):

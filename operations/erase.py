@@ -14,8 +14,6 @@ from operations.dead_letters import Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
 
-# A parked event stays hidden this long from a redrive while it is looked at, or until it is given back.
-_HIDDEN_SECONDS = 120
 _RECORD = {"image_id": "ImageID", "timestamp": "Timestamp", "outcome": "Outcome", "face_count": "FaceCount"}
 
 
@@ -74,7 +72,7 @@ def find(deployment: Deployment, key: str) -> Found:
     with Queue(deployment) as queue:
         letters = [
             one.message_id
-            for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS)
+            for batch in queue.events()
             for one in batch
             if one.concerns(deployment.bucket, key)
         ]
@@ -94,7 +92,7 @@ def erase(deployment: Deployment, found: Found) -> None:
     """
     left = set(found.dead_letters)
     with Queue(deployment) as queue:
-        for events in queue.events(hidden_seconds=_HIDDEN_SECONDS) if left else ():
+        for events in queue.events() if left else ():
             chosen = [one for one in events if one.message_id in left]
             left -= {one.message_id for one in queue.delete(chosen)}
     if left:

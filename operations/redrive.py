@@ -97,9 +97,7 @@ def redrive(
     report = Report(deployment.environment.name, confirmed)
     with Queue(deployment) as queue:
         total, now = queue.state()
-        # Looking at a thousand messages takes some ten seconds; none may come round before the last was seen.
-        hidden = _HIDDEN_SECONDS if confirmed else min(43_200, 60 + total // 50)
-        for batch in queue.events(hidden_seconds=hidden):
+        for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS if confirmed else None):
             inputs: dict[ParkedEvent, dict[str, Any]] = {}
             for event in batch:
                 of_key = key is None or event.key() in keys.forms(key)

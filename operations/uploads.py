@@ -72,7 +72,7 @@ def parked_images(deployment: Deployment) -> tuple[set[str], int]:
                 f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
                 " run 'make redrive CONFIRM=1' first."
             )
-        for batch in queue.events(hidden_seconds=60 + total // 50):
+        for batch in queue.events():
             for event in batch:
                 with contextlib.suppress(NotAnEventError):
                     found.add(event.image_id())

@@ -145,7 +145,7 @@ class Trial:
         """Take this trial's events out of the dead-letter queue; the one of `key`, "" of the malformed."""
         try:
             with Queue(self.deployment) as queue:
-                for batch in queue.events(hidden_seconds=60):
+                for batch in queue.events():
                     mine = [event for event in batch if self.run in event.body]
                     self.parked += mine
                     queue.delete(mine)
