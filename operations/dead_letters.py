@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import records
+from operations.errors import UserError
 from operations.executions import text_at
 
 if TYPE_CHECKING:
@@ -161,14 +162,23 @@ class Queue:
         )
         return [ParkedEvent.of(one) for one in answer.get("Messages", [])]
 
-    def events(self, *, hidden_seconds: int | None = None) -> Iterator[list[ParkedEvent]]:
-        """Batches of messages, each message once, until none is left to see.
+    def events(self, *, hidden_seconds: int | None = None) -> Iterator[ParkedEvent]:
+        """Each message once, until none is left to see.
 
-        A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted.
+        A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted; without
+        them, for as long as a look at the whole queue takes.
+
+        Raises UserError when it holds more than can be looked at.
         """
         if hidden_seconds is None:
+            total, _ = self.state()
+            if total > MOST_SHOWN:
+                raise UserError(
+                    f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
+                    " run 'make redrive CONFIRM=1' first."
+                )
             # A thousand take some ten seconds; none may come round before the last was seen.
-            hidden_seconds = min(43_200, 60 + self.state()[0] // 50)
+            hidden_seconds = 60 + total // 50
         seen: set[str] = set()
         stale = 0
         while messages := self._receive(hidden_seconds):
@@ -178,8 +188,7 @@ class Queue:
             stale = 0 if new else stale + len(messages)
             if stale > len(seen):
                 return
-            if new:
-                yield new
+            yield from new
             # Afterwards, so that a deleted message need not be remembered.
             seen |= {one.message_id for one in new} & self._held.keys()
 

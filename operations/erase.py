@@ -70,12 +70,7 @@ def find(deployment: Deployment, key: str) -> Found:
         if one.get("Bucket") == deployment.bucket
     ]
     with Queue(deployment) as queue:
-        letters = [
-            one.message_id
-            for batch in queue.events()
-            for one in batch
-            if one.concerns(deployment.bucket, key)
-        ]
+        letters = [one.message_id for one in queue.events() if one.concerns(deployment.bucket, key)]
         unseen = queue.held_elsewhere()
     name, bucket = deployment.environment.name, deployment.bucket
     versions.sort(key=lambda one: str(one["modified"]))
@@ -92,9 +87,9 @@ def erase(deployment: Deployment, found: Found) -> None:
     """
     left = set(found.dead_letters)
     with Queue(deployment) as queue:
-        for events in queue.events() if left else ():
-            chosen = [one for one in events if one.message_id in left]
-            left -= {one.message_id for one in queue.delete(chosen)}
+        for event in queue.events() if left else ():
+            if event.message_id in left and queue.delete([event]):
+                left.remove(event.message_id)
     if left:
         raise UserError(
             f"{len(left)} parked events of the photo are being read by somebody else just now (a redrive?);"

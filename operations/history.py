@@ -50,8 +50,7 @@ def known(deployment: Deployment, key: str) -> tuple[list[records.Record], list[
     """The whole records of a photo, and its events in the dead-letter queue, which stays as it is."""
     found = list(records.complete(deployment, records.by_key(deployment, key)))
     with Queue(deployment) as queue:
-        events = (one for batch in queue.events() for one in batch)
-        return found, [event for event in events if event.key() in keys.forms(key)]
+        return found, [event for event in queue.events() if event.key() in keys.forms(key)]
 
 
 def runs(

@@ -7,12 +7,13 @@ from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from operations import buffer, executions, keys, options, terminal
-from operations.dead_letters import MOST_SHOWN, NotAnEventError, ParkedEvent, Queue
+from operations.dead_letters import BATCH, NotAnEventError, ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -46,7 +47,6 @@ class Report:
     later: int = 0
     not_chosen: int = 0
     unseen: int = 0
-    cut_short: bool = False
     left: dict[str, str] = field(default_factory=dict)
     photos: list[dict[str, str]] = field(default_factory=list)
 
@@ -87,7 +87,7 @@ def redrive(
     """Start the workflow for every event that was parked before now; look at them only when not `confirmed`.
 
     `key` and `error` choose those of one photo, and those whose error contains a text. Where uploads are
-    buffered, these wait for their turn in the buffer as well. A look ends after `MOST_SHOWN` messages.
+    buffered, these wait for their turn in the buffer as well.
 
     A message is deleted only after its execution was accepted. Killed at any moment, it leaves messages whose
     execution runs already; the next run learns that from the workflow by the name and deletes them.
@@ -97,7 +97,8 @@ def redrive(
     report = Report(deployment.environment.name, confirmed)
     with Queue(deployment) as queue:
         total, now = queue.state()
-        for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS if confirmed else None):
+        events = queue.events(hidden_seconds=_HIDDEN_SECONDS if confirmed else None)
+        while batch := list(islice(events, BATCH)):
             inputs: dict[ParkedEvent, dict[str, Any]] = {}
             for event in batch:
                 of_key = key is None or event.key() in keys.forms(key)
@@ -118,9 +119,6 @@ def redrive(
             done = report.messages + report.not_chosen
             # SQS counts approximately.
             update(done, max(done, total))
-            if report.messages >= MOST_SHOWN and not confirmed:
-                report.cut_short = True
-                break
         report.unseen = queue.held_elsewhere()
     return report
 
@@ -157,7 +155,7 @@ def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Park
     """
     name = deployment.environment.name
     with Queue(deployment) as queue:
-        events = (one for batch in queue.events(hidden_seconds=_HIDDEN_SECONDS) for one in batch)
+        events = queue.events(hidden_seconds=_HIDDEN_SECONDS)
         event = next((one for one in events if one.message_id == message_id), None)
         unseen = queue.held_elsewhere()
         if event and confirmed and not queue.delete([event]):
@@ -229,8 +227,6 @@ def _show(report: Report) -> None:
     if report.messages > _SHOWN:
         every = f"{options.named('json', '1')} lists all {report.messages:,}"
         out.print(f"Only the first {_SHOWN} photos are shown; {every}.")
-    if report.cut_short:
-        out.print(f"Only the first {report.messages:,} messages were read.")
     if report.confirmed:
         already = f", {report.already_started:,} ran already" if report.already_started else ""
         out.print(f"{report.started:,} started{already}.")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operations import records
-from operations.dead_letters import MOST_SHOWN, NotAnEventError, Queue
-from operations.errors import UserError
+from operations.dead_letters import NotAnEventError, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,16 +65,9 @@ def parked_images(deployment: Deployment) -> tuple[set[str], int]:
     """
     found: set[str] = set()
     with Queue(deployment) as queue:
-        total, _ = queue.state()
-        if total > MOST_SHOWN:
-            raise UserError(
-                f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
-                " run 'make redrive CONFIRM=1' first."
-            )
-        for batch in queue.events():
-            for event in batch:
-                with contextlib.suppress(NotAnEventError):
-                    found.add(event.image_id())
+        for event in queue.events():
+            with contextlib.suppress(NotAnEventError):
+                found.add(event.image_id())
         return found, queue.held_elsewhere()
 
 

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import executions, records
 from operations.dead_letters import ParkedEvent, Queue
+from operations.errors import UserError
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ SECONDS = 90.0
 _POLL_SECONDS = 0.5
 _EXPRESS_SECONDS = 10.0
 # What a removal may meet: the thing is gone, or cannot be reached.
-_GONE = contextlib.suppress(ClientError, BotoCoreError)
+_GONE = contextlib.suppress(ClientError, BotoCoreError, UserError)
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,10 @@ class Trial:
         """Take this trial's events out of the dead-letter queue; the one of `key`, "" of the malformed."""
         try:
             with Queue(self.deployment) as queue:
-                for batch in queue.events():
-                    mine = [event for event in batch if self.run in event.body]
-                    self.parked += mine
-                    queue.delete(mine)
+                for event in queue.events():
+                    if self.run in event.body:
+                        self.parked.append(event)
+                        queue.delete([event])
         except self.deployment.client("sqs").exceptions.QueueDoesNotExist:
             # Said of the queue itself already.
             time.sleep(_POLL_SECONDS)

@@ -335,7 +335,7 @@ def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(dep
     strays = {deployment.park("hello") for _ in range(12)}
     queue = Queue(deployment)  # type: ignore[arg-type]
     # Nothing stays hidden, so every message is seen again and again.
-    seen = [event.message_id for batch in queue.events(hidden_seconds=0) for event in batch]
+    seen = [event.message_id for event in queue.events(hidden_seconds=0)]
     assert len(seen) == len(set(seen))
     assert set(seen) <= strays
 
@@ -386,6 +386,16 @@ def test_messages_somebody_else_holds_are_counted(deployment: Deployment) -> Non
     report = run(deployment)
     assert (report.started, report.unseen) == (2, 0)
     assert {name.removeprefix("redrive-") for name in deployment.states.accepted} == ids | {mine}
+
+
+def test_more_messages_than_can_be_looked_at_are_started_all_the_same(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.park()
+    monkeypatch.setattr("operations.dead_letters.MOST_SHOWN", 0)
+    with pytest.raises(UserError, match="holds 1 messages, more than can be looked at; run 'make redrive C"):
+        survey(deployment)
+    assert run(deployment).started == 1
 
 
 def test_one_message_is_discarded_only_when_confirmed(deployment: Deployment) -> None:
