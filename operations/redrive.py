@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -127,19 +127,17 @@ def _start(
     deployment: Deployment, queue: Queue, inputs: Mapping[ParkedEvent, dict[str, Any]], report: Report
 ) -> None:
     start = buffer.put if buffer.is_used(deployment) else executions.start
-    with ThreadPoolExecutor(max_workers=10) as pool:
+    with ThreadPoolExecutor(BATCH) as pool:
         futures = {
             pool.submit(start, deployment, content, f"redrive-{event.message_id}"): event
             for event, content in inputs.items()
         }
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            # Also when interrupted: what was accepted is deleted, what was not begun is given back.
-            for future in futures:
-                future.cancel()
             wait(futures)
-            accepted = [one for one in futures if not one.cancelled() and not one.exception()]
+        finally:
+            # Also when interrupted: what was accepted is deleted, the rest is given back.
+            wait(futures)
+            accepted = [one for one in futures if not one.exception()]
             fresh = sum(future.result() is not None for future in accepted)
             report.started += fresh
             report.already_started += len(accepted) - fresh
