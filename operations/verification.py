@@ -67,7 +67,7 @@ class Trial:
     Attributes:
         uploads: ImageID of each photo that was uploaded.
         notifications: facts of the notifications that came, by ImageID.
-        parked: the events of this trial that were in the dead-letter queue.
+        parked: the events of this trial that were in the dead-letter queue, by key; empty for the malformed.
     """
 
     deployment: Deployment
@@ -78,7 +78,7 @@ class Trial:
     events: dict[Photo, dict[str, Any]] = field(default_factory=dict)
     notifications: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     executions: list[str] = field(default_factory=list)
-    parked: list[ParkedEvent] = field(default_factory=list)
+    parked: dict[str, ParkedEvent] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -148,12 +148,12 @@ class Trial:
             with Queue(self.deployment) as queue:
                 for event in queue.events():
                     if self.run in event.body:
-                        self.parked.append(event)
+                        self.parked[event.key()] = event
                         queue.delete([event])
         except self.deployment.client("sqs").exceptions.QueueDoesNotExist:
             # Said of the queue itself already.
             time.sleep(_POLL_SECONDS)
-        return next((event for event in self.parked if event.key() == key), None)
+        return self.parked.get(key)
 
     def record(self, photo: Photo) -> records.Record | None:
         """The record of a photo, if it has one yet."""

@@ -64,7 +64,7 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
         verification.wait_for(trial, partial(trial.take_parked, ""), verification.SECONDS if came else 10.0)
         lines += [_photo(trial, photo) for photo in verification.PHOTOS]
         lines += _once(trial, first)
-        lines.append(_malformed(trial.take_parked("")))
+        lines.append(_malformed(trial.parked.get("")))
         lines += _logs(deployment, trial, began)
         lines.append(_metrics(deployment, trial, began))
         lines.append(_audited(deployment, trial))
@@ -73,7 +73,7 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
 
 def _photo(trial: Trial, photo: Photo) -> Line:
     key, record = trial.prefix + photo.name, trial.record(photo)
-    parked = trial.take_parked(key)
+    parked = trial.parked.get(key)
     why = f"{parked.error}: {parked.cause[:300]}" if parked else ""
     if record is None:
         problem = f"was parked: {why}" if parked else "left neither a record nor a dead letter"
