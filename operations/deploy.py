@@ -1,7 +1,8 @@
-"""Plan, apply and destroy one environment, and make the bucket its state lives in."""
+"""Plan, apply and destroy one environment."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -11,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options, plan, saved_plan, state, versions
+from operations import options, plan, state, versions
 from operations import preflight as checks
 from operations.environments import Environment
 from operations.errors import UserError
 from operations.program import ROOT
-from operations.saved_plan import SavedPlan
 from operations.terraform import Terraform, TerraformError, follow
 
 # The SDK and rich are imported where they are used: `--help` would wait half a second for them.
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
-
-    from operations.plan import Summary
 
 # What Terraform says of a plan whose state has changed since.
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state", "different state lineage")
@@ -47,35 +45,23 @@ def connect(environment: Environment, console: Console) -> Terraform:
                 f"The state bucket {environment.state_bucket} does not exist in account {account}; create it"
                 f" with 'make bootstrap ENV={environment.name}'."
             )
+        # It was made for an earlier local cloud.
+        plan.discard(environment)
         state.make_bucket(environment, console)
     terraform = environment.terraform()
     terraform.init(f"-backend-config={environment.backend_file}")
     return terraform
 
 
-def make_plan(environment: Environment, console: Console, terraform: Terraform | None = None) -> Summary:
-    """Write the plan to `environment.plan_file`, with what it was made from, and return what it does.
+def make_plan(environment: Environment, console: Console, terraform: Terraform) -> None:
+    """Write the plan to `environment.plan_file`, and beside it what it was made from.
 
     Raises:
-        UserError, TerraformError: as `connect`; or Terraform refuses.
+        TerraformError: Terraform refuses.
     """
-    terraform = terraform or connect(environment, console)
-    environment.plan_file.parent.mkdir(parents=True, exist_ok=True)
-    saved_plan.discard(environment)
-    made = SavedPlan.of(environment)
-    try:
-        variables = f"-var-file={environment.variables_file.relative_to(ROOT)}"
-        follow(terraform.stream("plan", variables, f"-out={environment.plan_file}"), "Planning", console)
-    except BaseException:
-        saved_plan.discard(environment)
-        raise
-    made.write(environment)
-    return _summary(environment, terraform)
-
-
-def _summary(environment: Environment, terraform: Terraform) -> Summary:
-    shown = json.loads(terraform.run("show", "-json", str(environment.plan_file)))
-    return plan.summarise(shown.get("resource_changes", []), local=environment.local)
+    plan.begin(environment)
+    variables = f"-var-file={environment.variables_file.relative_to(ROOT)}"
+    follow(terraform.stream("plan", variables, f"-out={environment.plan_file}"), "Planning", console)
 
 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:
@@ -87,75 +73,61 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
         TerraformError: Terraform fails.
     """
     terraform = connect(environment, console)
-    if saved := SavedPlan.read(environment):
-        _refuse_changed(environment, saved)
-        console.print(
-            f"Applying the plan made {saved.age} ago, {saved.made:%Y-%m-%d %H:%M} UTC", highlight=False
-        )
-        summary = _summary(environment, terraform)
+    saved = plan.is_saved(environment)
+    if saved:
+        console.out(f"Applying the plan made {plan.unchanged(environment)}")
     else:
-        summary = make_plan(environment, console, terraform)
+        make_plan(environment, console, terraform)
+    resources = terraform.show(environment.plan_file).get("resource_changes", [])
+    changes = plan.changes(resources, local=environment.local)
+    if not saved:
         # What is created is shown when it is there.
-        plan.Summary(tuple(one for one in summary.changes if one.action != "create")).show(console)
-    _refuse_losses(environment, summary, confirmed=confirmed)
-    _build_zips(environment, terraform)
+        plan.show([change for change in changes if change.action != "create"], console)
+    _refuse_losses(environment, changes, confirmed=confirmed)
+    _build_zips(resources)
     try:
         follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
     except TerraformError as error:
         if not any(sign in str(error) for sign in _STALE):
             raise
-        saved_plan.discard(environment)
-        if not environment.local:
-            raise UserError(
-                f"The saved plan is out of date: ENV={environment.name} changed since it was made; read a new"
-                f" one with 'make plan ENV={environment.name}', then apply."
-            ) from error
-        # A plan made for an earlier local cloud.
-        make_plan(environment, console, terraform)
-        follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
-    saved_plan.discard(environment)
+        plan.discard(environment)
+        raise UserError(
+            f"The saved plan is out of date: ENV={environment.name} changed since it was made; read a new"
+            f" one with 'make plan ENV={environment.name}', then apply."
+        ) from error
+    plan.discard(environment)
 
 
-def _build_zips(environment: Environment, terraform: Terraform) -> None:
+def _build_zips(resources: Sequence[Mapping[str, Any]]) -> None:
     """Build the plan's zips: what only the state says needs one is not built by Terraform.
 
     See docs/decisions/0008-who-builds-a-missing-zip.md.
     """
-    shown = json.loads(terraform.run("show", "-json", str(environment.plan_file)))
-    for change in shown.get("resource_changes", []):
-        planned = change["change"]["after"] if change["type"] == "aws_lambda_function" else None
-        if planned and not (ROOT / planned["filename"]).exists():
-            source = ROOT / "functions" / planned["handler"].partition(".")[0]
-            command = (sys.executable, ROOT / "tools" / "package.py", source, ROOT / planned["filename"])
+    for resource in resources:
+        function = resource["change"]["after"] if resource["type"] == "aws_lambda_function" else None
+        if function and not (ROOT / function["filename"]).exists():
+            source = ROOT / "functions" / function["handler"].partition(".")[0]
+            command = (sys.executable, ROOT / "tools" / "package.py", source, ROOT / function["filename"])
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             if built.returncode:
                 raise UserError(built.stderr.strip() or "The functions' zips could not be built.")
 
 
-def _refuse_changed(environment: Environment, saved: SavedPlan) -> None:
-    if changed := saved.changed(environment):
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise UserError(
-            f"The plan saved {saved.age} ago was made from other files: {', '.join(changed[:3])}{more}"
-            f" changed since; read a new one with 'make plan ENV={environment.name}', then apply."
-        )
-
-
-def _refuse_losses(environment: Environment, summary: Summary, *, confirmed: bool) -> None:
+def _refuse_losses(environment: Environment, changes: Sequence[plan.Change], *, confirmed: bool) -> None:
     """Hold an apply to what destroying is held to."""
-    name = environment.name
-    destroyed = [change.address for change in summary.changes if change.destroys_data]
+    destroyed = [change.address for change in changes if change.destroys_data]
     if destroyed and (reason := _protection(environment)):
         raise UserError(f"This would destroy {', '.join(destroyed)}, but {reason}")
-    if summary.losses and not (environment.local or confirmed):
-        losses = "; ".join(f"{change.address} {change.losses}" for change in summary.losses)
-        raise UserError(f"This loses data: {losses}. If that is meant, 'make apply ENV={name} CONFIRM=1'.")
+    losses = "; ".join(f"{change.address} {change.losses}" for change in changes if change.losses)
+    if losses and not (environment.local or confirmed):
+        raise UserError(
+            f"This loses data: {losses}. If that is meant, 'make apply ENV={environment.name} CONFIRM=1'."
+        )
 
 
 def _protection(environment: Environment) -> str:
     """Why the data of an environment may not be destroyed, and what would let it be; empty when it may."""
-    name = environment.name
-    file = environment.variables_file.relative_to(ROOT)
+    name, file = environment.name, environment.variables_file.relative_to(ROOT)
     if environment.settings.get("protect_data", True):
         then = f"set protect_data = false in {file} and 'make apply ENV={name}' first."
     elif _is_protected(environment):
@@ -163,6 +135,18 @@ def _protection(environment: Environment) -> str:
     else:
         return ""
     return f"ENV={name} protects its photos, records and parked events; {then}"
+
+
+def _is_protected(environment: Environment) -> bool:
+    """Whether the table that is deployed refuses to be deleted."""
+    table = state.outputs(environment).get("results_table_name")
+    client = environment.client("dynamodb")
+    # It is gone where destroying did not come to its end.
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        return bool(
+            table and client.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled")
+        )
+    return False
 
 
 def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
@@ -175,71 +159,45 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
         UserError: its data is protected; it is not confirmed; or as `connect`.
         TerraformError: Terraform fails.
     """
-    name = environment.name
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if reason := _protection(environment):
         raise UserError(reason)
     if not (environment.local or confirmed):
         raise UserError(
-            f"This deletes everything in ENV={name}, photos and records too; run it as"
-            f" 'make destroy ENV={name} CONFIRM=1'."
+            f"This deletes everything in ENV={environment.name}, photos and records too; run it as"
+            f" 'make destroy ENV={environment.name} CONFIRM=1'."
         )
     terraform = connect(environment, console)
-    outputs = state.outputs(environment)
-    if environment.local and "uploads_bucket_name" in outputs:
+    bucket = state.outputs(environment).get("uploads_bucket_name")
+    if environment.local and bucket:
         # MiniStack never ends a force_destroy when a key has characters that URLs escape.
-        empty_bucket(environment, outputs["uploads_bucket_name"])
+        empty_bucket(environment, bucket)
     variables = f"-var-file={environment.variables_file.relative_to(ROOT)}"
     follow(terraform.stream("destroy", "-auto-approve", variables), "Destroying", console)
-    saved_plan.discard(environment)
-
-
-def _is_protected(environment: Environment) -> bool:
-    """Whether the table that is deployed refuses to be deleted."""
-    table = state.outputs(environment).get("results_table_name")
-    if not table:
-        return False
-    client = environment.client("dynamodb")
-    try:
-        described = client.describe_table(TableName=table)["Table"]
-    except client.exceptions.ResourceNotFoundException:
-        # Destroyed already, by a run that did not come to its end.
-        return False
-    return bool(described.get("DeletionProtectionEnabled"))
+    plan.discard(environment)
 
 
 def empty_bucket(environment: Environment, bucket: str) -> None:
     """Delete every version of every object in `bucket`; a bucket that is gone is empty."""
-    from botocore import exceptions
-
     client = state.s3(environment)
-    try:
+    with contextlib.suppress(client.exceptions.NoSuchBucket):
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
             there = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             versions.delete(client, bucket, [(one["Key"], one["VersionId"]) for one in there])
-    except exceptions.ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchBucket":
-            raise
 
 
-def show(environment: Environment, summary: Summary, console: Console) -> None:
-    """Print a plan's summary and how to apply it."""
-    summary.show(console)
-    if not summary.changes:
-        console.print(f"ENV={environment.name} is as it should be: nothing to change.", highlight=False)
+def show(environment: Environment, changes: Sequence[plan.Change], console: Console) -> None:
+    """Print what a plan does and how to apply it."""
+    plan.show(changes, console)
+    if not changes:
+        console.out(f"ENV={environment.name} is as it should be: nothing to change.")
         return
-    console.print(
-        f"{summary.counts()}. Apply with 'make apply ENV={environment.name}'; every detail:"
-        f" {environment.terraform().typed} show {shlex.quote(os.path.relpath(environment.plan_file, ROOT))}",
-        highlight=False,
-        soft_wrap=True,
+    counts = {action: sum(change.action == action for change in changes) for action in plan.ACTIONS}
+    console.out(
+        ", ".join(f"{count} to {action}" for action, count in counts.items() if count)
+        + f". Apply with 'make apply ENV={environment.name}'; every detail: {environment.terraform().typed}"
+        f" show {shlex.quote(os.path.relpath(environment.plan_file, ROOT))}"
     )
-
-
-def _console(*, errors: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=errors, soft_wrap=True)
 
 
 @click.command
@@ -248,15 +206,20 @@ def _console(*, errors: bool = False) -> Console:
 @options.as_json
 def plan_command(env: str, preflight: bool, as_json: bool) -> None:
     """Save a plan to build/<env>.tfplan and show what it does."""
+    from operations.terminal import console
+
     environment = Environment.load(env)
     # Progress must not get between a program and its JSON.
-    console = _console(errors=as_json)
+    screen = console(errors=as_json)
     checks.before(environment, preflight)
-    summary = make_plan(environment, console)
+    terraform = connect(environment, screen)
+    make_plan(environment, screen, terraform)
+    shown = terraform.show(environment.plan_file)
+    changes = plan.changes(shown.get("resource_changes", []), local=environment.local)
     if as_json:
-        options.print_json(summary.as_json())
+        options.print_json(plan.as_json(changes))
     else:
-        show(environment, summary, console)
+        show(environment, changes, screen)
 
 
 @click.command
@@ -265,9 +228,11 @@ def plan_command(env: str, preflight: bool, as_json: bool) -> None:
 @options.confirm("Apply a plan that loses data too")
 def apply_command(env: str, preflight: bool, confirm: bool) -> None:
     """Apply the saved plan, or make one and apply it."""
+    from operations.terminal import console
+
     environment = Environment.load(env)
     checks.before(environment, preflight)
-    apply(environment, _console(), confirmed=confirm)
+    apply(environment, console(), confirmed=confirm)
     values = state.output(environment)
     if "uploads_bucket_name" in values:
         click.echo(f"Upload photos to s3://{values['uploads_bucket_name']}/")
@@ -281,8 +246,9 @@ def apply_command(env: str, preflight: bool, confirm: bool) -> None:
 @options.confirm("Destroy it, data and all")
 def destroy_command(env: str, confirm: bool) -> None:
     """Destroy an environment, data and all (refused where data is protected)."""
-    environment = Environment.load(env)
-    destroy(environment, _console(), confirmed=confirm)
+    from operations.terminal import console
+
+    destroy(Environment.load(env), console(), confirmed=confirm)
 
 
 @click.command
@@ -294,10 +260,6 @@ def output_command(env: str, as_json: bool) -> None:
     if as_json:
         options.print_json(values)
         return
-    _print_values(sorted(values.items()))
-
-
-def _print_values(values: Sequence[tuple[str, Any]]) -> None:
-    width = max(len(name) for name, _ in values)
-    for name, value in values:
+    width = max(map(len, values))
+    for name, value in sorted(values.items()):
         click.echo(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")

@@ -1,45 +1,47 @@
-"""What a plan of Terraform's changes, and which data it loses."""
+"""What a plan of Terraform's changes, which data it loses, and what the saved one was made from."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from operations import options
+from operations.errors import UserError
+from operations.program import ROOT
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
-    Days = Callable[[Mapping[str, Any]], float]
+    from operations.environments import Environment
 
 ACTIONS = ("create", "update", "replace", "delete")
 
-_SYMBOLS = {"create": "+", "delete": "-", "read": "<=", "replace": "-/+", "update": "~"}
+# What a plan is made from besides the state: whatever of it changes, the plan is another.
+_SOURCES = (
+    *(
+        "*.tf",
+        ".terraform.lock.hcl",
+        "*.auto.tfvars",
+        "terraform.tfvars",
+        "modules/*/*.tf",
+        "modules/*/*.json",
+    ),
+    *("functions/**/*.py", "functions/**/*.lock", "functions/*/packages.txt", "tools/package.py"),
+)
+_SYMBOLS = {"create": "+", "delete": "-", "replace": "-/+", "update": "~"}
 _LONGEST_VALUE = 60
 _MISSING = "(not set)"
 _UNKNOWN = "(known after apply)"
 # How the local cloud reads back what it did not keep: as nothing, or as AWS's default.
-_FORGOTTEN = frozenset({_MISSING, "0", '""', "[]", "{}", "false", '"missing"'})
-
-
-def _expires(block: str, days: str) -> Days:
-    """Days after which a bucket's lifecycle rules delete something: the soonest of those that are on."""
-    return lambda values: min(
-        (
-            one.get(days) or math.inf
-            for rule in values.get("rule") or ()
-            if rule.get("status") == "Enabled"
-            for one in rule.get(block) or ()
-        ),
-        default=math.inf,
-    )
-
-
-def _switched_on(block: str, name: str, on: object) -> Days:
-    return lambda values: math.inf if any(one.get(name) == on for one in values.get(block) or ()) else 0
-
+_FORGOTTEN = frozenset({_MISSING, "0", '""', "false", '"missing"'})
 
 # What goes with a resource that is destroyed or replaced; protect_data holds those of HOLDS_DATA.
 HOLDS_DATA = {
@@ -53,192 +55,209 @@ _DESTROYED = HOLDS_DATA | {
     "aws_sfn_state_machine": "ends its executions in flight, and destroys their history",
 }
 
-# How many days a resource keeps something, by its values, and what goes when they become fewer.
-_KEPT: dict[str, tuple[tuple[Days, str], ...]] = {
-    "aws_cloudwatch_log_group": (
-        (lambda values: values.get("retention_in_days") or math.inf, "deletes logs older than {}"),
-    ),
-    "aws_dynamodb_table": (
-        (_switched_on("point_in_time_recovery", "enabled", True), "ends its point-in-time recovery"),
-    ),
-    "aws_s3_bucket_lifecycle_configuration": (
-        (_expires("expiration", "days"), "deletes photos older than {}"),
-        (
-            _expires("noncurrent_version_expiration", "noncurrent_days"),
-            "deletes photos replaced or deleted more than {} ago",
-        ),
-    ),
-    "aws_s3_bucket_versioning": (
-        (_switched_on("versioning_configuration", "status", "Enabled"), "keeps no replaced photos any more"),
-    ),
-    "aws_sqs_queue": (
-        (
-            lambda values: (values.get("message_retention_seconds") or math.inf) / 86_400,
-            "deletes events older than {}",
-        ),
-    ),
-}
-
-
-def _days(count: float) -> str:
-    return "1 day" if count == 1 else f"{count:g} days"
-
 
 @dataclass(frozen=True)
 class Change:
     """What a plan does to one resource: ``create``, ``update``, ``replace`` or ``delete``.
 
     Attributes:
-        before: its values as they are, none for one to be created.
-        after: its values as they will be, without those only an apply finds out.
-        unknown: those, true in the place of each.
+        attributes: old and new value of each that an update or a replacement changes, as text, by its path.
+        losses: what data goes, such as "deletes logs older than 7 days"; empty when none does.
     """
 
     address: str
     type: str
     action: str
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
-    unknown: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def losses(self) -> str:
-        """What data goes, such as "deletes logs older than 7 days"; empty when none does."""
-        if self.action in ("delete", "replace") and self.type in _DESTROYED:
-            return _DESTROYED[self.type]
-        # What is new holds nothing, but rules can be new to a bucket that is there; then its name is known.
-        if self.action == "create" and "bucket" not in self.after:
-            return ""
-        return ", ".join(
-            phrase.format(_days(days(self.after)))
-            for days, phrase in _KEPT.get(self.type, ())
-            if days(self.after) < days(self.before)
-        )
+    attributes: Mapping[str, tuple[str, str]]
+    losses: str
 
     @property
     def destroys_data(self) -> bool:
         """Whether photos, records, parked events or their key are destroyed."""
         return self.action in ("delete", "replace") and self.type in HOLDS_DATA
 
-    @property
-    def attributes(self) -> dict[str, tuple[str, str]]:
-        """Old and new value of each attribute of a changed resource that differs, as text, by its path."""
-        if self.action not in ("update", "replace"):
-            return {}
-        return dict(_differences("", self.before, self.after, self.unknown))
-
     def as_json(self) -> dict[str, Any]:
         """Return address and action, and where there are some the changed attributes and the losses."""
-        found: dict[str, Any] = {"address": self.address, "action": self.action}
-        if self.attributes:
-            found["attributes"] = {
-                name: {"old": old, "new": new} for name, (old, new) in self.attributes.items()
-            }
-        return found | {"losses": self.losses} if self.losses else found
+        attributes = {name: {"old": old, "new": new} for name, (old, new) in self.attributes.items()}
+        more = {"attributes": attributes, "losses": self.losses}
+        return {"address": self.address, "action": self.action} | {k: v for k, v in more.items() if v}
 
 
-def _differences(path: str, before: Any, after: Any, unknown: Any) -> Iterator[tuple[str, tuple[str, str]]]:
-    if unknown is True:
-        yield path, (_value(before), _UNKNOWN)
-        return
-    before, after = _parsed(before), _parsed(after)
-    if isinstance(before, list) and isinstance(after, list):
-        before, after = dict(enumerate(before)), dict(enumerate(after))
-        unknown = dict(enumerate(unknown)) if isinstance(unknown, list) else {}
-    if isinstance(before, dict) and isinstance(after, dict):
-        unknown = unknown if isinstance(unknown, dict) else {}
-        for name in dict.fromkeys([*before, *after, *unknown]):
-            inner = f"{path}[{name}]" if isinstance(name, int) else f"{path}.{name}".lstrip(".")
-            yield from _differences(inner, before.get(name), after.get(name), unknown.get(name))
-    elif before != after:
-        yield path, (_value(before), _value(after))
-
-
-def _parsed(value: Any) -> Any:
-    """A policy or a definition in JSON as what it says, so that its parts can be compared."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _value(value: Any) -> str:
-    text = _MISSING if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a plan does, in the order Terraform lists it."""
-
-    changes: tuple[Change, ...]
-
-    def count(self, action: str) -> int:
-        return sum(change.action == action for change in self.changes)
-
-    @property
-    def losses(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.losses)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return counts by action, every change, and the addresses whose data is lost."""
-        return {
-            **{action: self.count(action) for action in ACTIONS},
-            "changes": [change.as_json() for change in self.changes],
-            "loses_data": [change.address for change in self.losses],
-        }
-
-    def show(self, console: Console) -> None:
-        """Print each change, with its attributes; what loses data stands out."""
-        for change in self.changes:
-            warning = f"  {change.losses}" if change.losses else ""
-            style = "bold red" if change.losses else None
-            line = f"{_SYMBOLS.get(change.action, change.action):>4} {change.address}{warning}"
-            console.print(line, style=style, highlight=False, markup=False)
-            for name, (old, new) in change.attributes.items():
-                console.print(f"       {name}: {old} -> {new}", style="dim", highlight=False, markup=False)
-
-    def counts(self) -> str:
-        """The counts in words: "2 to create, 1 to delete"."""
-        return ", ".join(f"{count} to {action}" for action in ACTIONS if (count := self.count(action)))
-
-
-def summarise(resources: Iterable[dict[str, Any]], *, local: bool = False) -> Summary:
-    """Return what the `resource_changes` of a plan that Terraform shows as JSON come to.
+def changes(resources: Iterable[Mapping[str, Any]], *, local: bool = False) -> list[Change]:
+    """Return what the `resource_changes` of a plan that Terraform shows as JSON come to, in its order.
 
     Args:
         local: leave out what the local cloud reads back falsely (docs/quirks.md).
     """
-    return Summary(tuple(change for change in _changes(resources) if not (local and _is_false(change))))
-
-
-def _changes(resources: Iterable[dict[str, Any]]) -> Iterator[Change]:
+    found = []
     for resource in resources:
-        change = resource["change"]
-        actions = change["actions"]
-        if resource["mode"] != "managed" or actions == ["no-op"]:
+        change, kind = resource["change"], resource["type"]
+        if resource["mode"] != "managed" or change["actions"] == ["no-op"]:
             continue
-        yield Change(
-            resource["address"],
-            resource["type"],
-            "replace" if len(actions) == 2 else actions[0],
-            change["before"] or {},
-            change["after"] or {},
-            change.get("after_unknown") or {},
-        )
+        action = "replace" if len(change["actions"]) == 2 else change["actions"][0]
+        before, after = change["before"] or {}, change["after"] or {}
+        attributes = {}
+        if action in ("update", "replace"):
+            attributes = _differences(before, after, change.get("after_unknown") or {})
+        if not (local and action == "update" and _is_false(kind, attributes)):
+            losses = _losses(kind, action, before, after)
+            found.append(Change(resource["address"], kind, action, attributes, losses))
+    return found
 
 
-def _is_false(change: Change) -> bool:
+def _losses(kind: str, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if action in ("delete", "replace") and kind in _DESTROYED:
+        return _DESTROYED[kind]
+    # What is new holds nothing, but rules can be new to a bucket that is there; then its name is known.
+    if action == "create" and "bucket" not in after:
+        return ""
+    was, will = _kept(kind, before), _kept(kind, after)
+    return ", ".join(
+        phrase.format("1 day" if days == 1 else f"{days:g} days")
+        for phrase, days in will.items()
+        if days < was[phrase]
+    )
+
+
+def _kept(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """How many days a resource keeps something, by what it does when they become fewer."""
+
+    def is_on(block: str, name: str, on: object) -> float:
+        return math.inf if any(one.get(name) == on for one in values.get(block) or ()) else 0
+
+    def expires(block: str, days: str) -> float:
+        rules = [rule for rule in values.get("rule") or () if rule.get("status") == "Enabled"]
+        ends = [one.get(days) or math.inf for rule in rules for one in rule.get(block) or ()]
+        return min(ends, default=math.inf)
+
+    match kind:
+        case "aws_cloudwatch_log_group":
+            return {"deletes logs older than {}": values.get("retention_in_days") or math.inf}
+        case "aws_dynamodb_table":
+            return {"ends its point-in-time recovery": is_on("point_in_time_recovery", "enabled", True)}
+        case "aws_s3_bucket_lifecycle_configuration":
+            replaced = "deletes photos replaced or deleted more than {} ago"
+            return {
+                "deletes photos older than {}": expires("expiration", "days"),
+                replaced: expires("noncurrent_version_expiration", "noncurrent_days"),
+            }
+        case "aws_s3_bucket_versioning":
+            on = is_on("versioning_configuration", "status", "Enabled")
+            return {"keeps no replaced photos any more": on}
+        case "aws_sqs_queue":
+            seconds = values.get("message_retention_seconds") or math.inf
+            return {"deletes events older than {}": seconds / 86_400}
+    return {}
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], unknown: Mapping[str, Any]
+) -> dict[str, tuple[str, str]]:
+    old, new = _flat(before), _flat(after)
+    found = {
+        name: (_text(old.get(name)), _text(new.get(name)))
+        for name in old | new
+        if old.get(name) != new.get(name)
+    }
+    for name in (name for name, whether in _flat(unknown).items() if whether is True):
+        inside = [one for one in found if one.startswith((f"{name}.", f"{name}["))]
+        for one in inside:
+            del found[one]
+        found[name] = (_text(old.get(name, before.get(name))), _UNKNOWN)
+    return found
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Every value in `value` by its path; a policy or a definition in JSON as what it says."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    if isinstance(value, dict):
+        inner = {f"{path}.{name}".lstrip("."): one for name, one in value.items()}
+    elif isinstance(value, list):
+        inner = {f"{path}[{index}]": one for index, one in enumerate(value)}
+    else:
+        return {path: value}
+    return {name: leaf for at, one in inner.items() for name, leaf in _flat(one, at).items()}
+
+
+def _text(value: Any) -> str:
+    text = _MISSING if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def _is_false(kind: str, attributes: Mapping[str, tuple[str, str]]) -> bool:
     """Whether the local cloud only forgot what it was given: it reads back nothing for these."""
     forgetful = {"aws_cloudwatch_metric_alarm": "", "aws_sfn_state_machine": "tracing_configuration"}
-    prefix = forgetful.get(change.type)
-    return (
-        prefix is not None
-        and change.action == "update"
-        and all(
-            name.startswith(prefix) and (new == _UNKNOWN or old in _FORGOTTEN)
-            for name, (old, new) in change.attributes.items()
-        )
+    return kind in forgetful and all(
+        name.startswith(forgetful[kind]) and (new == _UNKNOWN or old in _FORGOTTEN)
+        for name, (old, new) in attributes.items()
     )
+
+
+def as_json(found: Sequence[Change]) -> dict[str, Any]:
+    """Return counts by action, every change, and the addresses whose data is lost."""
+    return {
+        **{action: sum(change.action == action for change in found) for action in ACTIONS},
+        "changes": [change.as_json() for change in found],
+        "loses_data": [change.address for change in found if change.losses],
+    }
+
+
+def show(found: Iterable[Change], console: Console) -> None:
+    """Print each change, with its attributes; what loses data stands out."""
+    for change in found:
+        line = f"{_SYMBOLS.get(change.action, change.action):>4} {change.address}  {change.losses}"
+        console.out(line.rstrip(), style="bold red" if change.losses else None)
+        for name, (old, new) in change.attributes.items():
+            console.out(f"       {name}: {old} -> {new}", style="dim")
+
+
+def begin(environment: Environment) -> None:
+    """Make room for a plan, and note what it is going to be made from."""
+    discard(environment)
+    environment.plan_file.parent.mkdir(parents=True, exist_ok=True)
+    _sources_file(environment).write_text(json.dumps(_sources(environment), indent=2), "utf-8")
+
+
+def is_saved(environment: Environment) -> bool:
+    """Whether there is a plan that says what it was made from."""
+    return environment.plan_file.is_file() and _sources_file(environment).is_file()
+
+
+def unchanged(environment: Environment) -> str:
+    """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC".
+
+    Raises:
+        UserError: a file it was made from has changed since.
+    """
+    was, now = json.loads(_sources_file(environment).read_text("utf-8")), _sources(environment)
+    made = datetime.fromtimestamp(environment.plan_file.stat().st_mtime, UTC)
+    ago = f"{options.duration((datetime.now(UTC) - made).total_seconds())} ago"
+    if changed := sorted(name for name in was | now if was.get(name) != now.get(name)):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise UserError(
+            f"The plan saved {ago} was made from other files: {', '.join(changed[:3])}{more}"
+            f" changed since; read a new one with 'make plan ENV={environment.name}', then apply."
+        )
+    return f"{ago}, {made:%Y-%m-%d %H:%M} UTC"
+
+
+def discard(environment: Environment) -> None:
+    """Remove the saved plan, if there is one."""
+    environment.plan_file.unlink(missing_ok=True)
+    _sources_file(environment).unlink(missing_ok=True)
+
+
+def _sources_file(environment: Environment) -> Path:
+    return environment.plan_file.with_suffix(".tfplan.json")
+
+
+def _sources(environment: Environment) -> dict[str, str]:
+    """SHA-256 of every file a plan of `environment` is made from, by its path in the repository."""
+    paths = {path for pattern in _SOURCES for path in ROOT.glob(pattern) if path.is_file()}
+    paths |= {environment.variables_file, environment.backend_file}
+    return {
+        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(paths)
+    }

@@ -90,6 +90,15 @@ class Terraform:
             raise TerraformError(result.stderr.strip() or result.stdout.strip())
         return result.stdout
 
+    def show(self, plan_file: Path) -> dict[str, Any]:
+        """Return a saved plan as Terraform shows it as JSON.
+
+        Raises:
+            TerraformError: it cannot be read.
+        """
+        shown: dict[str, Any] = json.loads(self.run("show", "-json", str(plan_file)))
+        return shown
+
     def stream(self, *arguments: str) -> Generator[dict[str, Any], None, None]:
         """Run a command that knows ``-json`` and yield its messages as they come.
 

@@ -481,23 +481,36 @@ def test_a_plan_lists_what_it_changes(ready: Shell) -> None:
     assert "~ terraform_data.word\n" in text
 
 
+def resource(
+    kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None, *actions: str
+) -> dict[str, Any]:
+    """One of the `resource_changes` of a plan as Terraform shows it."""
+    change = {"actions": list(actions or ("update",)), "before": before, "after": after}
+    return {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
+
+
 @pytest.mark.parametrize(
     "kind",
     ["aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_sqs_queue"],
 )
 @pytest.mark.parametrize("action", ["replace", "delete"])
 def test_a_plan_that_loses_data_stands_out(kind: str, action: str) -> None:
-    loss = plan.Change(f"module.storage.{kind}.photos", kind, action)
+    actions = ["delete", "create"] if action == "replace" else [action]
     same = {"point_in_time_recovery": [{"enabled": True}]}
-    kept = plan.Change(f"module.storage.{kind}.other", kind, "update", same, same)
-    role = plan.Change("aws_iam_role.function", "aws_iam_role", action)
-    summary = plan.Summary((loss, kept, role))
-    assert summary.as_json()["loses_data"] == [loss.address]
+    changes = plan.changes(
+        [
+            resource(kind, same, None, *actions),
+            resource(kind, same, same | {"tags": {}}, "update"),
+            resource("aws_iam_role", {}, None, *actions),
+        ]
+    )
+    assert plan.as_json(changes)["loses_data"] == [f"{kind}.it"]
 
     shown = io.StringIO()
-    deploy.show(Environment.load("dev"), summary, Console(file=shown, force_terminal=True, width=200))
+    console = Console(file=shown, force_terminal=True, width=200, highlight=False)
+    deploy.show(Environment.load("dev"), changes, console)
     [marked] = [line for line in shown.getvalue().splitlines() if "\x1b[1;31m" in line]
-    assert loss.address in marked
+    assert f"{kind}.it" in marked
     assert "  destroys " in marked
 
 
@@ -530,9 +543,7 @@ FORTNIGHT = {"message_retention_seconds": 1_209_600}
 def summary_of(
     kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None, *actions: str
 ) -> dict[str, Any]:
-    change = {"actions": list(actions or ("update",)), "before": before, "after": after}
-    resource = {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
-    return plan.summarise([resource]).as_json()
+    return plan.as_json(plan.changes([resource(kind, before, after, *actions)]))
 
 
 @pytest.mark.parametrize(
@@ -636,17 +647,14 @@ def test_a_plan_made_from_other_files_is_not_applied(ready: Shell) -> None:
 
 
 def test_an_apply_that_loses_data_is_held_to_what_destroying_is() -> None:
-    before, after = {"retention_in_days": 90}, {"retention_in_days": 7}
-    logs = plan.Summary((plan.Change("aws_cloudwatch_log_group.logs", LOGS, "update", before, after),))
-    photos = plan.Summary((plan.Change("module.storage.aws_s3_bucket.uploads", "aws_s3_bucket", "replace"),))
+    logs = plan.changes([resource(LOGS, {"retention_in_days": 90}, {"retention_in_days": 7})])
+    photos = plan.changes([resource("aws_s3_bucket", {}, {}, "delete", "create")])
     dev = Environment.load("dev")
     protected, open_ = (replace(dev, settings={"protect_data": on}) for on in (True, False))
     for confirmed in (True, False):
-        with pytest.raises(UserError, match="uploads, but ENV=dev protects its photos"):
+        with pytest.raises(UserError, match=r"aws_s3_bucket\.it, but ENV=dev protects its photos"):
             deploy._refuse_losses(protected, photos, confirmed=confirmed)
-    with pytest.raises(
-        UserError, match=r"logs deletes logs older than 7 days\. If that is meant, .*CONFIRM=1"
-    ):
+    with pytest.raises(UserError, match=r"it deletes logs older than 7 days\. If that is meant, .*CONFIRM=1"):
         deploy._refuse_losses(open_, logs, confirmed=False)
     deploy._refuse_losses(open_, logs, confirmed=True)
 
@@ -666,33 +674,32 @@ def test_a_workspace_of_terraform_is_refused(shell: Shell) -> None:
 
 def test_changed_attributes_are_shown_with_their_old_and_new_value() -> None:
     policy = '{"Statement": [{"Action": "s3:%s"}]}'
-    change = plan.Change(
-        "aws_iam_role_policy.function", "aws_iam_role_policy", "update",
-        {"policy": policy % "GetObject", "timeout": 30, "name": "same", "tags": ["a", "b"]},
-        {"policy": policy % "*", "timeout": 60, "name": "same", "tags": ["a"]},
-        {"arn": True},
-    )  # fmt: skip
+    changed = resource(
+        "aws_iam_role_policy",
+        {"policy": policy % "GetObject", "timeout": 30, "name": "same", "tags": ["a", "b"], "code": {"a": 1}},
+        {"policy": policy % "*", "timeout": 60, "name": "same", "tags": ["a"], "code_size": 2},
+    )
+    changed["change"]["after_unknown"] = {"arn": True, "code": True, "tags": [False]}
+    [change] = plan.changes([changed])
     assert change.attributes == {
         "policy.Statement[0].Action": ('"s3:GetObject"', '"s3:*"'),
         "timeout": ("30", "60"),
         "tags[1]": ('"b"', "(not set)"),
         "arn": ("(not set)", "(known after apply)"),
+        "code": ('{"a": 1}', "(known after apply)"),
+        "code_size": ("(not set)", "2"),
     }
 
 
 def test_what_the_local_cloud_reads_back_falsely_is_left_out_and_a_real_difference_is_not() -> None:
-    def alarm(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-        change = {"actions": ["update"], "before": before, "after": after}
-        kind = "aws_cloudwatch_metric_alarm"
-        return {"address": f"{kind}.it", "mode": "managed", "type": kind, "change": change}
-
-    forgotten = alarm(
-        {"threshold": 5, "unit": None, "period": 0}, {"threshold": 5, "unit": "Count", "period": 60}
+    kind = "aws_cloudwatch_metric_alarm"
+    forgotten = resource(
+        kind, {"threshold": 5, "unit": None, "period": 0}, {"threshold": 5, "unit": "Count", "period": 60}
     )
-    real = alarm({"threshold": 5}, {"threshold": 6})
-    assert plan.summarise([forgotten], local=True).changes == ()
-    assert len(plan.summarise([forgotten]).changes) == 1
-    assert len(plan.summarise([real], local=True).changes) == 1
+    real = resource(kind, {"threshold": 5}, {"threshold": 6})
+    assert plan.changes([forgotten], local=True) == []
+    assert len(plan.changes([forgotten])) == 1
+    assert len(plan.changes([real], local=True)) == 1
 
 
 @pytest.mark.terraform
