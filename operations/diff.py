@@ -3,85 +3,53 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options
+from operations import options, tfvars
 from operations.environments import Environment
-from operations.program import ROOT
-from operations.tfvars import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-_ATTRIBUTE = re.compile(r"(\w+)\s*=\s*optional\(\w+(?:\([^()]*\))?\s*(?:,\s*([^()]*?))?\s*\)")
+    from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
-class Value:
-    """A setting's value in one environment; `given` tells whether its tfvars file says so."""
+def differences(first: Environment, second: Environment) -> list[dict[str, Any]]:
+    """Return what differs: `setting`, such as `process_image.memory_size`, and its side `from` and `to`.
 
-    value: Any
-    given: bool
-
-    def __str__(self) -> str:
-        text = _hcl(self.value)
-        return text if self.given else f"{text} (default)"
-
-
-def differences(first: Environment, second: Environment) -> dict[str, tuple[Value | None, Value | None]]:
-    """Return what differs, by setting, such as `process_image.memory_size`; None where it is not there.
-
-    The name of the environment is left out: it differs always.
+    A side is a `value` and whether that is the `default`; None where the setting is not there. The
+    name of the environment, which differs always, is left out.
     """
-    defaults = _defaults((ROOT / "variables.tf").read_text("utf-8"))
-    left, right = _settings(first.settings, defaults), _settings(second.settings, defaults)
-    return {
-        name: (left.get(name), right.get(name))
-        for name in sorted(left.keys() | right.keys())
-        if name != "environment" and _plain(left.get(name)) != _plain(right.get(name))
-    }
+    left, right = _settings(first.settings), _settings(second.settings)
+    return [
+        {"setting": name, "from": left.get(name), "to": right.get(name)}
+        for name in sorted(left | right)
+        if name != "environment" and _value(left.get(name)) != _value(right.get(name))
+    ]
 
 
-def _plain(value: Value | None) -> tuple[Any, ...]:
-    return () if value is None else (value.value,)
+def _value(side: dict[str, Any] | None) -> Any:
+    return side and [side["value"]]
 
 
-def _defaults(text: str) -> dict[str, Any]:
-    """Return every variable's default; those of objects with the defaults of their attributes."""
-    defaults: dict[str, Any] = {}
-    for block in parsed(text)["variable"]:
-        ((quoted, variable),) = ((key, value) for key, value in block.items() if isinstance(value, dict))
-        name, kind = quoted.strip('"'), str(variable["type"])
-        default = variable.get("default")
-        if isinstance(default, dict) and "object(" in kind and "map(" not in kind:
-            default = {
-                attribute: _literal(literal) for attribute, literal in _ATTRIBUTE.findall(kind)
-            } | default
-        defaults[name] = default
-    return defaults
-
-
-def _literal(text: str) -> Any:
-    # Numbers, true, false, null and quoted text are written alike in JSON.
-    return json.loads(text) if text else None
-
-
-def _settings(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Value]:
-    return dict(_flat(given, defaults))
-
-
-def _flat(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
-    for name in defaults.keys() | given.keys():
-        default, value = defaults.get(name), given.get(name)
-        if isinstance(default, dict) or isinstance(value, dict):
-            merged = {**(default or {}), **(value or {})}
-            yield from ((f"{name}.{key}", Value(merged[key], key in (value or {}))) for key in merged)
+def _settings(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every setting's side by its name, objects by their attributes' names, maps by their entries'."""
+    found = {}
+    for name, variable in tfvars.declared().items():
+        value = given.get(name, variable.default)
+        if isinstance(value, dict):
+            usual = (variable.default or {}) | ({} if variable.is_map else variable.attributes)
+            for key, one in (usual | value).items():
+                found[f"{name}.{key}"] = {"value": one, "default": key not in given.get(name, {})}
         else:
-            yield name, Value(value if name in given else default, name in given)
+            found[name] = {"value": value, "default": name not in given}
+    return found
+
+
+def _text(side: dict[str, Any] | None) -> str:
+    if side is None:
+        return "not there"
+    return f"{_hcl(side['value'])} (default)" if side["default"] else _hcl(side["value"])
 
 
 def _hcl(value: Any) -> str:
@@ -99,32 +67,13 @@ def _hcl(value: Any) -> str:
 def command(first: str, second: str, as_json: bool) -> None:
     """Show the settings that differ between two environments."""
     # Here, as `--help` would wait for it.
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    from operations.terminal import console
+    from operations.terminal import console, table
 
     found = differences(Environment.load(first), Environment.load(second))
     if as_json:
-        click.echo(json.dumps({"from": first, "to": second, "differences": _rows(found)}, indent=2))
-        return
-    if not found:
+        options.print_json({"from": first, "to": second, "differences": found})
+    elif found:
+        rows = [(row["setting"], _text(row["from"]), _text(row["to"])) for row in found]
+        console().print(table("setting", first, second, rows=rows, numbers=()))
+    else:
         click.echo(f"{first} and {second} are set alike.")
-        return
-    table = Table(
-        Column("setting", no_wrap=True),
-        *(Column(name, overflow="fold") for name in (first, second)),
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name, values in found.items():
-        table.add_row(name, *(Text("not there" if value is None else str(value)) for value in values))
-    console().print(table)
-
-
-def _rows(found: Mapping[str, tuple[Value | None, Value | None]]) -> list[dict[str, Any]]:
-    def side(value: Value | None) -> dict[str, Any] | None:
-        return None if value is None else {"value": value.value, "default": not value.given}
-
-    return [{"setting": name, "from": side(left), "to": side(right)} for name, (left, right) in found.items()]

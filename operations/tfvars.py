@@ -1,10 +1,11 @@
-"""What an environment's files say, checked against what variables.tf knows."""
+"""What an environment's files say, and what variables.tf declares."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from operations.errors import UserError
 from operations.program import ROOT
@@ -15,38 +16,49 @@ if TYPE_CHECKING:
 
 ACCOUNT = re.compile(r"[0-9]{12}")
 
-_VARIABLE = re.compile(
-    r'^variable "(?P<name>\w+)" \{\n  type\s*= (?P<type>.*?)\n  \w', re.MULTILINE | re.DOTALL
-)
-_ATTRIBUTE = re.compile(r"^ +(\w+)\s*=", re.MULTILINE)
+# An attribute of an object's type, as hcl2 writes it, and its default where it is optional.
+_ATTRIBUTE = re.compile(r"(\w+) = (?:optional\(\w+(?:\([^()]*\))?(?:, ([^()]*))?\))?")
 
 
-def parsed(text: str) -> dict[str, Any]:
-    """Return what a file in HCL says, texts without their quotes."""
-    import hcl2
+class Variable(NamedTuple):
+    """A declared variable; `attributes` are the defaults of an object's, or of each object's in a map."""
 
-    reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
-    content: dict[str, Any] = hcl2.loads(text, serialization_options=reading)
-    return content
+    default: Any
+    attributes: dict[str, Any]
+    is_map: bool
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what the file in HCL at `path` says.
+    """Return what the file in HCL at `path` says, texts without their quotes.
 
     Raises:
         UserError: it is not HCL, naming the line.
     """
+    import hcl2
+
+    reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
+    place = path.relative_to(ROOT)
     try:
-        return parsed(path.read_text("utf-8"))
+        content: dict[str, Any] = hcl2.loads(path.read_text("utf-8"), serialization_options=reading)
     # The parser's own errors have no common base in what it exports.
     except Exception as error:
         line = getattr(error, "line", None)
-        place = (
-            f"{path.relative_to(ROOT)}:{line}"
-            if isinstance(line, int) and line > 0
-            else path.relative_to(ROOT)
-        )
-        raise UserError(f"{place} is not valid; write one 'name = value' a line.") from error
+        at = f":{line}" if isinstance(line, int) and line > 0 else ""
+        raise UserError(f"{place}{at} is not valid; write one 'name = value' a line.") from error
+    return content
+
+
+def declared() -> dict[str, Variable]:
+    """Return the variables of variables.tf by their names; none without that file."""
+    file = ROOT / "variables.tf"
+    found = {}
+    for block in read(file)["variable"] if file.is_file() else ():
+        [(name, variable)] = ((name, one) for name, one in block.items() if isinstance(one, dict))
+        kind = str(variable["type"])
+        # Numbers, true, false, null, lists and quoted text are written alike in JSON.
+        attributes = {key: json.loads(text or "null") for key, text in _ATTRIBUTE.findall(kind)}
+        found[name.strip('"')] = Variable(variable.get("default"), attributes, "map(" in kind)
+    return found
 
 
 def check(settings: Mapping[str, Any], file: Path) -> None:
@@ -57,42 +69,28 @@ def check(settings: Mapping[str, Any], file: Path) -> None:
     Raises:
         UserError: naming the setting, or an account id that cannot be one.
     """
-    declared = ROOT / "variables.tf"
-    types = {
-        match["name"]: match["type"]
-        for match in _VARIABLE.finditer(declared.read_text("utf-8") if declared.is_file() else "")
-    }
-    for name, value in settings.items() if types else ():
-        if name not in types:
-            raise UserError(_unknown(file, name, types))
-        attributes = set(_ATTRIBUTE.findall(types[name]))
-        # An object, or a map of objects by names of the team's choice.
-        objects = (
-            {f"{name}.{key}": one for key, one in value.items()}
-            if "map(object" in types[name]
-            else {name: value}
-        )
-        for place, one in objects.items() if attributes else ():
-            for key in one if isinstance(one, dict) else ():
-                if key not in attributes:
-                    raise UserError(_unknown(file, key, attributes, f" in {place}"))
-    _check_accounts(settings, file)
-
-
-def _unknown(file: Path, name: str, known: Iterable[str], place: str = "") -> str:
-    alike = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(sorted(known))}."
-    return f"{file.relative_to(ROOT)}: there is no setting {name}{place}; {hint}"
-
-
-def _check_accounts(settings: Mapping[str, Any], file: Path) -> None:
-    """As variables.tf does, but before credentials are held against them."""
+    place = file.relative_to(ROOT)
+    variables = declared()
+    for name, value in settings.items() if variables else ():
+        _refuse_unknown(f"{place}: there is no setting {name}", name, variables)
+        one = variables[name]
+        objects = {name: value}
+        if one.is_map and isinstance(value, dict):
+            objects = {f"{name}.{key}": entry for key, entry in value.items()}
+        for where, entry in objects.items() if one.attributes else ():
+            for key in entry if isinstance(entry, dict) else ():
+                _refuse_unknown(f"{place}: there is no setting {key} in {where}", key, one.attributes)
+    # variables.tf says so too, but only after credentials were held against them.
     accounts = settings.get("allowed_account_ids") or []
-    if isinstance(accounts, list) and all(
-        isinstance(account, str) and ACCOUNT.fullmatch(account) for account in accounts
-    ):
-        return
-    raise UserError(
-        f"{file.relative_to(ROOT)}: allowed_account_ids must be a list of account ids"
-        f' of twelve digits, in quotes, like ["111122223333"], not {accounts}.'
-    )
+    if not all(ACCOUNT.fullmatch(str(account)) for account in accounts):
+        raise UserError(
+            f"{place}: allowed_account_ids must be a list of account ids of twelve digits, in quotes, like"
+            f' ["111122223333"], not {accounts}.'
+        )
+
+
+def _refuse_unknown(sentence: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        alike = difflib.get_close_matches(name, list(known), n=1)
+        hint = f"did you mean {alike[0]}?" if alike else f"there are {', '.join(sorted(known))}."
+        raise UserError(f"{sentence}; {hint}")

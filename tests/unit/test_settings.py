@@ -31,6 +31,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _differing(first: Environment, second: Environment) -> dict[str, tuple[str, str]]:
+    """The two sides of each setting that differs, as people read them."""
+    found = diff.differences(first, second)
+    return {row["setting"]: (diff._text(row["from"]), diff._text(row["to"])) for row in found}
+
+
 def _environment(name: str, given: Mapping[str, Any]) -> Environment:
     return Environment(name, {"environment": name, **given}, {"bucket": "b", "key": "k", "region": "r"})
 
@@ -105,10 +111,11 @@ def test_what_a_new_environment_shows_in_comments_can_be_uncommented(tmp_path: P
     variables, _ = new_env.new("qa", ACCOUNT, "us-east-1", tmp_path)
     text = re.sub(r"^# (?=\w+ += |  |\})", "", variables.read_text("utf-8"), flags=re.MULTILINE)
     variables.write_text(text, "utf-8")
-    given = diff.differences(_environment("qa", {}), _environment("qa", _read(variables)))
+    given = _differing(_environment("qa", {}), _environment("qa", _read(variables)))
     assert {"runbook_url", "alarms.no_images_hours", "subscriptions.support"} <= set(given)
     assert all(
-        default or name.split(".")[0].endswith("subscriptions") for name, (default, _) in given.items()
+        default != "not there" or name.split(".")[0].endswith("subscriptions")
+        for name, (default, _) in given.items()
     )
 
 
@@ -155,18 +162,16 @@ def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_difference_shows_defaults() -> None:
-    found = diff.differences(_environment("one", {}), _environment("two", {"log_level": "DEBUG"}))
-    assert {name: tuple(map(str, values)) for name, values in found.items()} == {
-        "log_level": ('"INFO" (default)', '"DEBUG"')
-    }
+    found = _differing(_environment("one", {}), _environment("two", {"log_level": "DEBUG"}))
+    assert found == {"log_level": ('"INFO" (default)', '"DEBUG"')}
 
 
 def test_difference_reaches_into_objects() -> None:
-    found = diff.differences(
+    found = _differing(
         _environment("one", {"process_image": {"memory_size": 1024}, "alarms": {"executions_failed": 0}}),
         _environment("two", {"process_image": {"reserved_concurrency": 5}}),
     )
-    assert {name: tuple(map(str, values)) for name, values in found.items()} == {
+    assert found == {
         "alarms.executions_failed": ("0", "1 (default)"),
         "process_image.memory_size": ("1024", "512 (default)"),
         "process_image.reserved_concurrency": ("null (default)", "5"),
@@ -175,13 +180,13 @@ def test_difference_reaches_into_objects() -> None:
 
 def test_a_default_that_is_written_down_is_no_difference() -> None:
     one = _environment("one", {"log_level": "INFO", "process_image": {"memory_size": 512}, "tags": {}})
-    assert diff.differences(one, _environment("two", {})) == {}
+    assert diff.differences(one, _environment("two", {})) == []
 
 
 def test_difference_names_entries_only_one_has() -> None:
     entry = {"endpoint": "you@example.com", "protocol": "email"}
     found = diff.differences(_environment("one", {"subscriptions": {"me": entry}}), _environment("two", {}))
-    assert found == {"subscriptions.me": (diff.Value(entry, given=True), None)}
+    assert found == [{"setting": "subscriptions.me", "from": {"value": entry, "default": False}, "to": None}]
 
 
 def test_diff_prints_a_table_and_json() -> None:
