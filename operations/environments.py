@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "environments"
 LOCAL = "local"
-
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
-_BACKEND_KEYS = ("bucket", "key", "region")
-_NO_LOCAL_CLOUD = "The local cloud is not running; start it with 'make local-up'."
 
 
 class LocalCloud(Protocol):
@@ -81,27 +76,31 @@ class Environment:
         """Read the files of environment `name`.
 
         Raises:
-            UserError: there is no such environment, or one of its files is missing or unreadable.
+            UserError: there is none of that name, or one of its files is missing, unreadable or wrong.
         """
-        cloud = cloud or _named_cloud()
+        # Every environment is on the local cloud that this names.
+        directory = os.environ.get("LOCALCLOUD_DIRECTORY")
+        if directory and not cloud and not (cloud := RunningCloud.find(Path(directory).resolve())):
+            raise UserError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
         variables, backend = FOLDER / f"{name}.tfvars", FOLDER / f"{name}.s3.tfbackend"
         missing = [path for path in (variables, backend) if not path.is_file()]
-        if not _NAME.fullmatch(name) or len(missing) == 2:
+        if len(missing) == 1:
+            raise UserError(f"{missing[0].relative_to(ROOT)} is missing; write it after another's example.")
+        if name not in known():
             raise UserError(
                 f"There is no environment '{name}'; choose one of {', '.join(known())} with ENV=,"
                 " or add its .tfvars and .s3.tfbackend files to environments/."
             )
-        if missing:
-            raise UserError(
-                f"{missing[0].relative_to(ROOT)} is missing; write it after the example of"
-                f" {next((one for one in known() if one != LOCAL), LOCAL)}'s."
-            )
         loaded = cls(name, tfvars.read(variables), tfvars.read(backend), cloud)
-        _check_name(loaded)
+        if (named := loaded.settings.get("environment", name)) != name:
+            raise UserError(
+                f'{variables.relative_to(ROOT)} says environment = "{named}", whose resources it would take'
+                f' over; say environment = "{name}" there, or rename the file.'
+            )
         tfvars.check(loaded.settings, variables)
-        absent = [key for key in _BACKEND_KEYS if not loaded.backend.get(key)]
-        if absent:
-            raise UserError(f"{backend.relative_to(ROOT)} does not set {absent[0]}; add it.")
+        for key in ("bucket", "key", "region"):
+            if not loaded.backend.get(key):
+                raise UserError(f"{backend.relative_to(ROOT)} does not set {key}; add it.")
         return loaded
 
     @property
@@ -156,7 +155,7 @@ class Environment:
             return {}
         cloud = self.cloud or RunningCloud.find(ROOT / "build" / "localcloud")
         if cloud is None:
-            raise UserError(_NO_LOCAL_CLOUD)
+            raise UserError("The local cloud is not running; start it with 'make local-up'.")
         # What the shell and the user's files carry belongs to another account.
         foreign = dict.fromkeys(name for name in os.environ if name.startswith("AWS_"))
         files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
@@ -246,39 +245,8 @@ class Environment:
         return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
 
 
-def _named_cloud() -> LocalCloud | None:
-    """Return the local cloud LOCALCLOUD_DIRECTORY names: every environment is then on that one.
-
-    Raises:
-        UserError: none is running there.
-    """
-    directory = os.environ.get("LOCALCLOUD_DIRECTORY")
-    if not directory:
-        return None
-    cloud = RunningCloud.find(Path(directory).resolve())
-    if cloud is None:
-        raise UserError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
-    return cloud
-
-
 def known() -> list[str]:
     """Return the names of the environments that have both files."""
     return sorted(
         path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
     )
-
-
-def _check_name(environment: Environment) -> None:
-    """Refuse whatever would have one environment's file adopt another's resources."""
-    file, named = environment.variables_file.relative_to(ROOT), environment.settings.get("environment")
-    if named is not None and named != environment.name:
-        raise UserError(
-            f'{file} says environment = "{named}", whose resources it would take over; say'
-            f' environment = "{environment.name}" there, or rename the file.'
-        )
-    workspace = os.environ.get("TF_WORKSPACE", "default")
-    if workspace != "default":
-        raise UserError(
-            f"TF_WORKSPACE={workspace} would plan ENV={environment.name} as if nothing were deployed;"
-            " unset it: each environment has a state of its own here."
-        )

@@ -54,18 +54,13 @@ def from_credentials(name: str, error: Exception) -> UserError:
     from botocore import exceptions
 
     again = "sign in again ('aws sso login')"
-    match error:
-        case exceptions.NoCredentialsError() | exceptions.PartialCredentialsError():
-            text = f"There are no AWS credentials for ENV={name}; {again} or set AWS_PROFILE."
-        case exceptions.ClientError() if error.response["Error"].get("Code") in _EXPIRED:
-            text = f"The AWS credentials for ENV={name} have expired; {again}."
-        case exceptions.ClientError():
-            code = error.response["Error"].get("Code", "")
-            text = f"AWS refuses the credentials for ENV={name} ({code}); {again} or set AWS_PROFILE."
-        case exceptions.SSOError() | exceptions.TokenRetrievalError():
-            text = f"The AWS sign-in for ENV={name} has expired; {again}."
-        case exceptions.ConnectionError() | exceptions.HTTPClientError():
-            text = f"AWS cannot be reached for ENV={name}; check the network and AWS_ENDPOINT_URL."
-        case _:
-            text = f"The AWS credentials for ENV={name} cannot be used ({error}); {again} or set AWS_PROFILE."
-    return UserError(text)
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        return UserError(f"There are no AWS credentials for ENV={name}; {again} or set AWS_PROFILE.")
+    if code in _EXPIRED or isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):
+        return UserError(f"The AWS credentials for ENV={name} have expired; {again}.")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.HTTPClientError)):
+        return UserError(f"AWS cannot be reached for ENV={name}; check the network and AWS_ENDPOINT_URL.")
+    return UserError(
+        f"AWS refuses the credentials for ENV={name} ({code or error}); {again} or set AWS_PROFILE."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +60,13 @@ def bucket_exists(environment: Environment, account: str) -> bool:
     """Whether the state bucket is there.
 
     Raises:
-        UserError: it is another account's, in another region, cannot have that name, or does not answer.
+        UserError: it is another account's, in another region, or cannot have that name.
     """
     from botocore import exceptions
 
-    client, bucket = s3(environment), environment.state_bucket
+    bucket, file = environment.state_bucket, environment.backend_file.relative_to(ROOT)
     try:
-        client.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        s3(environment).head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
     except exceptions.ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
@@ -73,44 +74,29 @@ def bucket_exists(environment: Environment, account: str) -> bool:
         if status == 403:
             raise UserError(
                 f"Account {account} may not use the state bucket {bucket}: it belongs to another account, or"
-                f" the credentials lack s3:ListBucket; correct {environment.backend_file.relative_to(ROOT)}"
-                " or the credentials."
+                f" the credentials lack s3:ListBucket; correct {file} or the credentials."
             ) from error
         if status in (301, 400):
-            raise UserError(
-                f"The state bucket {bucket} is not in {environment.state_region}; correct"
-                f" {environment.backend_file.relative_to(ROOT)}."
-            ) from error
-        raise UserError(f"The state bucket {bucket} does not answer ({error}); try again.") from error
+            text = f"The state bucket {bucket} is not in {environment.state_region}; correct {file}."
+            raise UserError(text) from error
+        raise
     except exceptions.ParamValidationError as error:
-        raise UserError(
-            f"'{bucket}' cannot be a bucket's name; correct {environment.backend_file.relative_to(ROOT)}."
-        ) from error
-    except exceptions.BotoCoreError as error:
-        raise UserError(f"The state bucket {bucket} cannot be reached ({error}); try again.") from error
+        raise UserError(f"'{bucket}' cannot be a bucket's name; correct {file}.") from error
     return True
 
 
 def lacking(environment: Environment) -> list[str]:
     """Return which protections the state bucket goes without."""
-    from botocore import exceptions
-
     client, bucket = s3(environment), environment.state_bucket
-    lacking = []
-    if client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-        lacking.append("versioning")
-    try:
+    found = {"versioning": client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"}
+    with contextlib.suppress(client.exceptions.ClientError):
         block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
-        if not all(block.values()):
-            lacking.append("a public access block")
-    except exceptions.ClientError:
-        lacking.append("a public access block")
-    try:
-        if "aws:SecureTransport" not in client.get_bucket_policy(Bucket=bucket)["Policy"]:
-            lacking.append("a TLS-only policy")
-    except exceptions.ClientError:
-        lacking.append("a TLS-only policy")
-    return lacking
+        found["a public access block"] = all(block.values())
+    with contextlib.suppress(client.exceptions.ClientError):
+        policy = client.get_bucket_policy(Bucket=bucket)["Policy"]
+        found["a TLS-only policy"] = "aws:SecureTransport" in policy
+    wanted = ("versioning", "a public access block", "a TLS-only policy")
+    return [protection for protection in wanted if not found.get(protection)]
 
 
 def bootstrap(environment: Environment, console: Console) -> None:
@@ -125,7 +111,7 @@ def bootstrap(environment: Environment, console: Console) -> None:
     if bucket_exists(environment, account):
         missing = lacking(environment)
         if not missing:
-            console.print(f"The state bucket {environment.state_bucket} is there already.")
+            console.out(f"The state bucket {environment.state_bucket} is there already.")
             return
         if not environment.bootstrap_state.is_file():
             raise UserError(
@@ -137,7 +123,7 @@ def bootstrap(environment: Environment, console: Console) -> None:
 
 
 def make_bucket(environment: Environment, console: Console) -> None:
-    console.print(f"Making the state bucket {environment.state_bucket}")
+    console.out(f"Making the state bucket {environment.state_bucket}")
     terraform = environment.terraform(BOOTSTRAP)
     terraform.init(f"-backend-config=path={environment.bootstrap_state}")
     settings = {

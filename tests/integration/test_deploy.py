@@ -668,10 +668,6 @@ def test_a_file_that_names_another_environment_is_refused(shell: Shell, command:
     assert 'environment = "qa"' in sentence
 
 
-def test_a_workspace_of_terraform_is_refused(shell: Shell) -> None:
-    assert shell.refused("plan", "--env=dev", TF_WORKSPACE="qa").startswith("TF_WORKSPACE=qa would plan")
-
-
 def test_changed_attributes_are_shown_with_their_old_and_new_value() -> None:
     policy = '{"Statement": [{"Action": "s3:%s"}]}'
     changed = resource(

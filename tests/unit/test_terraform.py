@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from operations import environments, terraform
-from operations.environments import Environment
-from operations.errors import UserError
+from operations import terraform
 from operations.terraform import Terraform, TerraformError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,15 +167,3 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(file: str, said: str
     problem = {"summary": "Invalid value for variable", "detail": detail}
     place = {"filename": file, "start": {"line": 7}}
     assert Terraform("dev").sentence({**problem, "range": place}) == said
-
-
-@pytest.mark.parametrize(("missing", "example"), [("dev", "prod"), ("staging", "dev")])
-def test_a_missing_file_is_written_after_the_example_of_one_that_is_there(
-    missing: str, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(ROOT / "environments", tmp_path / "environments")
-    monkeypatch.setattr(environments, "ROOT", tmp_path)
-    monkeypatch.setattr(environments, "FOLDER", tmp_path / "environments")
-    (tmp_path / "environments" / f"{missing}.tfvars").unlink()
-    with pytest.raises(UserError, match=f"{missing}.tfvars is missing; .* after the example of {example}'s"):
-        Environment.load(missing)
