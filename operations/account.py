@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from operations import state, terraform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from operations.environments import Environment
 
-    Found = Iterator[tuple["Outcome", str]]
-
 Outcome = Literal["ok", "warning", "fails", "not checked"]
+# How a check ended, and what people read of it; nothing where there is nothing to look at.
+Found = tuple[Outcome, str] | None
 
 # "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below
 # its minimum value of [10]" (100 in most accounts, 10 in new ones).
@@ -32,48 +32,27 @@ _KEY_USERS = {
 }
 
 
-def ok(text: str) -> tuple[Outcome, str]:
-    return "ok", text
-
-
-def warning(text: str) -> tuple[Outcome, str]:
-    return "warning", text
-
-
-def fails(text: str) -> tuple[Outcome, str]:
-    return "fails", text
-
-
-def not_checked(text: str) -> tuple[Outcome, str]:
-    return "not checked", text
-
-
 def _region(environment: Environment) -> Found:
     region = environment.region
     # The SDK's list of regions lags behind AWS, so that it does not stop anybody.
     if region in environment.session.get_available_regions("rekognition"):
-        yield ok(f"{region} has Rekognition")
-    else:
-        yield warning(
-            f"the SDK knows no Rekognition in {region}; where there is none every photo is parked: set"
-            " another aws_region"
-        )
+        return "ok", f"{region} has Rekognition"
+    text = f"the SDK knows no Rekognition in {region}; where there is none every photo is parked: set"
+    return "warning", f"{text} another aws_region"
 
 
 def _tools(environment: Environment) -> Found:  # noqa: ARG001
     versions = ", ".join(f"{name} {version}" for name, version in terraform.locked_providers().items())
-    yield ok(f"{terraform.executable()}, {versions}")
+    return "ok", f"{terraform.executable()}, {versions}"
 
 
 def _state_bucket(environment: Environment) -> Found:
     bucket, name = environment.state_bucket, environment.name
     if not state.bucket_exists(environment, environment.account()):
-        found = warning if environment.local else fails
-        yield found(f"{bucket} does not exist; 'make bootstrap ENV={name}' makes it")
-    elif missing := state.lacking(environment):
-        yield warning(f"{bucket} lacks {', '.join(missing)}")
-    else:
-        yield "ok", bucket
+        text = f"{bucket} does not exist; 'make bootstrap ENV={name}' makes it"
+        return "warning" if environment.local else "fails", text
+    missing = state.lacking(environment)
+    return ("warning", f"{bucket} lacks {', '.join(missing)}") if missing else ("ok", bucket)
 
 
 def _reserved(environment: Environment) -> dict[str, int]:
@@ -90,7 +69,7 @@ def _reserved(environment: Environment) -> dict[str, int]:
 def _concurrency(environment: Environment) -> Found:
     if environment.local:
         # It allows few workers, and refuses no reservation.
-        return
+        return None
     client = environment.client("lambda")
     limits = client.get_account_settings()["AccountLimit"]
     total, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
@@ -106,11 +85,10 @@ def _concurrency(environment: Environment) -> Found:
     )
     if left < _LEAST_UNRESERVED and wanted:
         reserved = ", ".join(f"{name} {count}" for name, count in wanted.items())
-        yield fails(f"the account allows {total}, and {reserved} are to be reserved; {raising}")
-    elif left < _USUAL_UNRESERVED:
-        yield warning(f"{left} of the account's {total} are left for everything else; {raising}")
-    else:
-        yield ok(f"{left} of {total} left for other functions")
+        return "fails", f"the account allows {total}, and {reserved} are to be reserved; {raising}"
+    if left < _USUAL_UNRESERVED:
+        return "warning", f"{left} of the account's {total} are left for everything else; {raising}"
+    return "ok", f"{left} of {total} left for other functions"
 
 
 def _quota(environment: Environment, service: str, words: tuple[str, ...]) -> float | None:
@@ -136,21 +114,21 @@ def pace(environment: Environment) -> float | None:
 
 
 def _rekognition(environment: Environment) -> Found:
-    yield _against(environment, _quota(environment, "rekognition", ("detectfaces",)), "calls of DetectFaces")
+    return _against(environment, _quota(environment, "rekognition", ("detectfaces",)), "calls of DetectFaces")
 
 
 def _step_functions(environment: Environment) -> Found:
-    yield _against(environment, _quota(environment, "states", ("startexecution", "refill")), "executions")
+    return _against(environment, _quota(environment, "states", ("startexecution", "refill")), "executions")
 
 
-def _against(environment: Environment, quota: float | None, what: str) -> tuple[Outcome, str]:
+def _against(environment: Environment, quota: float | None, what: str) -> Found:
     wanted = pace(environment)
     if quota is None:
-        return not_checked(f"Service Quotas lists no {what} in this region")
+        return "not checked", f"Service Quotas lists no {what} in this region"
     if wanted is None:
-        return warning(f"{quota:g} {what} a second are allowed, and nothing bounds the pace; set ingestion")
-    found = ok if wanted <= quota else warning
-    return found(f"{wanted:g} photos a second, of {quota:g} {what} allowed")
+        return "warning", f"{quota:g} {what} a second are allowed, and nothing bounds the pace; set ingestion"
+    found = f"{wanted:g} photos a second, of {quota:g} {what} allowed"
+    return "ok" if wanted <= quota else "warning", found
 
 
 def _subscriptions(environment: Environment, protocol: str) -> list[str]:
@@ -167,16 +145,15 @@ def _subscriptions(environment: Environment, protocol: str) -> list[str]:
 def _email(environment: Environment) -> Found:
     wanted = pace(environment)
     if _subscriptions(environment, "email") and (wanted is None or wanted > _EMAILS_PER_SECOND):
-        yield warning(
-            f"SNS sends {_EMAILS_PER_SECOND} emails a second and switches a subscription off above that; give"
-            " it outcomes = [...] that are rarer"
-        )
+        text = f"SNS sends {_EMAILS_PER_SECOND} emails a second and switches a subscription off above that;"
+        return "warning", f"{text} give it outcomes = [...] that are rarer"
+    return None
 
 
 def _sms(environment: Environment) -> Found:
     numbers = _subscriptions(environment, "sms")
     if not numbers:
-        return
+        return None
     client = environment.client("sns")
     if client.get_sms_sandbox_account_status()["IsInSandbox"]:
         verified = {
@@ -186,17 +163,12 @@ def _sms(environment: Environment) -> Found:
             if one["Status"] == "Verified"
         }
         if left := [number for number in numbers if number not in verified]:
-            yield warning(
-                f"the account is in the SMS sandbox, and {', '.join(left)} gets nothing: verify it in the"
-                " console, or leave the sandbox"
-            )
-            return
-    if any(number.startswith("+1") for number in numbers):
-        found = client.list_origination_numbers().get("PhoneNumbers", [])
-        if not found:
-            yield warning("numbers in the US need an origination identity; register one for +1")
-            return
-    yield ok(f"{len(numbers)} SMS subscriptions")
+            text = f"the account is in the SMS sandbox, and {', '.join(left)} gets nothing: verify it in the"
+            return "warning", f"{text} console, or leave the sandbox"
+    in_us = any(number.startswith("+1") for number in numbers)
+    if in_us and not client.list_origination_numbers().get("PhoneNumbers"):
+        return "warning", "numbers in the US need an origination identity; register one for +1"
+    return "ok", f"{len(numbers)} SMS subscriptions"
 
 
 def _confirmed(environment: Environment) -> Found:
@@ -211,48 +183,43 @@ def _confirmed(environment: Environment) -> Found:
         if one["SubscriptionArn"] == "PendingConfirmation"
     ]
     if pending:
-        yield warning(f"never confirmed: {', '.join(pending)}; confirm the email SNS sent there")
-    elif topics:
-        yield ok("all subscriptions are confirmed")
+        return "warning", f"never confirmed: {', '.join(pending)}; confirm the email SNS sent there"
+    return ("ok", "all subscriptions are confirmed") if topics else None
 
 
 def _notifications(environment: Environment) -> Found:
     bucket = state.outputs(environment).get("uploads_bucket_name")
     if not bucket:
-        return
+        return None
     answer = environment.client("s3").get_bucket_notification_configuration(Bucket=bucket)
     others = sorted(answer.keys() - {"EventBridgeConfiguration", "ResponseMetadata"})
     if others:
-        yield warning(f"{bucket} has {', '.join(others)} that an apply removes: move them to EventBridge")
-    else:
-        yield ok(f"{bucket} notifies EventBridge alone")
+        return "warning", f"{bucket} has {', '.join(others)} that an apply removes: move them to EventBridge"
+    return "ok", f"{bucket} notifies EventBridge alone"
 
 
 def _key(environment: Environment) -> Found:
     arn = environment.settings.get("kms_key_arn")
     if not arn:
-        return
+        return None
     client = environment.client("kms")
     found = client.describe_key(KeyId=arn)["KeyMetadata"]
     if found["KeyState"] != "Enabled":
-        yield fails(f"{arn} is {found['KeyState']}; enable it")
-        return
+        return "fails", f"{arn} is {found['KeyState']}; enable it"
     statements = json.loads(client.get_key_policy(KeyId=arn, PolicyName="default")["Policy"])["Statement"]
     for service, wanted in _KEY_USERS.items():
         name = service.format(region=environment.region)
         allowed = {
             action
             for one in statements
-            if one["Effect"] == "Allow" and name in _listed((one.get("Principal") or {}), "Service")
+            if one["Effect"] == "Allow" and name in _listed(one.get("Principal"), "Service")
             for action in _listed(one, "Action")
         }
         missing = sorted(wanted - allowed)
         if missing and "kms:*" not in allowed:
-            yield fails(
-                f"the policy of {arn} does not let {name} do {', '.join(missing)}; see docs/security.md"
-            )
-            return
-    yield ok(f"{arn} is enabled and serves CloudWatch, EventBridge and Logs")
+            text = f"the policy of {arn} does not let {name} do {', '.join(missing)}; see docs/security.md"
+            return "fails", text
+    return "ok", f"{arn} is enabled and serves CloudWatch, EventBridge and Logs"
 
 
 def _listed(value: Any, name: str) -> list[str]:
@@ -266,20 +233,19 @@ def _opt_out(environment: Environment) -> Found:
     services = json.loads(content["PolicyContent"])["services"]
     chosen = {**services.get("default", {}), **services.get("rekognition", {})}.get("opt_out_policy")
     if chosen == "optOut":
-        yield ok("AWS does not keep photos to improve Rekognition")
-    else:
-        yield warning("AWS may keep photos to improve Rekognition; opt out in AWS Organizations")
+        return "ok", "AWS does not keep photos to improve Rekognition"
+    return "warning", "AWS may keep photos to improve Rekognition; opt out in AWS Organizations"
 
 
 def _in_flight(environment: Environment) -> Found:
     """Both types of the workflow stand (docs/decisions/0013): what runs in the old one ends there."""
     arns = state.outputs(environment).get("state_machine_arns") or {}
     wanted = environment.settings.get("workflow_type", "STANDARD")
-    old = next((arn for name, arn in arns.items() if name.upper() != wanted), None)
-    if old and wanted == "EXPRESS":
-        client = environment.client("stepfunctions")
-        running = client.list_executions(stateMachineArn=old, statusFilter="RUNNING", maxResults=1000)
-        yield ok(f"{len(running['executions']):,} executions in flight in the STANDARD workflow end there")
+    if wanted != "EXPRESS" or not (old := arns.get("STANDARD")):
+        return None
+    client = environment.client("stepfunctions")
+    running = client.list_executions(stateMachineArn=old, statusFilter="RUNNING", maxResults=1000)
+    return "ok", f"{len(running['executions']):,} executions in flight in the STANDARD workflow end there"
 
 
 # What is looked at, the action it needs, and how.

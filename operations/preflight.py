@@ -44,33 +44,28 @@ def check(environment: Environment) -> list[Line]:
     """
     lines = [Line("ok", "account", f"credentials for {environment.account()}")]
     for about, action, look in account.CHECKS:
-        lines += _lines(environment, about, action, look)
+        if found := _look(environment, action, look):
+            outcome, text = found
+            lines.append(Line(outcome, about, text))
     return lines
 
 
-def _lines(
-    environment: Environment,
-    about: str,
-    action: str,
-    look: Callable[[Environment], Found],
-) -> list[Line]:
+def _look(environment: Environment, action: str, look: Callable[[Environment], Found]) -> Found:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        found = list(look(environment))
+        return look(environment)
     except UserError as error:
-        found = [("fails", error.message)]
+        return "fails", error.message
+    except BotoCoreError as error:
+        return "not checked", f"{action} failed: {error}"
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         if code in _DENIED:
-            found = [("not checked", f"needs {action}")]
-        elif code in _ABSENT or environment.local:
-            found = [("not checked", f"{action} is not offered here ({code})")]
-        else:
-            found = [("not checked", f"{action} failed: {error.response['Error'].get('Message') or code}")]
-    except BotoCoreError as error:
-        found = [("not checked", f"{action} failed: {error}")]
-    return [Line(outcome, about, text) for outcome, text in found]
+            return "not checked", f"needs {action}"
+        if code in _ABSENT or environment.local:
+            return "not checked", f"{action} is not offered here ({code})"
+        return "not checked", f"{action} failed: {error.response['Error'].get('Message') or code}"
 
 
 def before(environment: Environment, wanted: bool) -> None:

@@ -46,7 +46,8 @@ class Aws:
 
     def looks(self, about: str) -> list[tuple[str, str]]:
         [(_, action, look)] = [one for one in account.CHECKS if one[0] == about]
-        return [(one.outcome, one.text) for one in preflight._lines(self.environment, about, action, look)]
+        found = preflight._look(self.environment, action, look)
+        return [found] if found else []
 
 
 def limits(concurrency: int, unreserved: int) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def test_a_key_of_ones_own_must_serve_the_services(
 def test_executions_in_flight_are_counted_before_the_type_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     arn = "arn:aws:states:us-east-1:111122223333:stateMachine:stack-pipeline-standard"
     aws = Aws(monkeypatch, workflow_type="EXPRESS")
-    aws.outputs = {"state_machine_arns": {"standard": arn, "express": arn.replace("standard", "express")}}
+    aws.outputs = {"state_machine_arns": {"STANDARD": arn, "EXPRESS": arn.replace("standard", "express")}}
     execution = {"executionArn": arn, "stateMachineArn": arn, "name": "a", "status": "RUNNING"}
     execution |= {"startDate": 0}  # type: ignore[dict-item]
     aws.answers("stepfunctions", "list_executions", {"executions": [execution, execution]})
