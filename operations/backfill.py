@@ -44,18 +44,14 @@ class Count:
 @options.environment
 @click.option("--notify", is_flag=True, help="Notify the subscribers as for a new upload.")
 @options.confirm("Analyse them")
-@options.dry_run
 @options.as_json
-def command(
-    prefix: str | None, env: str, notify: bool, confirm: bool, dry_run: bool | None, as_json: bool
-) -> None:
+def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
 
     Nobody is notified unless asked for. Ctrl-C stops it, and what is on its way then still ends; run it again
     to go on. How many at once: backfill_concurrency in the environment's tfvars; buffered, they share the
     pace with live uploads, which wait a minute behind them at most.
     """
-    confirm = options.confirmed(confirm, dry_run)
     # An empty variable counts as none given, and here it is a prefix.
     if prefix is None and "PREFIX" in os.environ and under_make():
         prefix = ""

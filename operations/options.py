@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import filesize
 
 from operations.errors import UserError
 from operations.program import under_make
@@ -25,7 +25,6 @@ as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print
 preflight: Decorator = click.option(
     "--preflight/--no-preflight", default=True, help="Check the account first (PREFLIGHT=0 does not)."
 )
-dry_run: Decorator = click.option("--dry-run", type=bool, hidden=True)
 
 
 def _day(_context: object, _parameter: object, text: str | None) -> date | None:
@@ -39,20 +38,15 @@ day: Decorator = click.option("--day", callback=_day, help="Day in UTC, as 2026-
 
 
 class _Key(click.types.StringParamType):
-    """A key or prefix in the bucket, whatever the terminal's encoding: S3's are UTF-8."""
+    """A key or prefix in the bucket."""
 
     name = "key"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        # A terminal in Latin-1 gives UTF-8 that was pasted into it letter by letter.
-        text = str(value)
         try:
-            return os.fsencode(text).decode()
-        except UnicodeError:
-            pass
-        if any("\ud800" <= char <= "\udfff" for char in text):
+            return str(value).encode().decode()
+        except UnicodeEncodeError:
             self.fail("it is not UTF-8, as every key in S3 is; take it from a listing.", param, ctx)
-        return text
 
 
 KEY = _Key()
@@ -68,14 +62,6 @@ def confirm(what: str) -> Decorator:
     return click.option("--confirm", is_flag=True, help=f"{what}; without it nothing changes.")
 
 
-def confirmed(confirm: bool, dry_run: bool | None) -> bool:
-    """Whether to act, by the confirmation or by what it was before."""
-    if dry_run is None:
-        return confirm
-    click.echo("DRY_RUN is replaced by CONFIRM=1.", err=True)
-    return confirm or not dry_run
-
-
 def print_json(value: Any) -> None:
     """Print `value` for programs: indented, times in ISO 8601."""
     click.echo(json_text(value, indent=2))
@@ -83,12 +69,12 @@ def print_json(value: Any) -> None:
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """`value` as JSON that can be printed: escaped where the output's encoding is not UTF-8."""
+
+    def plain(one: Any) -> str:
+        return one.isoformat() if isinstance(one, datetime) else str(one)
+
     ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
-    return json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=_plain)
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=plain)
 
 
 def duration(seconds: float | None) -> str:
@@ -108,10 +94,5 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24} d"
 
 
-def size(count: float) -> str:
-    """`count` bytes as people say it: 512 B, 3.4 MB."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+# Bytes as people say them: 512 bytes, 3.4 MB.
+size = filesize.decimal

@@ -50,14 +50,12 @@ class Step:
 @options.environment
 @click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
 @options.confirm("Move the alias")
-@options.dry_run
 @options.as_json
 def command(
     function: str | None,
     env: str,
     version: int | None,
     confirm: bool,
-    dry_run: bool | None,
     as_json: bool,
 ) -> None:
     """Point a FUNCTION's alias to the good version before the one it is on.
@@ -66,7 +64,6 @@ def command(
     now pick the version up with their next invocation. The next `make apply` moves the alias forward again
     unless functions/ is what it was: revert the change there as well.
     """
-    confirm = options.confirmed(confirm, dry_run)
     deployment = Deployment.load(env)
     functions = sorted(deployment.value("function_names"))
     if not function or function not in functions:

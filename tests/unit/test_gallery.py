@@ -106,7 +106,7 @@ def test_more_than_a_hundred_photos_are_read_only_when_confirmed(
         bucket.upload(f"{number}.jpg", body)
     with pytest.raises(
         UserError,
-        match=r"^This would read 3 photos, 2\.\d KB, from S3; confirm it with (--confirm|CONFIRM=1)\.$",
+        match=r"^This would read 3 photos, 2\.\d kB, from S3; confirm it with (--confirm|CONFIRM=1)\.$",
     ):
         bucket.page(path)
     assert not path.exists()

@@ -94,7 +94,6 @@ def refused(python: Path, verb: str, *words: str) -> str:
         ("reprocess", {"KEY": HOSTILE, "QUIET": "1"}, {"key": HOSTILE, "quiet": True}),
         ("backfill", {"PREFIX": HOSTILE}, {"prefix": HOSTILE, "confirm": False, "notify": False}),
         ("backfill", {"PREFIX": "a/", "CONFIRM": "1", "NOTIFY": "1"}, {"confirm": True, "notify": True}),
-        ("backfill", {"PREFIX": "a/", "DRY_RUN": "0"}, {"dry_run": False}),
         ("cost", {"IMAGES": "7", "PHOTO_MB": "0.5"}, {"images": 7, "photo_mb": 0.5}),
         ("rollback", {"FUNCTION": "process_image", "TO": "3"}, {"function": "process_image", "version": 3}),
         ("audit", {"PREFIX": HOSTILE, "GRACE": "9"}, {"prefix": HOSTILE, "grace": 9}),
@@ -168,14 +167,6 @@ def test_what_a_recipe_starts_takes_none_of_its_variables(python: Path, tmp_path
         check=True,
     )
     assert json.loads(result.stdout)["minutes"] == 60
-
-
-def test_what_replaced_dry_run_is_said() -> None:
-    from operations import options
-
-    assert options.confirmed(False, False)
-    assert not options.confirmed(False, True)
-    assert not options.confirmed(False, None)
 
 
 @pytest.mark.parametrize("verb", VERBS)

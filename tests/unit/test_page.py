@@ -96,7 +96,7 @@ def test_what_is_no_picture_has_no_thumbnail(body: bytes) -> None:
         (
             "face_detected",
             {"FaceCount": 1, "FaceDetails": '[{"Confidence": 99.94}]', "Size": 1500},
-            "1 face, 99.9 % sure, 1.5 KB",
+            "1 face, 99.9 % sure, 1.5 kB",
         ),
         (
             "face_detected",
@@ -109,7 +109,7 @@ def test_what_is_no_picture_has_no_thumbnail(body: bytes) -> None:
         ("face_detected", {}, "no faces"),
         ("rejected", {"Reason": "empty", "Detail": "the file is empty; upload it again"}, "upload it again"),
         ("rejected", {"Reason": "too_small"}, "too small"),
-        ("no_face", {"Converted": True, "Format": "heic", "Size": 5}, "no faces, 5 B HEIC"),
+        ("no_face", {"Converted": True, "Format": "heic", "Size": 5}, "no faces, 5 bytes HEIC"),
         ("rejected", {}, "no reason recorded"),
         ("parked", None, "its event waits in the dead-letter queue"),
     ],
