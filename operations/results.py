@@ -81,8 +81,7 @@ def command(
     if gallery and shown:
         click.echo(galleries.write(deployment, gallery, shown, confirmed=confirm))
         return
-    if faces:
-        shown = list(records.complete(deployment, shown))
+    shown = list(records.complete(deployment, shown) if faces else records.explained(deployment, shown))
     if as_json:
         options.print_json([records.public(record) for record in shown])
     elif shown:
@@ -147,6 +146,11 @@ def _show(found: Sequence[Record], *, more: bool) -> None:
             )
         )
     columns = ("Time (UTC)", "Outcome", "Faces", "Size", "Key")
-    terminal.console().print(terminal.table(*columns, rows=rows, numbers=("Faces", "Size")))
+    out = terminal.console()
+    out.print(terminal.table(*columns, rows=rows, numbers=("Faces", "Size")))
+    for record in found:
+        if record.get("Detail"):
+            key = terminal.shown_key(str(record.get("Key") or record["ImageID"]))
+            out.print(f"{key}: {terminal.visible(str(record['Detail']))}", soft_wrap=True, markup=False)
     if more:
         click.echo(f"Only the newest {len(found)} are shown; {options.named('limit')} shows more.", err=True)

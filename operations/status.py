@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from operations.dead_letters import ParkedEvent
+    from operations.records import Record
 
 # Bounds on what one look costs: 10,000 executions are ten requests, 20,000 records of an outcome about six.
 MAX_EXECUTIONS = 10_000
@@ -60,10 +61,11 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     `retries` are executions that wait to try again now. `dead_letters.oldest_seconds` is the age of the
     oldest message CloudWatch or a look at ten messages knows of. `dead_letters.reasons`, and an EXPRESS
     workflow's `failures`, are counted among the `dead_letters.looked_at` messages of that look. `throttled`
-    counts invocations Lambda turned away in the period, by function.
+    counts invocations Lambda turned away in the period, by function. `rejected_details` has what the newest
+    photo rejected for a reason was told.
     """
     since = now - period
-    (dead_letters, parked), ran, (outcomes, reasons), known, delivers, throttled, buffered = together(
+    (dead_letters, parked), ran, counted, known, delivers, throttled, buffered = together(
         lambda: _dead_letters(deployment, now),
         lambda: _executions(deployment, since, now),
         lambda: _outcomes(deployment, since),
@@ -72,6 +74,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
         lambda: _throttled(deployment, since, now),
         lambda: buffer.look(deployment, now),
     )
+    outcomes, reasons, details = counted
     if not ran["executions"]["listed"]:
         ran["failures"] = _reasons(parked)
         ran["failures_looked_at"] = len(parked)
@@ -95,6 +98,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
         **ran,
         "outcomes": outcomes,
         "rejected_reasons": reasons,
+        "rejected_details": details,
         "dead_letters": dead_letters,
         "delivery": delivers,
         "buffer": buffered,
@@ -158,15 +162,28 @@ def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[s
     return {name: int(count) for name, values in found.items() if (count := sum(values.values()))}
 
 
-def _outcomes(deployment: Deployment, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+def _outcomes(
+    deployment: Deployment, since: datetime
+) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
+    newest: dict[str, Record] = {}
+
     def reasons(outcome: str) -> Counter[str]:
-        found = islice(records.since(deployment, outcome, since), MAX_RECORDS)
-        return Counter(str(record.get("Reason") or "unknown") for record in found)
+        counts: Counter[str] = Counter()
+        for record in islice(records.since(deployment, outcome, since), MAX_RECORDS):
+            reason = str(record.get("Reason") or "unknown")
+            counts[reason] += 1
+            if outcome == "rejected":
+                newest.setdefault(reason, record)
+        return counts
 
     # Each outcome is a query of its own.
     counted = together(*(partial(reasons, outcome) for outcome in records.OUTCOMES))
     found = dict(zip(records.OUTCOMES, counted, strict=True))
-    return {name: one.total() for name, one in found.items()}, dict(found["rejected"].most_common())
+    # The indexes do not keep it.
+    explained = records.explained(deployment, list(newest.values()))
+    details = {str(one["Reason"]): str(one["Detail"]) for one in explained if one.get("Detail")}
+    totals = {name: one.total() for name, one in found.items()}
+    return totals, dict(found["rejected"].most_common()), details
 
 
 def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:

@@ -28,11 +28,10 @@ def show(found: dict[str, Any]) -> None:
         out.print(f"{buffer.sentence(found['environment'], buffered)}\n", style=style)
     states = [(name, str(ran[name.replace(" ", "_").upper()])) for name in _STATES]
     states += [(name, options.duration(seconds)) for name, seconds in found["latency"].items()]
-    outcomes = {**found["outcomes"], **{f"  {one}": n for one, n in found["rejected_reasons"].items()}}
     letters = [("waiting", str(parked["count"])), ("oldest", options.duration(parked["oldest_seconds"]))]
     tables = [
         terminal.table("Executions", "", rows=states, red=_STATES[2:]),
-        terminal.table("Outcomes", "", rows=_counted(outcomes)),
+        terminal.table("Outcomes", "", rows=_counted(found["outcomes"])),
         terminal.table("Dead letters", "", rows=letters),
     ]
     # Beside one another, or below where the window is too narrow.
@@ -47,7 +46,12 @@ def show(found: dict[str, Any]) -> None:
     elif found["failures_looked_at"] < found["failures_total"]:
         sample = f"(of {found['failures_looked_at']:,} looked at)"
     alarms = [(one["name"], one["description"]) for one in found["alarms"]]
+    rejected = [
+        (reason, str(count), found["rejected_details"].get(reason, ""))
+        for reason, count in found["rejected_reasons"].items()
+    ]
     for columns, rows in (
+        (("Rejected", "", "Newest"), rejected),
         ((f"Failures {sample}".strip(), "", "Cause"), _grouped(found["failures"])),
         (("Waiting to try again", "", "Cause"), _grouped(found["retries"])),
         ((f"Parked because {of_parked}", "", "Cause"), _grouped(parked["reasons"])),

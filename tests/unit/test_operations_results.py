@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import Stubber
 from click.testing import CliRunner
 
-from operations import records
+from operations import records, status
 from operations.__main__ import main
 from operations.deployment import Deployment
 from tests.unit.pipeline import TABLE, client, make_table
@@ -150,3 +150,25 @@ def test_a_key_is_shown_and_not_obeyed(dynamodb: Any) -> None:
     text = run("--outcome", "rejected", "--day", DAY).stdout
     assert "[b]\\x1b]0;owned\\x07\\n.jpg" in text
     assert len(text.splitlines()) == 2
+
+
+def test_a_rejected_photo_is_listed_with_what_its_uploader_was_told(dynamodb: Any) -> None:
+    detail = "the file is an SVG drawing; send a photo"
+    item = {
+        "ImageID": "b.svg@1",
+        "Key": "b.svg",
+        "Outcome": "rejected",
+        "OutcomeDay": f"rejected#{DAY}",
+        "Reason": "unsupported_format",
+        "Detail": detail,
+        "Timestamp": f"{DAY}T11:00:00.000Z",
+    }
+    dynamodb.put_item(TableName=TABLE, Item={name: {"S": value} for name, value in item.items()})
+    shown = run("--outcome", "rejected", "--day", DAY)
+    assert shown.stdout.splitlines()[-1] == f"b.svg: {detail}"
+    [listed] = json.loads(run("--outcome", "rejected", "--json").stdout)
+    assert (listed["Reason"], listed["Detail"]) == ("unsupported_format", detail)
+    since = datetime.now(UTC) - timedelta(days=1)
+    totals, reasons, details = status._outcomes(Deployment.load("dev"), since)
+    assert (totals["rejected"], reasons) == (1, {"unsupported_format": 1})
+    assert details == {"unsupported_format": detail}

@@ -79,7 +79,7 @@ def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
     quiet: dict[str, Any] = {
         "_dead_letters": ({"count": 0, "looked_at": 0, "reasons": []}, []),
         "_executions": ran,
-        "_outcomes": ({}, {}),
+        "_outcomes": ({}, {}, {}),
         "alarms": [],
         "delivery": {"rule": "ENABLED", "notifications": True},
         "_throttled": {},
@@ -225,6 +225,7 @@ def found(*, listed: bool = True) -> dict[str, Any]:
         "latency": {"p50": 1.2, "p95": 3.4},
         "outcomes": {"face_detected": 10, "no_face": 12, "rejected": 3},
         "rejected_reasons": {"unsupported_format": 3},
+        "rejected_details": {"unsupported_format": "the file is an SVG drawing"},
         "failures": failures,
         "dead_letters": {"count": 500, "oldest_seconds": 7200, "looked_at": 10, "reasons": failures},
         "alarms": [{"name": "photo-analysis-dev-executions-throttled", "description": "It waits. " * 20}],
@@ -257,7 +258,7 @@ def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_names_and_numbers_are_whole_in_any_window(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, width)
-    for name in ("succeeded     12345", "timed out", "unsupported_format    3", "oldest"):
+    for name in ("succeeded     12345", "timed out", "unsupported_format   3", "an SVG", "oldest"):
         assert name in text
     for name in ("Lambda.TooManyRequestsException   12", "photo-analysis-dev-executions-throttled"):
         assert name in text
