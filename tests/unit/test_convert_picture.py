@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import pytest
@@ -212,6 +213,30 @@ def test_a_header_that_claims_gigapixels_is_refused_before_decoding(kind: str) -
     error = refused(claiming(60_000, 60_000)[kind])
     assert (error.reason, error.format) == ("too_large", kind)
     assert error.detail.startswith("60000 x 60000 pixels; at most ")
+
+
+SCRIPT = b"/*<script>alert(1)</script><?php system($_GET[0]); ?>*/"
+
+
+@pytest.mark.parametrize("more", [b"PK\3\4" + bytes(60), b"%PDF-1.7\n", b"<svg/>", SCRIPT], ids=repr)
+@pytest.mark.parametrize("kind", ["gif", "jpeg", "png", "webp"])
+def test_what_follows_a_photo_is_neither_read_nor_kept(kind: str, more: bytes) -> None:
+    converted = convert(portrait(kind) + more)
+    assert (converted.format, opened(converted).size) == (kind, (512, 512))
+    assert more not in converted.jpeg
+
+
+@pytest.mark.parametrize("head", [b"%PDF-1.7\n", b"PK\3\4", b"<svg>", b"GIF89a" + SCRIPT])
+def test_what_begins_as_something_else_is_no_photo(head: bytes) -> None:
+    assert refused(head + portrait("jpeg")).reason in {"unsupported_format", "too_large"}
+
+
+def test_an_animation_without_end_costs_one_picture() -> None:
+    frames = [Image.new("RGB", (512, 512), (number % 256, 0, 0)) for number in range(300)]
+    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], loop=0, duration=1)
+    started = time.process_time()
+    assert opened(convert(data)).size == (512, 512)
+    assert time.process_time() - started < 1
 
 
 def test_a_photo_that_breaks_off_says_where() -> None:
