@@ -35,6 +35,7 @@ module "orchestration" {
   aws_region            = var.aws_region
   backfill_concurrency  = var.backfill_concurrency
   build_dir             = "${path.root}/build"
+  commit                = var.commit
   convert               = var.convert
   dead_letter_queue     = module.eventing.dead_letter_queue
   face_attributes       = var.face_attributes
@@ -61,6 +62,7 @@ module "eventing" {
   account_id         = local.account_id
   bucket_name        = module.storage.uploads_bucket.name
   build_dir          = "${path.root}/build"
+  commit             = var.commit
   functions_dir      = "${path.root}/functions"
   ingestion          = var.ingestion
   key_arn            = module.storage.key_arn

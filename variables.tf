@@ -60,6 +60,12 @@ variable "backfill_concurrency" {
   default     = null
 }
 
+variable "commit" {
+  type        = string
+  description = "Commit the functions' sources are of, named in each version they are published as; `make` fills it in."
+  default     = null
+}
+
 variable "convert" {
   type = object({
     architecture         = optional(string, "arm64")

@@ -60,8 +60,10 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
         TerraformError: Terraform refuses.
     """
     plan.begin(environment)
-    variables = f"-var-file={environment.variables_file.relative_to(ROOT)}"
-    follow(terraform.stream("plan", variables, f"-out={environment.plan_file}"), "Planning", console)
+    variables = [f"-var-file={environment.variables_file.relative_to(ROOT)}"]
+    if commit := plan.commit():
+        variables.append(f"-var=commit={commit}")
+    follow(terraform.stream("plan", *variables, f"-out={environment.plan_file}"), "Planning", console)
 
 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:

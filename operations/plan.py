@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -261,3 +262,18 @@ def _sources(environment: Environment) -> dict[str, str]:
         path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(paths)
     }
+
+
+def commit(root: Path = ROOT) -> str | None:
+    """The commit `root` is at, short, with `-dirty` where its functions/ differ from it; None without git."""
+
+    def git(*arguments: str) -> str:
+        command = ("git", "-C", str(root), *arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        # What is not in functions/ is in no version of theirs.
+        return f"{name}-dirty" if git("status", "--porcelain", "--", "functions") else name
+    except (OSError, subprocess.CalledProcessError):
+        return None

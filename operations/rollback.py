@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,28 @@ ALIAS = "live"
 MARK = "rolled-back-from-"
 
 
+# What modules/function ends a description with.
+_SOURCES = re.compile(r"\((?P<sources>code [0-9a-f]+(, commit [^ )]+)?)\)$")
+
+
 @dataclass(frozen=True)
 class Version:
-    """A published version: its description names the sources' hash and commit; `published` in ISO 8601.
+    """A published version; `published` in ISO 8601.
 
-    `rolled_back`: when it was rolled back from, and empty where it was not.
+    `description`: ends with the hash of its sources and, where `make` planned it in a git checkout, their
+    commit. `rolled_back`: when it was rolled back from, and empty where it was not.
     """
 
     number: int
     published: str
     description: str
     rolled_back: str
+
+    @property
+    def sources(self) -> str:
+        """Such as `code 91b0c4d5e3a2f786, commit 73bc151`; the whole description of one made by hand."""
+        found = _SOURCES.search(self.description)
+        return found["sources"] if found else self.description
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,6 @@ def _show(step: Step, *, done: bool) -> None:
     for number, one in sorted(step.versions.items(), reverse=True)[:10]:
         rolled_back = f"rolled back from on {one.rolled_back[:10]}" if one.rolled_back else ""
         moment = one.published[:19].replace("T", " ")
-        rows.append((str(number), moment, one.description, marks.get(number, rolled_back)))
+        rows.append((str(number), moment, one.sources, marks.get(number, rolled_back)))
     columns = ("Version", "Published", "What", "")
     terminal.console().print(terminal.table(*columns, rows=rows, numbers=(), title=step.function))

@@ -108,6 +108,7 @@ module "start_workflow" {
   account_id         = var.account_id
   architecture       = var.process_image.architecture
   build_dir          = var.build_dir
+  commit             = var.commit
   description        = "Starts the workflow for buffered uploads at a set pace"
   key_arn            = var.key_arn
   log_level          = var.log_level

@@ -16,6 +16,12 @@ variable "build_dir" {
   nullable    = false
 }
 
+variable "commit" {
+  type        = string
+  description = "Commit the functions' sources are of."
+  default     = null
+}
+
 variable "functions_dir" {
   type        = string
   description = "Folder holding the functions' source folders."

@@ -18,6 +18,12 @@ resource "terraform_data" "zip" {
   # The zip is read when the code, the architecture or the whole function changes; the log group's ARN is a name, region
   # and account of the function's. docs/decisions/0008-who-builds-a-missing-zip.md
   triggers_replace = [local.hash, var.architecture, aws_cloudwatch_log_group.function.arn]
+  # Kept with the zip until it is made anew: another commit alone changes nothing. docs/decisions/0017-a-version-names-its-commit.md
+  input = var.commit
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 
   provisioner "local-exec" {
     command = "python3 '${path.module}/../../tools/package.py' '${var.source_dir}' '${local.zip}'"
@@ -30,7 +36,7 @@ resource "aws_lambda_function" "function" {
   #checkov:skip=CKV_AWS_272:Zips are byte-reproducible from the reviewed sources and named by their hash; whoever could deploy another could change the signing profile too
   function_name = var.name
   # A version keeps the description it was published with: `make rollback` shows which sources each one is.
-  description                    = "${var.description} (code ${local.hash})"
+  description                    = "${var.description} (${join(", ", compact(["code ${local.hash}", try("commit ${terraform_data.zip.output}", "")]))})"
   role                           = aws_iam_role.function.arn
   runtime                        = var.runtime
   architectures                  = [var.architecture]

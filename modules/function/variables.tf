@@ -35,6 +35,12 @@ variable "bundle_wheels" {
   }
 }
 
+variable "commit" {
+  type        = string
+  description = "Commit the sources are of, for whoever rolls back; only read when they change."
+  default     = null
+}
+
 variable "description" {
   type        = string
   description = "What the function does."

@@ -11,6 +11,7 @@ module "convert_image" {
   architecture         = var.convert.architecture
   build_dir            = var.build_dir
   bundle_wheels        = var.convert.bundle_wheels
+  commit               = var.commit
   description          = "Decodes a photo Rekognition does not take as it is, asks for faces and records the outcome"
   key_arn              = var.key_arn
   log_level            = var.log_level

@@ -4,6 +4,7 @@ module "process_image" {
   account_id           = var.account_id
   architecture         = var.process_image.architecture
   build_dir            = var.build_dir
+  commit               = var.commit
   description          = "Asks Rekognition for faces in an uploaded photo and records the outcome"
   key_arn              = var.key_arn
   log_level            = var.log_level
@@ -71,6 +72,7 @@ module "send_notification" {
   account_id           = var.account_id
   architecture         = var.send_notification.architecture
   build_dir            = var.build_dir
+  commit               = var.commit
   description          = "Notifies people of one analysed photo"
   key_arn              = var.key_arn
   log_level            = var.log_level

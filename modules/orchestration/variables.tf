@@ -29,6 +29,12 @@ variable "build_dir" {
   nullable    = false
 }
 
+variable "commit" {
+  type        = string
+  description = "Commit the functions' sources are of."
+  default     = null
+}
+
 variable "convert" {
   type = object({
     architecture         = optional(string, "arm64")

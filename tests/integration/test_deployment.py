@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from operations import plan
 from operations.program import ROOT
 from tests.integration.world import COFFEE, World
 from tools.package import source_hash
@@ -53,7 +55,7 @@ def is_read_back_gap(change: dict[str, Any]) -> bool:
     return names is None or differing <= names
 
 
-def test_a_plan_after_apply_is_empty_even_with_the_zips_deleted(stack: Stack) -> None:
+def test_a_plan_after_apply_is_empty_even_with_the_zips_deleted_and_at_another_commit(stack: Stack) -> None:
     kept = stack.cloud.directory / "zips"
     kept.mkdir()
     zips = [
@@ -65,7 +67,7 @@ def test_a_plan_after_apply_is_empty_even_with_the_zips_deleted(stack: Stack) ->
     try:
         for path in zips:
             shutil.move(path, kept / path.name)
-        changes = planned_changes(stack)
+        changes = planned_changes(stack, "-var=commit=0123456")
     finally:
         for path in kept.iterdir():
             shutil.move(path, ROOT / "build" / path.name)
@@ -90,6 +92,16 @@ def test_the_function_that_runs_is_the_zip_of_todays_sources(stack: Stack, name:
         FunctionName=stack.outputs["function_names"][name], Qualifier="live"
     )
     assert function["CodeSha256"] == digest
+
+
+@pytest.mark.skipif(plan.commit() is None, reason="no git checkout")
+@pytest.mark.parametrize("name", ["convert_image", "process_image", "send_notification", "start_workflow"])
+def test_a_version_names_its_sources_and_their_commit(stack: Stack, name: str) -> None:
+    function = stack.client("lambda").get_function_configuration(
+        FunctionName=stack.outputs["function_names"][name], Qualifier="live"
+    )
+    code = r"[0-9a-f]{16}" if name == "convert_image" else source_hash(ROOT / "functions" / name)
+    assert re.search(rf" \(code {code}, commit {plan.commit()}\)$", function["Description"])
 
 
 def test_every_output_names_something_that_is_there(stack: Stack) -> None:

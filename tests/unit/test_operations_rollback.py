@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations import rollback
+from operations import plan, rollback
 from operations.deployment import Deployment
 from operations.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAME = "stack-process-image"
 
@@ -101,3 +106,49 @@ def test_when_every_earlier_version_was_left_one_is_to_be_chosen() -> None:
         UserError, match=r"^Every version of stack-process-image before 3 was rolled back from;"
     ):
         go(client)
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("Asks (Rekognition) for faces (code 91b0c4d5e3a2f786)", "code 91b0c4d5e3a2f786"),
+        ("Greets (code 91b0c4d5e3a2f786, commit 73bc151)", "code 91b0c4d5e3a2f786, commit 73bc151"),
+        ("Greets (code 91b0, commit 73bc151-dirty)", "code 91b0, commit 73bc151-dirty"),
+        ("a hotfix (by hand)", "a hotfix (by hand)"),
+        ("", ""),
+    ],
+)
+def test_a_version_is_shown_by_its_sources(description: str, shown: str) -> None:
+    assert rollback.Version(1, "2026-11-24T12:00:00", description, "").sources == shown
+
+
+def git(folder: Path, *arguments: str) -> None:
+    names = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(("git", "-C", folder, *names, *arguments), check=True, capture_output=True)
+
+
+def test_a_plan_names_the_commit_and_whether_its_functions_are_as_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No checkout that temporary files are in.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert plan.commit(tmp_path) is None, "no checkout"
+    git(tmp_path, "init")
+    assert plan.commit(tmp_path) is None, "no commit"
+    handler = tmp_path / "functions" / "greeting" / "handler.py"
+    handler.parent.mkdir(parents=True)
+    handler.write_text("", "utf-8")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "Greet")
+    clean = plan.commit(tmp_path)
+    assert clean
+    assert re.fullmatch("[0-9a-f]{7,}", clean)
+    (tmp_path / "results.csv").touch()
+    assert plan.commit(tmp_path) == clean, "what is in no function is in no version of one"
+    (handler.parent / "new.py").touch()
+    assert plan.commit(tmp_path) == f"{clean}-dirty"
+
+
+def test_a_plan_names_no_commit_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert plan.commit() is None
