@@ -49,8 +49,9 @@ def _tools(environment: Environment) -> Found:  # noqa: ARG001
 def _state_bucket(environment: Environment) -> Found:
     bucket, name = environment.state_bucket, environment.name
     if not state.bucket_exists(environment, environment.account()):
-        text = f"{bucket} does not exist; 'make bootstrap ENV={name}' makes it"
-        return "warning" if environment.local else "fails", text
+        if environment.local:
+            return "ok", f"{bucket} is made with the first apply"
+        return "fails", f"{bucket} does not exist; 'make bootstrap ENV={name}' makes it"
     missing = state.lacking(environment)
     return ("warning", f"{bucket} lacks {', '.join(missing)}") if missing else ("ok", bucket)
 

@@ -201,3 +201,20 @@ def test_a_warning_does_not_stop_an_apply_and_a_failure_does(
     with pytest.raises(UserError, match=r"An apply would fail\. Lambda concurrency: none left\."):
         preflight.before(Aws(monkeypatch).environment, True)
     preflight.before(Aws(monkeypatch).environment, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "text"),
+    [
+        ("local", "ok", "state is made with the first apply"),
+        ("dev", "fails", "state does not exist; 'make bootstrap ENV=dev' makes it"),
+    ],
+)
+def test_a_missing_state_bucket_stops_nobody_on_the_local_cloud(
+    name: str, outcome: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws(monkeypatch)
+    aws.environment = Environment(name, {"aws_region": "us-east-1"}, BACKEND)
+    monkeypatch.setattr(Environment, "account", lambda _: "111122223333")
+    monkeypatch.setattr("operations.state.bucket_exists", lambda *_: False)
+    assert aws.looks("state bucket") == [(outcome, text)]
