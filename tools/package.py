@@ -154,9 +154,8 @@ def wheels(lock: Path, target: str) -> "list[Path]":
     if not lock.is_file():
         raise PackageError(f"There is no {lock} to bundle wheels from; leave {target} out of the zip's name.")
     pinned = lock.read_text("utf-8")
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     key = hashlib.sha256(f"{pinned}{target}".encode()).hexdigest()[:_HASH_LENGTH]
-    cache = Path(home, "photo-analysis", "wheels", f"{target}-{key}")
+    cache = _caches() / "photo-analysis" / "wheels" / f"{target}-{key}"
     if not cache.is_dir():
         _fetch(lock, target, cache)
     found = sorted(cache.glob("*.whl"))
@@ -164,6 +163,17 @@ def wheels(lock: Path, target: str) -> "list[Path]":
         if f"sha256:{_digest(path)}" not in pinned:
             raise PackageError(f"{path} is not the file that {lock} pins; delete {cache} and build again.")
     return found
+
+
+def _caches() -> Path:
+    """Return the user's folder for caches; for a user without a home, as in a container, the checkout's."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except (KeyError, RuntimeError):  # the first before Python 3.9
+        return ROOT / "build" / "cache"
 
 
 def _fetch(lock: Path, target: str, cache: Path) -> None:

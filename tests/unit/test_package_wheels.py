@@ -183,3 +183,13 @@ def test_the_real_zip_decodes_by_its_own_wheels_and_stays_under_10_mb(tmp_path: 
         check=True,
     )
     assert done.stdout.decode().split() == ["heic", "512", str(tmp_path / "task/PIL/__init__.py")]
+
+
+def test_wheels_are_kept_in_the_checkout_for_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert package._caches() == Path.home() / ".cache"
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert package._caches() == ROOT / "build" / "cache"
