@@ -83,7 +83,9 @@ class Terraform:
             cwd=self.folder,
             env=self.variables,
             capture_output=True,
-            text=True,
+            # Terraform writes UTF-8 in any locale.
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         if result.returncode:
@@ -116,7 +118,8 @@ class Terraform:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             # Out of reach of Ctrl-C and of the terminal's hang-up: with ours, they would be a second signal,
             # upon which Terraform drops everything.
             start_new_session=True,

@@ -21,6 +21,7 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.program import ROOT
 from operations.terminal import visible
+from tests.locales import latin_1
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ records.everything = everything
 """
 
 
-def start(stand_in: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+def start(stand_in: str, *arguments: str | bytes, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(stand_in), *arguments],
         cwd=ROOT,
@@ -72,20 +73,31 @@ def test_nothing_invisible_is_left(text: str) -> None:
     assert visible(text).isprintable()
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"PYTHONIOENCODING": "latin-1"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
-    ],
-    ids=["latin-1", "ascii"],
-)
-def test_a_key_the_terminal_cannot_print_is_written_out(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("locale", ["latin-1", "ascii"])
+def test_a_key_the_terminal_cannot_print_is_written_out(locale: str, tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    environment = latin_1(tmp_path) if locale == "latin-1" else ascii_only
     out, err = start(EMOJI, "results", "x", **environment).communicate()
     assert b"\\U0001f600.jpg" in out
     assert err == b""
     out, err = start(EMOJI, "results", "x", "--json", **environment).communicate()
     assert json.loads(out)[0]["Key"] == "\U0001f600.jpg"
+    assert err == b""
+
+
+@pytest.mark.parametrize("typed", ["ñandú.jpg".encode("latin-1"), "ñandú.jpg".encode()])
+def test_a_key_typed_or_pasted_into_a_latin_1_terminal_is_the_one_in_s3(typed: bytes, tmp_path: Path) -> None:
+    asked = """
+from operations import keys
+keys.choose = lambda _, key: key
+records.by_key = lambda _, key: [[{"Key": key, "ImageID": "i"}]]
+"""
+    environment = latin_1(tmp_path)
+    out, err = start(asked, "results", typed, "--json", **environment).communicate()
+    assert json.loads(out)[0]["Key"] == "ñandú.jpg"
+    assert err == b""
+    out, err = start(asked, "results", typed, **environment).communicate()
+    assert "ñandú.jpg".encode("latin-1") in out
     assert err == b""
 
 
