@@ -127,11 +127,6 @@ class Photo:
         return ", ".join(parts)
 
     @property
-    def attributes(self) -> list[tuple[str, str]]:
-        record = self.record or {}
-        return [(name, _text(value)) for name, value in record.items() if name != "FaceDetails"]
-
-    @property
     def face_details(self) -> str:
         text = str((self.record or {}).get("FaceDetails") or "")
         try:
@@ -254,7 +249,3 @@ def scale(values: Iterable[float]) -> tuple[float, list[float]]:
     if step >= 1:
         marks = [round(mark) for mark in marks]
     return marks[-1], marks
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
