@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
 
 PRICES = Path(__file__).with_name("prices.json")
 MEASURED_DAYS = 14
-# Columns from which a line has room for the full name of its price page.
-_WIDE = 130
-# Characters of a line's name in a narrower one.
-_WHAT = 24
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def estimate(
     for name, count, function in functions:
         memory = count * known[f"{name}_seconds"] * float(function["memory_size"]) / 1024
         price = f"lambda_gb_second_{function['architecture']}"
-        yield line("each image", "Lambda", f"{name}, {function['memory_size']} MB", price, memory)
+        yield line("each image", "Lambda", f"{name} {function['memory_size']} MB", price, memory)
 
     default = set(settings.get("face_attributes") or ["DEFAULT"]) == {"DEFAULT"}
     face = known["face_kb_default" if default else "face_kb_all"]
@@ -238,20 +236,15 @@ def _functions(
 
 def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:
     """What subscribers get at most: every image, whatever outcomes they chose. SQS and Lambda are free."""
-    names = {
-        "email": "sns_email",
-        "email-json": "sns_email",
-        "http": "sns_https",
-        "https": "sns_https",
-        "sms": "sns_sms",
-    }
-    for name, subscription in sorted((settings.get("subscriptions") or {}).items()):
-        price = names.get(str(subscription["protocol"]))
-        if price:
+    named = {"email": "email", "email-json": "email", "http": "https", "https": "https", "sms": "sms"}
+    subscribers = Counter(
+        named.get(one["protocol"]) for one in (settings.get("subscriptions") or {}).values()
+    )
+    for name, count in subscribers.items():
+        if name:
             # A text with a character outside the GSM alphabet takes two parts at most.
-            parts = 2 if price == "sns_sms" else 1
-            what = f"{subscription['protocol']} to {name}, at most"
-            yield prices.line("each image", "SNS", what, price, images * parts)
+            messages = images * count * (2 if name == "sms" else 1)
+            yield prices.line("each image", "SNS", f"{name}, at most", f"sns_{name}", messages)
 
 
 def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
@@ -278,29 +271,20 @@ def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
 def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
     out = terminal.console()
     total = sum(line.dollars for line in lines)
-    # The name of a price's place on its page takes a wide window; its address is below in any.
-    wide = out.width >= _WIDE
-    rows: list[tuple[str, ...]] = []
-    previous = ""
-    for line in lines:
-        if line.group != previous:
-            rows.append((line.group + ":", "", "", "", ""))
-            previous = line.group
-        quantity = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
-        page = line.page if wide else line.service
-        # Subscriptions have names of any length; the rest fits.
-        what = line.what if wide or len(line.what) <= _WHAT else f"{line.what[: _WHAT - 3]}..."
-        rows.append((what, quantity, line.unit, f"{line.dollars:,.2f}", page))
+    rows = []
+    for group, ones in itertools.groupby(lines, key=lambda line: line.group):
+        rows.append((f"{group}:", "", "", "", ""))
+        for line in ones:
+            quantity = f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}"
+            rows.append((line.what, quantity, line.unit, f"{line.dollars:,.2f}", line.service))
     kind = environment.settings.get("workflow_type", "STANDARD")
-    columns = ("For", "Quantity", "Unit", "USD/month", "AWS price page")
     out.print(
         terminal.table(
-            *columns,
+            *("For", "Quantity", "Unit", "USD/month", "Service"),
             rows=rows,
             numbers=("Quantity", "USD/month"),
             title=f"{environment.name}, {kind}: {images:,} images a month",
             footer=("Total", "", "", f"{total:,.2f}", ""),
-            width=out.width,
         )
     )
     share = lines[0].dollars / total * 100 if total else 0.0
