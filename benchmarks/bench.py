@@ -175,16 +175,13 @@ class Watcher:
 
 
 def _costs() -> dict[str, float]:
-    from operations.cost import PriceList, estimate
+    from operations.cost import estimate
 
-    prices = PriceList.load()
     return {
         f"{mode} {kind}": round(
             sum(
                 line.dollars
-                for line in estimate(
-                    {"workflow_type": kind, "ingestion": {"mode": mode}}, 1_000_000, 0.0, prices, {}
-                )
+                for line in estimate({"workflow_type": kind, "ingestion": {"mode": mode}}, 1_000_000, 0.0, {})
                 if line.group == "each image"
             ),
             2,

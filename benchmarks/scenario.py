@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from operations.cost import PriceList, estimate
+from operations.cost import PRICES, estimate, tiered
 from operations.errors import UserError
 from operations.program import ROOT
 
@@ -187,20 +187,19 @@ def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
 
 def costs(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
     """US dollars: Rekognition's own price, all that is paid for each photo, and for trying again."""
-    prices = PriceList.load()
     settings = {
         "workflow_type": scenario.type,
         "ingestion": {"mode": scenario.mode, "photos_per_second": scenario.photos_per_second},
     }
     lines = [
         line
-        for line in estimate(settings, max(1, round(outcome.analysed)), 0.0, prices, {})
+        for line in estimate(settings, max(1, round(outcome.analysed)), 0.0, {})
         if line.group == "each image"
     ]
     rekognition = sum(line.dollars for line in lines if line.service == "Rekognition")
 
     def dollars(name: str, quantity: float) -> float:
-        return prices.line("", "", "", name, quantity).dollars
+        return tiered(PRICES[name]["tiers"], quantity)
 
     again = outcome.turned_away + outcome.throttled - outcome.parked
     if scenario.type == "STANDARD":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import buffer, bulk, executions, options, records, terminal
-from operations.cost import PriceList, converts, estimate, measure
+from operations.cost import ASSUMPTIONS, PRICES, converts, estimate, measure
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.program import under_make
@@ -184,21 +184,20 @@ def forecast(
 
     The seconds are those of so many at once; `buffered` ones are started at the pace instead.
     """
-    prices = PriceList.load()
     measured, _ = measure(deployment)
     if not photos:
         return 0.0, 0.0
     settings = deployment.environment.settings
-    known = {**prices.assumptions, **measured}
+    known = {**ASSUMPTIONS, **measured}
     measured["converted_share"] = convertible / photos
     dollars = sum(
         line.dollars
-        for line in estimate(settings, photos, 0, prices, measured, notify=notify)
+        for line in estimate(settings, photos, 0, measured, notify=notify)
         # The photos are there already, and months are paid for anyway.
         if line.group == "each image" and line.what != "upload"
     )
     if not buffered:
-        dollars += photos * bulk.TRANSITIONS * prices.prices["states_transition"]["tiers"][-1][1]
+        dollars += photos * bulk.TRANSITIONS * PRICES["states_transition"]["tiers"][-1][1]
     each = known["process_image_seconds"] + (known["send_notification_seconds"] if notify else 0)
     seconds = photos * (each + _OVERHEAD_SECONDS) + convertible * known["convert_image_seconds"]
     return dollars, seconds / concurrency

@@ -23,7 +23,10 @@ from operations.metrics import Metric
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PRICES = Path(__file__).with_name("prices.json")
+_LIST = json.loads(Path(__file__).with_name("prices.json").read_text("utf-8"))
+PRICES: Mapping[str, Mapping[str, Any]] = _LIST["prices"]
+ASSUMPTIONS: Mapping[str, float] = {name: one["value"] for name, one in _LIST["assumptions"].items()}
+AS_OF, REGION = str(_LIST["as_of"]), str(_LIST["region"])
 MEASURED_DAYS = 14
 
 
@@ -41,42 +44,20 @@ class Line:
     url: str
 
 
-@dataclass(frozen=True)
-class PriceList:
-    """prices.json."""
-
-    as_of: str
-    region: str
-    note: str
-    prices: Mapping[str, Mapping[str, Any]]
-    assumptions: Mapping[str, float]
-
-    @classmethod
-    def load(cls) -> PriceList:
-        content = json.loads(PRICES.read_text("utf-8"))
-        return cls(
-            content["as_of"],
-            content["region"],
-            content["note"],
-            content["prices"],
-            {name: one["value"] for name, one in content["assumptions"].items()},
-        )
-
-    def line(self, group: str, service: str, what: str, name: str, quantity: float) -> Line:
-        price = self.prices[name]
-        dollars = tiered(price["tiers"], quantity)
-        return Line(group, service, what, quantity, price["unit"], dollars, price["page"], price["url"])
+def line(group: str, service: str, what: str, name: str, quantity: float) -> Line:
+    """What `quantity` units of the price `name` cost."""
+    price = PRICES[name]
+    dollars = tiered(price["tiers"], quantity)
+    return Line(group, service, what, quantity, price["unit"], dollars, price["page"], price["url"])
 
 
 def tiered(tiers: list[tuple[float | None, float]], quantity: float) -> float:
     """Dollars for `quantity`, each tier `(up to, price a unit)`, the last one up to None."""
     total, below = 0.0, 0.0
     for limit, price in tiers:
-        part = min(quantity, math.inf if limit is None else limit) - below
-        if part <= 0:
-            break
-        total += part * price
-        below += part
+        upto = min(quantity, math.inf if limit is None else limit)
+        total += max(0.0, upto - below) * price
+        below = upto
     return total
 
 
@@ -97,15 +78,14 @@ def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
     if not math.isfinite(photo_mb):
         raise UserError(f"{options.named('photo-mb')} must be a number of megabytes, such as 2.5.")
     environment = Environment.load(env)
-    prices = PriceList.load()
     try:
         measured, note = measure(Deployment.load(env))
     except (UserError, BotoCoreError, ClientError) as error:
         measured, note = {}, f"Durations are assumed: {error}"
-    lines = list(estimate(environment.settings, images, photo_mb, prices, measured))
+    lines = list(estimate(environment.settings, images, photo_mb, measured))
     region = str(environment.settings.get("aws_region", ""))
-    notes = [note, f"Prices of {prices.region} as of {prices.as_of}, before free tiers, discounts and tax."]
-    if region != prices.region:
+    notes = [note, f"Prices of {REGION} as of {AS_OF}, before free tiers, discounts and tax."]
+    if region != REGION:
         notes.append(f"ENV={env} is in {region}, where prices differ somewhat.")
     if as_json:
         options.print_json(
@@ -114,7 +94,7 @@ def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
                 "images": images,
                 "workflow_type": environment.settings.get("workflow_type", "STANDARD"),
                 "measured": measured,
-                "prices_as_of": prices.as_of,
+                "prices_as_of": AS_OF,
                 "total": round(sum(line.dollars for line in lines), 2),
                 "lines": [vars(line) for line in lines],
                 "notes": notes,
@@ -128,7 +108,6 @@ def estimate(
     settings: Mapping[str, Any],
     images: int,
     photo_mb: float,
-    prices: PriceList,
     measured: Mapping[str, float],
     *,
     notify: bool = True,
@@ -137,9 +116,8 @@ def estimate(
 
     `settings` as in an environment's tfvars; `measured` overrides assumptions of prices.json.
     """
-    known = _known(settings, prices, measured)
+    known = _known(settings, measured)
     ingestion = settings.get("ingestion") or {}
-    line = prices.line
     functions = _functions(settings, known, images, notify=notify)
     converted = sum(count for name, count, _ in functions if name == "convert_image")
 
@@ -175,7 +153,7 @@ def estimate(
         mark = images * math.ceil(record)
         yield line("each image", "DynamoDB", "notified", "dynamodb_write", mark)
         yield line("each image", "SNS", "results topic", "sns_publish", images)
-        yield from _deliveries(settings, images, prices)
+        yield from _deliveries(settings, images)
     yield line("each image", "S3", "upload", "s3_put", images)
     yield line("each image", "S3", "read by Rekognition", "s3_get", images + converted)
     yield line("each image", "KMS", "requests of the services", "kms_request", images * known["kms_requests"])
@@ -197,9 +175,9 @@ def estimate(
     yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
 
 
-def _known(settings: Mapping[str, Any], prices: PriceList, measured: Mapping[str, float]) -> dict[str, float]:
+def _known(settings: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float]:
     """The assumptions, or what was measured in their place; durations are averages over every image."""
-    known = {**prices.assumptions, **measured}
+    known = {**ASSUMPTIONS, **measured}
     share = known["converted_share"] if converts(settings) else 0.0
     saved = share * (known["process_image_seconds"] - known["refused_image_seconds"])
     # What is measured has the photos that are converted in it already.
@@ -234,7 +212,7 @@ def _functions(
     return [(name, count, {"architecture": "arm64", **function}) for name, count, function in invoked]
 
 
-def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> Iterator[Line]:
+def _deliveries(settings: Mapping[str, Any], images: int) -> Iterator[Line]:
     """What subscribers get at most: every image, whatever outcomes they chose. SQS and Lambda are free."""
     named = {"email": "email", "email-json": "email", "http": "https", "https": "https", "sms": "sms"}
     subscribers = Counter(
@@ -244,7 +222,7 @@ def _deliveries(settings: Mapping[str, Any], images: int, prices: PriceList) -> 
         if name:
             # A text with a character outside the GSM alphabet takes two parts at most.
             messages = images * count * (2 if name == "sms" else 1)
-            yield prices.line("each image", "SNS", f"{name}, at most", f"sns_{name}", messages)
+            yield line("each image", "SNS", f"{name}, at most", f"sns_{name}", messages)
 
 
 def measure(deployment: Deployment) -> tuple[dict[str, float], str]:

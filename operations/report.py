@@ -66,9 +66,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
         lambda: _alarms(deployment, begin, end),
     )
     total = sum(map(sum, photos["photos"].values()))
-    lines = cost.estimate(
-        deployment.environment.settings, total, photos.pop("average_mb"), cost.PriceList.load(), {}
-    )
+    lines = cost.estimate(deployment.environment.settings, total, photos.pop("average_mb"), {})
     return {
         "environment": deployment.environment.name,
         "day": begin.date().isoformat(),

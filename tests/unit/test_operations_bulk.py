@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from convert_image.kinds import FORMATS
 from operations import backfill, bulk
 from operations.__main__ import main
-from operations.cost import PriceList, estimate
+from operations.cost import estimate
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.uploads import is_convertible
@@ -164,10 +164,9 @@ def test_each_photo_to_be_converted_adds_its_own_price(deployment: Deployment) -
 
     converted = dollars(1_000_000) - dollars(0)
     assert dollars(250_000) - dollars(0) == pytest.approx(converted / 4)
-    prices = PriceList.load()
 
     def month(**settings: Any) -> float:
-        lines = estimate(settings, 1_000_000, 0, prices, {"converted_share": 1.0}, notify=False)
+        lines = estimate(settings, 1_000_000, 0, {"converted_share": 1.0}, notify=False)
         return sum(line.dollars for line in lines if line.group == "each image")
 
     assert converted == pytest.approx(month() - month(convert={"formats": []}))

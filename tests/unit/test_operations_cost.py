@@ -14,18 +14,17 @@ from rich.console import Console
 
 from operations import cost
 from operations.__main__ import main
-from operations.cost import Line, PriceList, estimate, tiered
+from operations.cost import AS_OF, ASSUMPTIONS, PRICES, Line, estimate, tiered
 from operations.program import ROOT
 from operations.records import OUTCOMES
 from process_image.outcomes import REASONS
 from tests.definition import pipeline
 
-PRICES = PriceList.load()
 MILLION = 1_000_000
 
 
 def lines(settings: dict[str, Any] | None = None, images: int = MILLION, **measured: float) -> list[Line]:
-    return list(estimate(settings or {}, images, 2.0, PRICES, measured))
+    return list(estimate(settings or {}, images, 2.0, measured))
 
 
 def each_image(settings: dict[str, Any] | None = None, images: int = MILLION) -> float:
@@ -37,8 +36,8 @@ def dollars(service: str, found: list[Line]) -> float:
 
 
 def test_every_price_names_its_page_on_aws_and_the_list_its_date() -> None:
-    assert date.fromisoformat(PRICES.as_of) <= datetime.now(UTC).date()
-    for price in PRICES.prices.values():
+    assert date.fromisoformat(AS_OF) <= datetime.now(UTC).date()
+    for price in PRICES.values():
         assert re.fullmatch(r"https://aws\.amazon\.com/[a-z0-9/-]+/", price["url"])
         assert price["page"]
         assert price["unit"]
@@ -54,7 +53,7 @@ def test_every_price_is_used() -> None:
     x86 = {"process_image": {"architecture": "x86_64"}}
     pages = {line.page for settings in ({}, {"workflow_type": "EXPRESS"}) for line in lines(settings)}
     pages |= {line.page for settings in ({"subscriptions": people}, x86) for line in lines(settings)}
-    assert pages == {price["page"] for price in PRICES.prices.values()}
+    assert pages == {price["page"] for price in PRICES.values()}
 
 
 def test_a_buffer_costs_under_a_thousandth_of_rekognition_and_express_with_it_five_hundredths_at_most() -> (
@@ -76,7 +75,7 @@ def test_a_million_images_cost_what_the_readme_says() -> None:
 def test_a_million_converted_photos_cost_little_on_top_of_rekognition(workflow_type: str, most: int) -> None:
     settings = {"workflow_type": workflow_type}
     more = each_image(settings) - each_image({**settings, "convert": {"formats": []}})
-    assert 0 < more / PRICES.assumptions["converted_share"] < most
+    assert 0 < more / ASSUMPTIONS["converted_share"] < most
 
 
 def test_the_transitions_of_an_image_are_those_of_the_workflow() -> None:
@@ -86,7 +85,7 @@ def test_the_transitions_of_an_image_are_those_of_the_workflow() -> None:
         name = states["States"][name].get("Next") or states["States"][name]["Choices"][0]["Next"]
         count += 1
     # The last one leads to the end.
-    assert count + 1 == PRICES.assumptions["standard_transitions"]
+    assert count + 1 == ASSUMPTIONS["standard_transitions"]
     assert name == "SendNotification"
 
 
@@ -102,7 +101,7 @@ def test_the_transitions_of_an_image_are_those_of_the_workflow() -> None:
     ],
 )
 def test_tiers_are_paid_one_after_the_other(quantity: float, expected: float) -> None:
-    assert tiered(PRICES.prices["rekognition_image"]["tiers"], quantity) == pytest.approx(expected)
+    assert tiered(PRICES["rekognition_image"]["tiers"], quantity) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +138,12 @@ def test_a_photo_that_is_converted_is_read_recorded_and_logged_for_but_not_analy
     every = quantities({"workflow_type": "EXPRESS"}, converted_share=1.0)
     assert every["DetectFaces"] == none["DetectFaces"] == 100
     assert every["read by Rekognition"] == every["recorded already?"] == 200
-    assert every["process_image 512 MB"] == none["process_image, 512 MB"] / 2
+    assert every["process_image 512 MB"] == none["process_image 512 MB"] / 2
     assert every["EXPRESS, 64 MB"] > none["EXPRESS, 64 MB"]
     assert every["logs"] > none["logs"]
     averages = {"process_image_seconds": 1.0, "workflow_seconds": 1.5}
     measured = quantities({"workflow_type": "EXPRESS"}, **averages)
-    assert measured["process_image 512 MB"] == none["process_image, 512 MB"]
+    assert measured["process_image 512 MB"] == none["process_image 512 MB"]
     assert measured["EXPRESS, 64 MB"] == none["EXPRESS, 64 MB"]
 
 
@@ -166,7 +165,7 @@ def test_metrics_are_counted_as_the_filters_make_them() -> None:
         '{ Reason = "$.reason" }': len(REASONS),
         "null": 1,
     }
-    assert sum(series[one] for one in dimensions) == PRICES.assumptions["metrics"]
+    assert sum(series[one] for one in dimensions) == ASSUMPTIONS["metrics"]
 
 
 PEOPLE = {"subscriptions": {"a-team-of-a-long-name": {"protocol": "sms", "endpoint": "+15550100"}}}
@@ -202,7 +201,7 @@ def test_one_image_costs_something_on_every_line_that_is_not_free() -> None:
 
 def test_a_notified_photo_pays_for_the_mark_in_its_record() -> None:
     def marks(settings: dict[str, Any], **options: bool) -> list[float]:
-        found = estimate(settings, MILLION, 2.0, PRICES, {}, **options)
+        found = estimate(settings, MILLION, 2.0, {}, **options)
         return [line.quantity for line in found if (line.service, line.what) == ("DynamoDB", "notified")]
 
     # An update is paid for by the whole item's size; NotifiedAt is in neither index.
