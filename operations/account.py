@@ -92,20 +92,6 @@ def _concurrency(environment: Environment) -> Found:
     return "ok", f"{left} of {total} left for other functions"
 
 
-def _quota(environment: Environment, service: str, words: tuple[str, ...]) -> float | None:
-    """The least quota of `service` whose name holds all `words`; None where Service Quotas has none."""
-    pages = environment.client("service-quotas").get_paginator("list_service_quotas")
-    return min(
-        (
-            float(one["Value"])
-            for page in pages.paginate(ServiceCode=service)
-            for one in page["Quotas"]
-            if all(word in one["QuotaName"].lower() for word in words)
-        ),
-        default=None,
-    )
-
-
 def pace(environment: Environment) -> float | None:
     """Photos a second the settings let through at most, at a second a photo; None where nothing bounds it."""
     ingestion = environment.settings.get("ingestion") or {}
@@ -114,16 +100,12 @@ def pace(environment: Environment) -> float | None:
     return _reserved(environment).get("process_image")
 
 
-def _rekognition(environment: Environment) -> Found:
-    return _against(environment, _quota(environment, "rekognition", ("detectfaces",)), "calls of DetectFaces")
-
-
-def _step_functions(environment: Environment) -> Found:
-    return _against(environment, _quota(environment, "states", ("startexecution", "refill")), "executions")
-
-
-def _against(environment: Environment, quota: float | None, what: str) -> Found:
-    wanted = pace(environment)
+def _quota(environment: Environment, service: str, words: tuple[str, ...], what: str) -> Found:
+    """Hold the pace against the least quota of `service` whose name holds all `words`."""
+    pages = environment.client("service-quotas").get_paginator("list_service_quotas")
+    listed = (one for page in pages.paginate(ServiceCode=service) for one in page["Quotas"])
+    held = [float(one["Value"]) for one in listed if all(word in one["QuotaName"].lower() for word in words)]
+    quota, wanted = min(held, default=None), pace(environment)
     if quota is None:
         return "not checked", f"Service Quotas lists no {what} in this region"
     if wanted is None:
@@ -255,8 +237,16 @@ CHECKS: tuple[tuple[str, str, Callable[[Environment], Found]], ...] = (
     ("Terraform", "", _tools),
     ("state bucket", "s3:GetBucketVersioning", _state_bucket),
     ("Lambda concurrency", "lambda:GetAccountSettings", _concurrency),
-    ("Rekognition quota", "servicequotas:ListServiceQuotas", _rekognition),
-    ("Step Functions quota", "servicequotas:ListServiceQuotas", _step_functions),
+    (
+        "Rekognition quota",
+        "servicequotas:ListServiceQuotas",
+        lambda here: _quota(here, "rekognition", ("detectfaces",), "calls of DetectFaces"),
+    ),
+    (
+        "Step Functions quota",
+        "servicequotas:ListServiceQuotas",
+        lambda here: _quota(here, "states", ("startexecution", "refill"), "executions"),
+    ),
     ("email", "", _email),
     ("SMS", "sns:GetSMSSandboxAccountStatus", _sms),
     ("subscriptions", "sns:ListSubscriptionsByTopic", _confirmed),

@@ -132,23 +132,16 @@ def _protection(environment: Environment) -> str:
     name, file = environment.name, environment.variables_file.relative_to(ROOT)
     if environment.settings.get("protect_data", True):
         then = f"set protect_data = false in {file} and 'make apply ENV={name}' first."
-    elif _is_protected(environment):
-        then = f"{file} says protect_data = false, which is not applied; 'make apply ENV={name}' first."
     else:
-        return ""
+        # What is deployed counts too; the table is gone where destroying did not come to its end.
+        client, protected = environment.client("dynamodb"), False
+        if table := state.outputs(environment).get("results_table_name"):
+            with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+                protected = client.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled")
+        if not protected:
+            return ""
+        then = f"{file} says protect_data = false, which is not applied; 'make apply ENV={name}' first."
     return f"ENV={name} protects its photos, records and parked events; {then}"
-
-
-def _is_protected(environment: Environment) -> bool:
-    """Whether the table that is deployed refuses to be deleted."""
-    table = state.outputs(environment).get("results_table_name")
-    client = environment.client("dynamodb")
-    # It is gone where destroying did not come to its end.
-    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
-        return bool(
-            table and client.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled")
-        )
-    return False
 
 
 def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
@@ -194,9 +187,8 @@ def show(environment: Environment, changes: Sequence[plan.Change], console: Cons
     if not changes:
         console.out(f"ENV={environment.name} is as it should be: nothing to change.")
         return
-    counts = {action: sum(change.action == action for change in changes) for action in plan.ACTIONS}
     console.out(
-        ", ".join(f"{count} to {action}" for action, count in counts.items() if count)
+        ", ".join(f"{count} to {action}" for action, count in plan.counts(changes).items() if count)
         + f". Apply with 'make apply ENV={environment.name}'; every detail: {environment.terraform().typed}"
         f" show {shlex.quote(os.path.relpath(environment.plan_file, ROOT))}"
     )

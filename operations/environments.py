@@ -83,13 +83,11 @@ class Environment:
         if directory and not cloud and not (cloud := RunningCloud.find(Path(directory).resolve())):
             raise UserError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
         variables, backend = FOLDER / f"{name}.tfvars", FOLDER / f"{name}.s3.tfbackend"
-        missing = [path for path in (variables, backend) if not path.is_file()]
-        if len(missing) == 1:
-            raise UserError(f"{missing[0].relative_to(ROOT)} is missing; write it after another's example.")
         if name not in known():
+            missing = backend if variables.is_file() else variables
             raise UserError(
-                f"There is no environment '{name}'; choose one of {', '.join(known())} with ENV=,"
-                " or add its .tfvars and .s3.tfbackend files to environments/."
+                f"There is no environment '{name}', as {missing.relative_to(ROOT)} is missing; choose one of"
+                f" {', '.join(known())} with ENV=, or write it with 'make new-env'."
             )
         loaded = cls(name, tfvars.read(variables), tfvars.read(backend), cloud)
         if (named := loaded.settings.get("environment", name)) != name:
@@ -174,11 +172,8 @@ class Environment:
         if self.local:
             import botocore.session
 
-            nothing = {
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
+            # Neither variables nor files of the user's.
+            nothing = dict.fromkeys(("profile", "config_file", "credentials_file"), (None,) * 4)
             return boto3.Session(
                 botocore_session=botocore.session.Session(session_vars=nothing),
                 aws_access_key_id=self.variables["AWS_ACCESS_KEY_ID"],
@@ -204,16 +199,12 @@ class Environment:
         if self.local:
             # A proxy of the user's leads away from this computer.
             config = config.merge(Config(proxies={}))
-            local = {"endpoint_url": self.endpoint, "verify": self.variables.get("AWS_CA_BUNDLE")}
+            verify = self.variables.get("AWS_CA_BUNDLE")
+            local = {"endpoint_url": self.variables["AWS_ENDPOINT_URL"], "verify": verify}
         if endpoint:
             local["endpoint_url"] = endpoint
         make: Any = self.session.client
         return make(service, region_name=region or self.region, config=config, **local)
-
-    @property
-    def endpoint(self) -> str | None:
-        """Where AWS is, if it is not at its usual place."""
-        return self.variables["AWS_ENDPOINT_URL"] if self.local else None
 
     def account(self) -> str:
         """Return the account the credentials lead to, having made sure the environment may be applied to it.

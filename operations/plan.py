@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -196,10 +197,15 @@ def _is_false(kind: str, attributes: Mapping[str, tuple[str, str]]) -> bool:
     )
 
 
+def counts(found: Iterable[Change]) -> dict[str, int]:
+    """How many there are of each action."""
+    return dict.fromkeys(ACTIONS, 0) | Counter(change.action for change in found)
+
+
 def as_json(found: Sequence[Change]) -> dict[str, Any]:
     """Return counts by action, every change, and the addresses whose data is lost."""
     return {
-        **{action: sum(change.action == action for change in found) for action in ACTIONS},
+        **counts(found),
         "changes": [change.as_json() for change in found],
         "loses_data": [change.address for change in found if change.losses],
     }

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What says that the output, not a file, cannot be written: a full disk, a quota, a broken device.
-_OUTPUT_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP came; what a verb does at Ctrl-C, it does now too."""
@@ -115,18 +112,18 @@ def summary(place: str) -> str:
 def end_in_order() -> None:
     """Have SIGTERM and SIGHUP (a closed terminal) end this process as Ctrl-C does: in good order."""
 
+    both = (signal.SIGTERM, signal.SIGHUP)
+
     def end(*_: object) -> NoReturn:
         # A terminal that closes hangs up more than once, and a second interrupt would not be patient.
-        for number in taken:
+        for number in both:
             signal.signal(number, signal.SIG_IGN)
         raise Terminated
 
-    # Under nohup a hang-up is ignored, and shall stay so.
-    taken = [
-        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    for number in taken:
-        signal.signal(number, end)
+    for number in both:
+        # Under nohup a hang-up is ignored, and shall stay so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def run(command: click.Command, name: str, *first: str) -> None:
@@ -144,7 +141,8 @@ def run(command: click.Command, name: str, *first: str) -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in _OUTPUT_FAILS or error.filename is not None:
+        # The output, unlike a file, has no name.
+        if error.filename is not None:
             raise
         # What is still buffered would fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,6 +150,3 @@ def run(command: click.Command, name: str, *first: str) -> None:
         if error.errno != errno.EPIPE:
             click.echo(f"Error: The output cannot be written ({error.strerror}).", err=True)
         sys.exit(1)
-
-
-__all__ = ["ROOT", "Terminated", "UserError", "Verbs", "end_in_order", "run", "summary"]

@@ -64,22 +64,14 @@ class Terraform:
         """How people begin a command of this environment's Terraform in a shell in its folder."""
         return f"TF_DATA_DIR={shlex.quote(os.path.relpath(self.data_dir, self.folder))} terraform"
 
-    def command(self, *arguments: str) -> list[str]:
-        """Return the command line.
-
-        Raises:
-            TerraformError: Terraform cannot be had.
-        """
-        return [str(executable()), *arguments]
-
     def run(self, *arguments: str) -> str:
         """Run Terraform quietly and return its standard output.
 
         Raises:
-            TerraformError: it failed; the message is what it wrote to standard error.
+            TerraformError: there is none, or it failed; the message is what it wrote to standard error.
         """
         result = subprocess.run(
-            self.command(*arguments),
+            [executable(), *arguments],
             cwd=self.folder,
             env=self.variables,
             capture_output=True,
@@ -93,11 +85,7 @@ class Terraform:
         return result.stdout
 
     def show(self, plan_file: Path) -> dict[str, Any]:
-        """Return a saved plan as Terraform shows it as JSON.
-
-        Raises:
-            TerraformError: it cannot be read.
-        """
+        """Return a saved plan as Terraform shows it as JSON; raises as `run`."""
         shown: dict[str, Any] = json.loads(self.run("show", "-json", str(plan_file)))
         return shown
 
@@ -112,7 +100,7 @@ class Terraform:
         errors: list[str] = []
         noise: list[str] = []
         with subprocess.Popen(
-            self.command(arguments[0], "-json", *arguments[1:]),
+            [executable(), arguments[0], "-json", *arguments[1:]],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from operations.program import ROOT
+from operations.terraform import executable
 from tests.terraform.workspace import ahead, selected
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_every_module_has_tests(module: str) -> None:
 def test_everything_is_formatted(workspace: Workspace) -> None:
     terraform = workspace.terraform()
     result = subprocess.run(
-        terraform.command("fmt", "-check", "-recursive", "-diff"),
+        [executable(), "fmt", "-check", "-recursive", "-diff"],
         cwd=workspace.folder,
         env=terraform.variables,
         capture_output=True,

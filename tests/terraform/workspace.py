@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from operations.program import ROOT
-from operations.terraform import Terraform
+from operations.terraform import Terraform, executable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,7 +170,7 @@ class Workspace:
 
 def _run(terraform: Terraform, *arguments: str) -> str:
     result = subprocess.run(
-        terraform.command(*arguments),
+        [executable(), *arguments],
         cwd=terraform.folder,
         env=terraform.variables,
         capture_output=True,
