@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -23,13 +22,8 @@ _DENIED = frozenset(
 _ABSENT = frozenset({"InvalidAction", "UnknownOperationException", "UnsupportedOperation", "NotImplemented"})
 
 
-@dataclass(frozen=True)
-class Line:
-    """How one check ended, and where something is to be done, what.
-
-    Attributes:
-        about: what was looked at, such as "Lambda concurrency".
-    """
+class Line(NamedTuple):
+    """How one check ended; `about` is what was looked at, such as "Lambda concurrency"."""
 
     outcome: Outcome
     about: str
@@ -45,8 +39,7 @@ def check(environment: Environment) -> list[Line]:
     lines = [Line("ok", "account", f"credentials for {environment.account()}")]
     for about, action, look in account.CHECKS:
         if found := _look(environment, action, look):
-            outcome, text = found
-            lines.append(Line(outcome, about, text))
+            lines.append(Line(found[0], about, found[1]))
     return lines
 
 
@@ -96,9 +89,8 @@ def command(env: str, as_json: bool) -> None:
 
     found = check(Environment.load(env))
     if as_json:
-        options.print_json({"environment": env, "checks": [asdict(line) for line in found]})
+        options.print_json({"environment": env, "checks": [line._asdict() for line in found]})
     else:
-        rows = [(line.outcome, line.about, line.text) for line in found]
-        console().print(table("Outcome", "About", "Found", rows=rows, red={"fails"}))
+        console().print(table("Outcome", "About", "Found", rows=found, red={"fails"}))
     if any(line.outcome == "fails" for line in found):
         sys.exit(1)

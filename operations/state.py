@@ -99,42 +99,20 @@ def lacking(environment: Environment) -> list[str]:
     return [protection for protection in wanted if not found.get(protection)]
 
 
-def bootstrap(environment: Environment, console: Console) -> None:
-    """Make the state bucket, or make sure it is there and protected.
+def make_bucket(environment: Environment, console: Console) -> None:
+    """Make the state bucket, or finish it.
 
     Raises:
-        UserError: there are no usable credentials, or the bucket belongs to somebody else or
-            lacks protection.
         TerraformError: Terraform fails.
     """
-    account = environment.account()
-    if bucket_exists(environment, account):
-        missing = lacking(environment)
-        if not missing:
-            console.out(f"The state bucket {environment.state_bucket} is there already.")
-            return
-        if not environment.bootstrap_state.is_file():
-            raise UserError(
-                f"The bucket {environment.state_bucket} exists without {' and '.join(missing)}, and was not"
-                f" made from here; see to it in account {account}, or name another bucket in"
-                f" {environment.backend_file.relative_to(ROOT)}."
-            )
-    make_bucket(environment, console)
-
-
-def make_bucket(environment: Environment, console: Console) -> None:
     console.out(f"Making the state bucket {environment.state_bucket}")
     terraform = environment.terraform(BOOTSTRAP)
     terraform.init(f"-backend-config=path={environment.bootstrap_state}")
-    settings = {
-        "allowed_account_ids": environment.account_ids,
-        "bucket": environment.state_bucket,
-        "environment": environment.name,
-        "region": environment.state_region,
-    }
     terraform.variables |= {
-        f"TF_VAR_{name}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in settings.items()
+        "TF_VAR_allowed_account_ids": json.dumps(environment.account_ids),
+        "TF_VAR_bucket": environment.state_bucket,
+        "TF_VAR_environment": environment.name,
+        "TF_VAR_region": environment.state_region,
     }
     follow(terraform.stream("apply", "-auto-approve"), "Making the state bucket", console)
 
@@ -146,4 +124,15 @@ def bootstrap_command(env: str) -> None:
     from operations.terminal import console
 
     environment = Environment.load(env)
-    bootstrap(environment, console())
+    account, bucket = environment.account(), environment.state_bucket
+    there = bucket_exists(environment, account)
+    missing = lacking(environment) if there else []
+    if missing and not environment.bootstrap_state.is_file():
+        raise UserError(
+            f"The bucket {bucket} exists without {' and '.join(missing)}, and was not made from here; see to"
+            f" it in account {account}, or name another bucket in {environment.backend_file.relative_to(ROOT)}."
+        )
+    if there and not missing:
+        click.echo(f"The state bucket {bucket} is there already.")
+    else:
+        make_bucket(environment, console())
