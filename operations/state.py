@@ -129,8 +129,8 @@ def bootstrap_command(env: str) -> None:
     missing = lacking(environment) if there else []
     if missing and not environment.bootstrap_state.is_file():
         raise UserError(
-            f"The bucket {bucket} exists without {' and '.join(missing)}, and was not made from here; see to"
-            f" it in account {account}, or name another bucket in {environment.backend_file.relative_to(ROOT)}."
+            f"The bucket {bucket} exists without {' and '.join(missing)}, and was not made from here; see"
+            f" to it in account {account}, or name another in {environment.backend_file.relative_to(ROOT)}."
         )
     if there and not missing:
         click.echo(f"The state bucket {bucket} is there already.")
