@@ -36,7 +36,6 @@ def connect(environment: Environment, console: Console) -> Terraform:
 
     Raises:
         UserError: something of that is missing.
-        TerraformError: Terraform cannot be had or set up.
     """
     account = environment.account()
     if not state.bucket_exists(environment, account):
@@ -54,11 +53,7 @@ def connect(environment: Environment, console: Console) -> Terraform:
 
 
 def make_plan(environment: Environment, console: Console, terraform: Terraform) -> None:
-    """Write the plan to `environment.plan_file`, and beside it what it was made from.
-
-    Raises:
-        TerraformError: Terraform refuses.
-    """
+    """Write the plan to `environment.plan_file`, and beside it what it was made from."""
     plan.begin(environment)
     variables = [f"-var-file={environment.variables_file.relative_to(ROOT)}"]
     if commit := plan.commit():
@@ -72,7 +67,6 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     Raises:
         UserError: as `connect`; the saved plan no longer fits the files or what is deployed; it destroys
             protected data; or it loses data and is not confirmed.
-        TerraformError: Terraform fails.
     """
     terraform = connect(environment, console)
     saved = plan.is_saved(environment)
@@ -152,7 +146,6 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
 
     Raises:
         UserError: its data is protected; it is not confirmed; or as `connect`.
-        TerraformError: Terraform fails.
     """
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if reason := _protection(environment):

@@ -29,7 +29,6 @@ def check(environment: Environment, console: Console) -> tuple[list[plan.Change]
 
     Raises:
         UserError: nothing is deployed, or as `deploy.connect`.
-        TerraformError: Terraform fails.
     """
     state.output(environment)
     terraform = deploy.connect(environment, console)

@@ -185,11 +185,7 @@ class Environment:
             raise UserError(f"{error}; correct AWS_PROFILE.") from error
 
     def client(self, service: str, region: str | None = None, *, endpoint: str | None = None) -> Any:
-        """Return an SDK client for the environment's account and its region, or another region or endpoint.
-
-        Raises:
-            UserError: as `session`.
-        """
+        """Return an SDK client for the account and the region, or another region or endpoint."""
         from botocore.config import Config
 
         config = Config(
@@ -227,11 +223,7 @@ class Environment:
         return account
 
     def terraform(self, folder: Path = ROOT) -> Terraform:
-        """Return Terraform for the root module in `folder`, not yet initialised.
-
-        Raises:
-            UserError: as `variables`.
-        """
+        """Return Terraform for the root module in `folder`, not yet initialised."""
         data = self.cloud.directory / "terraform" / self.name / folder.name if self.cloud else None
         return Terraform(self.name, folder=folder, variables=self.variables, data_dir=data)
 

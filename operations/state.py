@@ -100,11 +100,7 @@ def lacking(environment: Environment) -> list[str]:
 
 
 def make_bucket(environment: Environment, console: Console) -> None:
-    """Make the state bucket, or finish it.
-
-    Raises:
-        TerraformError: Terraform fails.
-    """
+    """Make the state bucket, or finish it."""
     console.out(f"Making the state bucket {environment.state_bucket}")
     terraform = environment.terraform(BOOTSTRAP)
     terraform.init(f"-backend-config=path={environment.bootstrap_state}")

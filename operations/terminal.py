@@ -7,14 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -67,8 +60,6 @@ def table(
         pad_edge=False,
         show_header=any(columns),
         show_footer=bool(footer),
-        header_style="bold",
-        footer_style="bold",
         padding=(0, _GAP, 0, 0),
     )
     for index, name in enumerate(columns):
@@ -91,13 +82,8 @@ def table(
 def progress(description: str, *, total: float | None = None, hidden: bool = False) -> Iterator[Update]:
     """A bar on a terminal, nothing elsewhere; call what it yields: `update(done, total, description)`."""
     screen = console(errors=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     hidden = hidden or not screen.is_terminal
     with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
         task = bar.add_task(visible(description), total=total)

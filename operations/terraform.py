@@ -36,7 +36,7 @@ class TerraformError(UserError):
 
 
 class Terraform:
-    """Terraform in one folder for one environment.
+    """Terraform in one folder for one environment; what it cannot do raises a TerraformError.
 
     Args:
         environment: name of the environment; it picks the working directory ``.terraform/<environment>``.
@@ -65,11 +65,7 @@ class Terraform:
         return f"TF_DATA_DIR={shlex.quote(os.path.relpath(self.data_dir, self.folder))} terraform"
 
     def run(self, *arguments: str) -> str:
-        """Run Terraform quietly and return its standard output.
-
-        Raises:
-            TerraformError: there is none, or it failed; the message is what it wrote to standard error.
-        """
+        """Run Terraform quietly and return its standard output; an error's message is its standard error."""
         result = subprocess.run(
             [executable(), *arguments],
             cwd=self.folder,
@@ -85,17 +81,14 @@ class Terraform:
         return result.stdout
 
     def show(self, plan_file: Path) -> dict[str, Any]:
-        """Return a saved plan as Terraform shows it as JSON; raises as `run`."""
+        """Return a saved plan as Terraform shows it as JSON."""
         shown: dict[str, Any] = json.loads(self.run("show", "-json", str(plan_file)))
         return shown
 
     def stream(self, *arguments: str) -> Generator[dict[str, Any], None, None]:
-        """Run a command that knows ``-json`` and yield its messages as they come.
+        """Run a command that knows ``-json`` and yield its messages as they come, then raise its errors.
 
         Interrupted or closed early, it has Terraform end in good order, and waits for that.
-
-        Raises:
-            TerraformError: it failed, after its last message; one sentence a problem.
         """
         errors: list[str] = []
         noise: list[str] = []
@@ -154,9 +147,6 @@ class Terraform:
         Where a mirror below /opt holds the providers, they are from there. Otherwise what is downloaded is
         kept for every working directory: AWS's provider takes 675 MB. Users who configured Terraform are left
         alone.
-
-        Raises:
-            TerraformError: it failed.
         """
         command = ["init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments]
         kept = ROOT / "build" / "plugins"
