@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +17,7 @@ from operations import executions, records
 from operations.dead_letters import ParkedEvent, Queue
 from operations.errors import UserError
 from operations.program import ROOT
+from operations.uploads import listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +31,6 @@ FIRST_EVENT_SECONDS = 390.0
 SECONDS = 90.0
 _POLL_SECONDS = 0.5
 _EXPRESS_SECONDS = 10.0
-# What a removal may meet: the thing is gone, or cannot be reached.
-_GONE = contextlib.suppress(ClientError, BotoCoreError, UserError)
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,14 @@ class Trial:
     Attributes:
         uploads: ImageID of each photo that was uploaded.
         notifications: facts of the notifications that came, by ImageID.
+        removals: what removes its queue, subscription and records, called in the end.
         parked: the events of this trial that were in the dead-letter queue, by key; empty for the malformed.
     """
 
     deployment: Deployment
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     queue_url: str = ""
-    subscription: str = ""
+    removals: list[Callable[[], object]] = field(default_factory=list)
     uploads: dict[Photo, str] = field(default_factory=dict)
     events: dict[Photo, dict[str, Any]] = field(default_factory=dict)
     notifications: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
@@ -87,7 +88,8 @@ class Trial:
 
     def subscribe(self) -> None:
         """Subscribe a queue of this trial's own to the results topic, filtered by its prefix."""
-        sns, topic = self.deployment.client("sns"), self.deployment.value("results_topic_arn")
+        sqs, sns = self.deployment.client("sqs"), self.deployment.client("sns")
+        topic = self.deployment.value("results_topic_arn")
         name = f"{self.deployment.name}-verify-{self.run}"
         arn = f"{topic.replace(':sns:', ':sqs:').rpartition(':')[0]}:{name}"
         statement = {
@@ -98,8 +100,8 @@ class Trial:
             "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        made = self.deployment.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})
-        self.queue_url = made["QueueUrl"]
+        self.queue_url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+        self.removals.append(partial(sqs.delete_queue, QueueUrl=self.queue_url))
         attributes = {
             "FilterPolicy": json.dumps({"key_prefix": [{"prefix": self.prefix}]}),
             "RawMessageDelivery": "true",
@@ -107,7 +109,7 @@ class Trial:
         answer = sns.subscribe(
             TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes, ReturnSubscriptionArn=True
         )
-        self.subscription = answer["SubscriptionArn"]
+        self.removals.append(partial(sns.unsubscribe, SubscriptionArn=answer["SubscriptionArn"]))
 
     def upload(self, photo: Photo) -> None:
         """Upload a photo, and delete it again where that is its point."""
@@ -115,7 +117,9 @@ class Trial:
         key, body = self.prefix + photo.name, (ROOT / "samples" / photo.file).read_bytes()
         answer = s3.put_object(Bucket=bucket, Key=key, Body=body)
         etag, version = answer["ETag"], answer.get("VersionId")
-        self.uploads[photo] = records.image_id(key, etag)
+        self.uploads[photo] = image = records.image_id(key, etag)
+        record = {"TableName": self.deployment.table, "Key": {"ImageID": {"S": image}}}
+        self.removals.append(partial(self.deployment.client("dynamodb").delete_item, **record))
         self.events[photo] = executions.event(bucket, key, etag, len(body), version)
         if photo.deleted:
             s3.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
@@ -165,24 +169,15 @@ class Trial:
 
     def close(self) -> None:
         """Remove all that was made, as far as that can be done."""
-        client, bucket = self.deployment.client, self.deployment.bucket
-        for image_id in self.uploads.values():
-            with _GONE:
-                key = {"ImageID": {"S": image_id}}
-                client("dynamodb").delete_item(TableName=self.deployment.table, Key=key)
-        with _GONE:
-            pages = client("s3").get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=bucket, Prefix=self.prefix):
-                for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                    client("s3").delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
-        with _GONE:
-            self.take_parked("")
-        if self.subscription:
-            with _GONE:
-                client("sns").unsubscribe(SubscriptionArn=self.subscription)
-        if self.queue_url:
-            with _GONE:
-                client("sqs").delete_queue(QueueUrl=self.queue_url)
+        self.removals += [partial(self.take_parked, ""), self._delete_objects]
+        for remove in self.removals:
+            with contextlib.suppress(ClientError, BotoCoreError, UserError):
+                remove()
+
+    def _delete_objects(self) -> None:
+        s3, bucket = self.deployment.client("s3"), self.deployment.bucket
+        for one in listing(self.deployment, self.prefix, markers=True):
+            s3.delete_object(Bucket=bucket, Key=one.key, VersionId=one.version_id or "null")
 
 
 def wait_for(trial: Trial, done: Callable[[], object], seconds: float) -> bool:
