@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 MAX_DESCRIBED = 12
 # Executions listed in one round, five requests; StartExecution allows 300 a second.
 MAX_LISTED = 5_000
-# What ended in another way than well and waits to be described; more are shown without their photos.
-MAX_WAITING = 1_000
 ROWS = 20
 UNKNOWN = "not looked up"
 _POLL_SECONDS = 1.0
@@ -112,10 +110,9 @@ class Pipeline:
     def report(self, *, last: bool = False) -> list[TrackedImage]:
         """What is done and known and was not reported before, in the order it started.
 
-        The `last` time, and when too many wait, that holds also what could not be looked up.
+        The `last` time that holds also what could not be looked up.
         """
-        waiting = self.waiting()
-        for image in waiting if last else waiting[:-MAX_WAITING]:
+        for image in self.waiting() if last else ():
             image.outcome = UNKNOWN
             self.unknown += not image.key
         ready = [

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from operations import records, watch
-from operations.watch import MAX_DESCRIBED, MAX_WAITING, Pipeline, TrackedImage
+from operations.watch import MAX_DESCRIBED, Pipeline, TrackedImage
 from tests.unit.pipeline import client
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_every_image_is_told_once_at_twenty_a_second(cloud: Cloud) -> None:
 def test_what_ends_faster_than_it_can_be_looked_up_is_told_without_its_photo_and_counted(
     cloud: Cloud,
 ) -> None:
-    for number in range(2 * MAX_WAITING):
+    for number in range(2_000):
         cloud.start(number / 300, "Lambda.Unknown")
     pipeline, told = cloud.watch(until=20)
     told += pipeline.report(last=True)
