@@ -238,9 +238,6 @@ def _show_left(report: Report) -> None:
         click.echo(f"{report.later:,} parked since this began: look at the error before another run.")
     for message_id, reason in list(report.left.items())[:_SHOWN]:
         click.echo(f"Message {message_id} is left in the queue: {reason}.", err=True)
-    if len(report.left) > _SHOWN:
-        rest = len(report.left) - _SHOWN
-        click.echo(f"{rest:,} more cannot be started; {options.named('json', '1')} lists them all.", err=True)
     if report.unseen:
         click.echo(
             f"{report.unseen:,} messages are being read by another run, or were by one that was killed: they"
