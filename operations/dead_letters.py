@@ -147,10 +147,6 @@ class Queue:
         waiting, hidden = (int(answer["Attributes"][name]) for name in names)
         return waiting, hidden, answer["ResponseMetadata"]["HTTPHeaders"].get("date")
 
-    def peek(self) -> list[ParkedEvent]:
-        """Ten messages at most, each once, left visible to everybody."""
-        return list({one.message_id: one for one in self._receive(0)}.values())
-
     def _receive(self, hidden_seconds: int) -> list[ParkedEvent]:
         answer = self._sqs.receive_message(
             QueueUrl=self._url,

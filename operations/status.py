@@ -30,6 +30,7 @@ MAX_RECORDS = 20_000
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_DESCRIBED = 1000
 MAX_RETRYING = 50
+MAX_PARKED = 10
 _AT_ONCE = 16
 
 STATES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
@@ -189,7 +190,7 @@ def _outcomes(
 def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:
     queue = Queue(deployment)
     count, _ = queue.state()
-    parked = queue.peek() if count else []
+    parked = list(islice(queue.events(hidden_seconds=0), MAX_PARKED)) if count else []
     measured = metrics.oldest_message(deployment, deployment.dead_letter_queue_url, now) if count else None
     ages = [*(now.timestamp() - one.sent for one in parked), *([measured] if measured else [])]
     return {
