@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -38,11 +40,14 @@ day: Decorator = click.option("--day", callback=_day, help="Day in UTC, as 2026-
 
 
 class _Key(click.types.StringParamType):
-    """A key or prefix in the bucket."""
+    """A key or prefix in the bucket, whatever the terminal's encoding: S3's are UTF-8."""
 
     name = "key"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # A terminal in Latin-1 gives UTF-8 that was pasted into it letter by letter.
+        with contextlib.suppress(UnicodeError):
+            return os.fsencode(str(value)).decode()
         try:
             return str(value).encode().decode()
         except UnicodeEncodeError:
