@@ -90,7 +90,7 @@ def test_a_key_typed_or_pasted_into_a_latin_1_terminal_is_the_one_in_s3(typed: b
     asked = """
 from operations import keys
 keys.choose = lambda _, key: key
-records.by_key = lambda _, key: [[{"Key": key, "ImageID": "i"}]]
+records.by_key = lambda _, key: [{"Key": key, "ImageID": "i"}]
 """
     environment = latin_1(tmp_path)
     out, err = start(asked, "results", typed, "--json", **environment).communicate()
