@@ -111,13 +111,6 @@ def complete(deployment: Deployment, found: Iterable[Record]) -> Iterator[Record
         yield from (whole[image] for image in images if image in whole)
 
 
-def explained(deployment: Deployment, found: list[Record]) -> list[Record]:
-    """`found`, with the Detail of those that are rejected, which the indexes do not keep."""
-    rejected = [one for one in found if one.get("Outcome") == "rejected" and "Detail" not in one]
-    details = {one["ImageID"]: one["Detail"] for one in complete(deployment, rejected) if one.get("Detail")}
-    return [{**one, "Detail": details[one["ImageID"]]} if one["ImageID"] in details else one for one in found]
-
-
 def recorded(deployment: Deployment, images: Iterable[str]) -> dict[str, Record]:
     """What says who recorded and notified images, by ImageID, read consistently; many batches at once.
 

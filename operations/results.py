@@ -33,7 +33,7 @@ _STEP = 100
 @click.option(
     "--limit", type=click.IntRange(1), help="At most so many; 20 on the screen, no limit in an export."
 )
-@click.option("--faces", is_flag=True, help="With all that is recorded, faces' details too, as an export.")
+@click.option("--faces", is_flag=True, help="With the faces' details, in JSON.")
 @click.option(
     "--export",
     type=click.Path(path_type=Path),
@@ -81,9 +81,12 @@ def command(
     if gallery and shown:
         click.echo(galleries.write(deployment, gallery, shown, confirmed=confirm))
         return
-    shown = list(records.complete(deployment, shown) if faces else records.explained(deployment, shown))
+    shown = [records.public(record) for record in records.complete(deployment, shown)]
     if as_json:
-        options.print_json([records.public(record) for record in shown])
+        left_out = () if faces else ("FaceDetails",)
+        options.print_json(
+            [{name: one for name, one in record.items() if name not in left_out} for record in shown]
+        )
     elif shown:
         _show(shown, more=more)
     elif key:

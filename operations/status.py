@@ -181,8 +181,8 @@ def _outcomes(
     counted = together(*(partial(reasons, outcome) for outcome in records.OUTCOMES))
     found = dict(zip(records.OUTCOMES, counted, strict=True))
     # The indexes do not keep it.
-    explained = records.explained(deployment, list(newest.values()))
-    details = {str(one["Reason"]): str(one["Detail"]) for one in explained if one.get("Detail")}
+    whole = records.complete(deployment, newest.values())
+    details = {str(one["Reason"]): str(one["Detail"]) for one in whole if one.get("Detail")}
     totals = {name: one.total() for name, one in found.items()}
     return totals, dict(found["rejected"].most_common()), details
 
