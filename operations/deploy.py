@@ -69,9 +69,9 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
             protected data; or it loses data and is not confirmed.
     """
     terraform = connect(environment, console)
-    saved = plan.is_saved(environment)
+    saved = plan.saved(environment)
     if saved:
-        console.out(f"Applying the plan made {plan.unchanged(environment)}")
+        console.out(f"Applying the plan made {saved}")
     else:
         make_plan(environment, console, terraform)
     resources = terraform.show(environment.plan_file).get("resource_changes", [])

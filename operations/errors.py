@@ -11,23 +11,13 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 
 class UserError(click.ClickException):
-    """Something a person can put right: one sentence saying what is wrong, and a hint where there is one.
-
-    Attributes:
-        hint: what to do about it, printed on a line of its own.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    """Something a person can put right: one sentence saying what is wrong, and what to do about it."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         from operations.terminal import visible
 
         # Keys come back in messages, and uploaders choose them: none may steer the terminal.
         click.echo(f"Error: {visible(self.message, keep=chr(10))}", err=file is None, file=file)
-        if self.hint:
-            click.echo(visible(self.hint), err=file is None, file=file)
 
 
 def is_sdk_error(error: BaseException) -> bool:

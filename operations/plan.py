@@ -227,17 +227,14 @@ def begin(environment: Environment) -> None:
     _sources_file(environment).write_text(json.dumps(_sources(environment), indent=2), "utf-8")
 
 
-def is_saved(environment: Environment) -> bool:
-    """Whether there is a plan that says what it was made from."""
-    return environment.plan_file.is_file() and _sources_file(environment).is_file()
-
-
-def unchanged(environment: Environment) -> str:
-    """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC".
+def saved(environment: Environment) -> str | None:
+    """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC"; None without one.
 
     Raises:
         UserError: a file it was made from has changed since.
     """
+    if not (environment.plan_file.is_file() and _sources_file(environment).is_file()):
+        return None
     was, now = json.loads(_sources_file(environment).read_text("utf-8")), _sources(environment)
     made = datetime.fromtimestamp(environment.plan_file.stat().st_mtime, UTC)
     ago = f"{options.duration((datetime.now(UTC) - made).total_seconds())} ago"

@@ -75,8 +75,7 @@ def before(environment: Environment, wanted: bool) -> None:
             click.secho(f"warning: {line.about}: {line.text}.", fg="yellow", err=True)
     if failing := [f"{line.about}: {line.text}" for line in found if line.outcome == "fails"]:
         raise UserError(
-            f"An apply would fail. {'. '.join(failing)}.",
-            "PREFLIGHT=0 leaves these checks out; it stays wrong.",
+            f"An apply would fail. {'. '.join(failing)}. PREFLIGHT=0 leaves these checks out; it stays wrong."
         )
 
 

@@ -20,7 +20,7 @@ from operations.errors import UserError
 from operations.program import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from rich.console import Console
 
@@ -156,7 +156,9 @@ class Terraform:
                 command.append(f"-plugin-dir={mirror}")
             else:
                 self.variables.setdefault("TF_PLUGIN_CACHE_DIR", str(kept))
-        with _alone(kept):
+        # Two that unpack into a cache at once spoil it: https://github.com/hashicorp/terraform/issues/31964
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             for _ in self.stream(*command):
                 pass
 
@@ -190,20 +192,6 @@ def find_mirror(folder: Path = ROOT) -> Path | None:
     return next(held, None) if wanted else None
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one ``terraform init`` at a time use the kept providers.
-
-    Two that unpack into them at once spoil them: https://github.com/hashicorp/terraform/issues/31964
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 @cache
 def executable() -> Path:
     """The terraform beside this Python, where `make setup` puts one, or that on PATH.
@@ -211,8 +199,8 @@ def executable() -> Path:
     Raises:
         TerraformError: there is none, or it is too old to report in JSON how an init fails.
     """
-    beside, path = os.fspath(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
-    found = shutil.which("terraform", path=beside) or shutil.which("terraform", path=path)
+    path = os.environ.get("PATH", os.defpath)
+    found = shutil.which("terraform", path=f"{Path(sys.executable).parent}{os.pathsep}{path}")
     if found is None:
         raise TerraformError(
             "There is no terraform on PATH; install Terraform 1.10 or newer, or run 'make setup'."
