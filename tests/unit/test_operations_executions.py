@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +77,25 @@ def test_an_express_workflow_has_no_list_of_executions(states: Stubber) -> None:
     states.add_client_error("list_executions", "StateMachineTypeNotSupported", "EXPRESS")
     with pytest.raises(executions.NoHistoryError):
         next(executions.since(deployment(states), datetime.now(UTC), limit=10))
+
+
+def test_executions_are_listed_back_to_a_moment_or_up_to_a_limit(states: Stubber) -> None:
+    now = datetime.now(UTC)
+    ran = [
+        {
+            "executionArn": f"{STANDARD}-{minutes}",
+            "stateMachineArn": MACHINE,
+            "name": f"{minutes}",
+            "status": "SUCCEEDED",
+            "startDate": now - timedelta(minutes=minutes),
+            "stopDate": now - timedelta(minutes=minutes),
+        }
+        for minutes in range(5)
+    ]
+    running = {name: value for name, value in ran[0].items() if name != "stopDate"} | {"status": "RUNNING"}
+    for _ in range(2):
+        states.add_response("list_executions", {"executions": [running, *ran[1:]]})
+    since = now - timedelta(minutes=2, seconds=30)
+    found = executions.since(deployment(states), since, limit=10)
+    assert [one["name"] for one in found] == ["0", "1", "2"]
+    assert [one["name"] for one in executions.since(deployment(states), since, limit=2)] == ["0", "1"]

@@ -72,6 +72,20 @@ def test_an_express_workflow_is_counted_from_its_metrics(express: Any) -> None:
     assert ran["latency"] == {"p50": 1.2, "p95": None}
 
 
+@pytest.mark.parametrize(("seconds", "period"), [(3600, 3600), (90, 60), (5, 60)])
+def test_metrics_are_summed_over_the_whole_time_looked_at(seconds: int, period: int) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(**request: Any) -> dict[str, Any]:
+        asked.append(request)
+        return {"MetricDataResults": []}
+
+    deployment: Any = SimpleNamespace(client=lambda _: SimpleNamespace(get_metric_data=answer))
+    wanted = {"age": metrics.Metric("AWS/SQS", "Age", "QueueName", "queue", "Maximum")}
+    metrics.read(deployment, wanted, NOW - timedelta(seconds=seconds), NOW)
+    assert asked[0]["MetricDataQueries"][0]["MetricStat"]["Period"] == period
+
+
 def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
     """What `look` makes of a quiet environment where only `parts` are otherwise."""
     listed = {"complete": True, "listed": True, "total": 0}
@@ -132,7 +146,11 @@ def test_failures_of_an_express_workflow_are_those_parked(monkeypatch: pytest.Mo
 class States:
     """Step Functions with failed executions `0`, `1`, ...; every third fails for another reason."""
 
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        self.asked.append(int(executionArn))
         key, error = f"{executionArn}.jpg", "Rare" if int(executionArn) % 3 == 2 else "Frequent"
         stored = {"detail": {"object": {"key": key, "etag": "e"}}}
         return {
@@ -145,12 +163,15 @@ class States:
         }
 
 
-def unresolved(monkeypatch: pytest.MonkeyPatch, owners: dict[str, str], count: int) -> dict[str, Any]:
+def unresolved(
+    monkeypatch: pytest.MonkeyPatch, owners: dict[str, str], count: int, states: States | None = None
+) -> dict[str, Any]:
     found = {f"{arn}.jpg@e": {"ExecutionId": owner} for arn, owner in owners.items()}
     monkeypatch.setattr(
         records, "recorded", lambda _, images: {one: found[one] for one in images if one in found}
     )
-    deployment: Any = SimpleNamespace(client=lambda _: States())
+    states = states or States()
+    deployment: Any = SimpleNamespace(client=lambda _: states)
     return status.unresolved(deployment, [{"executionArn": str(number)} for number in range(count)])
 
 
@@ -162,8 +183,10 @@ def test_every_failure_is_grouped_by_its_reason(monkeypatch: pytest.MonkeyPatch)
 
 def test_of_more_failures_than_aws_describes_every_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "MAX_DESCRIBED", 40)
-    answer = unresolved(monkeypatch, {}, 400)
+    states = States()
+    answer = unresolved(monkeypatch, {}, 400, states)
     assert (answer["failures_looked_at"], answer["failures_total"]) == (40, 400)
+    assert {number // 100 for number in states.asked} == {0, 1, 2, 3}
     assert {one["error"] for one in answer["failures"]} == {"Frequent", "Rare"}
 
 

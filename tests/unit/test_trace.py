@@ -55,6 +55,8 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
             "TaskSucceeded",
             output=json.dumps({"SdkResponseMetadata": {"RequestId": "redrive's request"}}),
         ),
+        event(61, "TaskStateEntered", name="SendNotification"),
+        event(61.2, "TaskScheduled"),
         event(62, "ExecutionSucceeded"),
     ],
 }
@@ -151,6 +153,7 @@ def test_a_photo_s_way_names_every_try_of_every_execution_in_order(
         ("ProcessImage begins", "", False),
         ("analysis recorded", "no_face", False),
         ("ProcessImage done", "", False),
+        ("SendNotification begins", "", False),
         ("notified", "", False),
         ("workflow succeeded", "", False),
     ]
