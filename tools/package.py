@@ -214,7 +214,7 @@ def _python_with_pip() -> str:
     raise PackageError(f"{sys.executable} has no pip to fetch wheels with; run 'make setup' first.")
 
 
-def main(arguments: "list[str] | None" = None) -> int:
+def main() -> int:
     if sys.version_info[:2] < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))
         print(
@@ -223,29 +223,24 @@ def main(arguments: "list[str] | None" = None) -> int:
         )
         return 1
     parser = argparse.ArgumentParser(prog="package.py", description="Build the Lambda functions' zips.")
-    parser.add_argument("source", nargs="?", type=Path, help="folder of one function")
-    parser.add_argument("output", nargs="?", type=Path, help="zip to write")
     parser.add_argument(
-        "--all", action="store_true", help="build every function into build/, under the names Terraform uses"
+        "paths", nargs="*", type=Path, metavar="SOURCE OUTPUT", help="one function, and its zip"
     )
     parser.add_argument(
-        "--wheels",
-        metavar="python3.13-arm64",
-        help="with --all: bundle wheels for these",
+        "--all", action="store_true", help="every function, into build/ as Terraform names them"
     )
-    options = parser.parse_args(arguments)
-    if options.all == bool(options.source and options.output) or (options.all and options.source):
+    parser.add_argument("--wheels", metavar="python3.13-arm64", help="with --all: bundle wheels for these")
+    options = parser.parse_args()
+    if len(options.paths) != (0 if options.all else 2):
         parser.error("give a SOURCE folder and an OUTPUT zip, or --all")
+    wanted = [tuple(options.paths)] if options.paths else []
     try:
         if options.all:
             for folder in sorted(path.parent for path in ROOT.glob("functions/*/handler.py")):
                 target = options.wheels if (folder / "requirements.lock").exists() else None
-                output = ROOT / "build" / zip_name(folder, target)
-                size = build(folder, output)
-                print(f"{output.relative_to(ROOT)}  {size:,} bytes")
-        else:
-            size = build(options.source, options.output)
-            print(f"{options.output}  {size:,} bytes")
+                wanted.append((folder, ROOT / "build" / zip_name(folder, target)))
+        for folder, output in wanted:
+            print(f"{os.path.relpath(output)}  {build(folder, output):,} bytes")
     except PackageError as error:
         print(error, file=sys.stderr)
         return 1
