@@ -34,7 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .faces import Detector, PhotoError
+from .faces import Detector, RekognitionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,16 +49,6 @@ ATTRIBUTES = frozenset(
 _BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,255}")
 # The API reference gives these two the HTTP status of a server's fault.
 _SERVER_FAULTS = frozenset({"InternalServerError", "ThrottlingException"})
-# Photos decoded at a time; the faces are looked for one photo after another.
-_THREADS = 4
-
-
-class RekognitionError(Exception):
-    """An error answer: `code` as the API reference names it, and its message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -108,7 +98,8 @@ class Rekognition:
     def __init__(self, read: Callable[[S3Object, Mapping[str, str]], Awaitable[bytes]]) -> None:
         self._read = read
         self._detector = Detector()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rekognition")
+        # One photo after another; waiting for a delay or for S3 is nobody else's matter.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rekognition")
         self._faults: list[Fault] = []
         self._calls = 0
         self._answered = 0
@@ -126,7 +117,7 @@ class Rekognition:
                     "UnknownOperationException", f"The stand-in knows DetectFaces only, not {target!r}"
                 )
             return _response(200, await self._detect_faces(headers, body))
-        except (RekognitionError, PhotoError) as error:
+        except RekognitionError as error:
             LOGGER.info("%s: %s", error.code, error)
             # The service spells the name three times, and each SDK reads another one.
             return _response(
@@ -148,7 +139,7 @@ class Rekognition:
         if len(data) > MAX_OBJECT_BYTES:
             raise RekognitionError("ImageTooLargeException", "Image size is too large")
         loop = asyncio.get_running_loop()
-        faces = await loop.run_in_executor(self._threads, self._detector.find_faces, data)
+        faces = await loop.run_in_executor(self._thread, self._detector.find_faces, data)
         self._answered += 1
         return {"FaceDetails": faces}
 
@@ -180,10 +171,8 @@ class Rekognition:
                 allowed = json.loads(body)["calls_per_second"]
                 self._quota = None if allowed is None else Quota(float(allowed))
             case "GET", "/_rekognition/calls":
-                return _response(
-                    200,
-                    {"DetectFaces": self._calls, "answered": self._answered, "by_key": dict(self._by_key)},
-                )
+                counted = {"DetectFaces": self._calls, "answered": self._answered, "by_key": self._by_key}
+                return _response(200, counted)
             case "DELETE", "/_rekognition/calls":
                 self._calls = self._answered = 0
                 self._by_key.clear()

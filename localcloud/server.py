@@ -25,7 +25,8 @@ from ministack.core.iam_evaluator import enforce
 from ministack.core.responses import get_account_id
 
 from . import corrections
-from .rekognition import Rekognition, RekognitionError, S3Object
+from .faces import RekognitionError
+from .rekognition import Rekognition, S3Object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

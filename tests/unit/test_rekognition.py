@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 import pytest
 
+from localcloud.faces import RekognitionError
 from localcloud.rekognition import (
     ATTRIBUTES,
     MAX_OBJECT_BYTES,
     MAX_RAW_BYTES,
     Quota,
     Rekognition,
-    RekognitionError,
     S3Object,
 )
 
