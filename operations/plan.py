@@ -28,15 +28,9 @@ ACTIONS = ("create", "update", "replace", "delete")
 
 # What a plan is made from besides the state: whatever of it changes, the plan is another.
 _SOURCES = (
-    *(
-        "*.tf",
-        ".terraform.lock.hcl",
-        "*.auto.tfvars",
-        "terraform.tfvars",
-        "modules/*/*.tf",
-        "modules/*/*.json",
-    ),
-    *("functions/**/*.py", "functions/**/*.lock", "functions/*/packages.txt", "tools/package.py"),
+    *("*.tf", ".terraform.lock.hcl", "*.auto.tfvars", "terraform.tfvars"),
+    *("modules/*/*.tf", "modules/*/*.json", "functions/**/*.py", "functions/**/*.lock"),
+    *("functions/*/packages.txt", "tools/package.py"),
 )
 _SYMBOLS = {"create": "+", "delete": "-", "replace": "-/+", "update": "~"}
 _LONGEST_VALUE = 60
