@@ -112,7 +112,7 @@ bench-check: $(STAMP) ## Compare API calls, own time, imports and zips with the 
 	@$(PY) -m benchmarks bench-check
 
 .PHONY: drain
-drain: $(STAMP) ## Work a backlog off on a local cloud whose Rekognition allows QUOTA= calls a second, beside its prediction (IMAGES=)
+drain: $(STAMP) ## Work a backlog off on a local cloud whose Rekognition allows QUOTA= calls a second, beside its prediction (IMAGES=, MODE=, TYPE=, RATE=)
 	@$(PY) -m benchmarks drain
 
 ##@ Maintaining

@@ -140,7 +140,7 @@ class Simulation:
             if wait is None:
                 self.outcome.parked += 1
                 break
-            pause = self.chance.uniform(0, wait)
+            pause = self.chance.uniform(0, wait) if self.scenario.jitter else wait
             self.outcome.waited += pause
             yield self.env.timeout(pause)
         self.open -= 1

@@ -49,7 +49,10 @@ EXECUTION_GB = 0.0625
 
 @dataclass(frozen=True)
 class Scenario:
-    """`concurrency`: ProcessImage's, None for the account's; `rate`: uploads a second, a day's average."""
+    """`concurrency`: ProcessImage's, None for the account's; `rate`: uploads a second, a day's average.
+
+    `jitter`: whether waits between attempts are spread, as AWS spreads them.
+    """
 
     photos: int
     mode: Mode = "buffered"
@@ -62,6 +65,7 @@ class Scenario:
     call_seconds: float = 1.0
     rekognition_per_second: float = QUOTAS["rekognition_per_second"]
     handover_seconds: float = HANDOVER_SECONDS
+    jitter: bool = True
     seed: int = 1
 
     @property
@@ -87,16 +91,20 @@ class Scenario:
 
     def waits(self, error: str) -> list[float]:
         """Longest seconds before each further attempt after `error`; full jitter makes them uniform."""
+        retrier = self.retrier(error)
+        return [
+            min(
+                retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
+                retrier.get("MaxDelaySeconds", math.inf),
+            )
+            for attempt in range(retrier["MaxAttempts"])
+        ]
+
+    def retrier(self, error: str) -> dict[str, Any]:
+        """The deployed workflow's retrier for `error`, with this type's own numbers."""
         for one in json.loads(RETRIES.read_text("utf-8")):
             if error in one["ErrorEquals"]:
-                retrier = {**one, **one.get(self.type, {})}
-                return [
-                    min(
-                        retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt,
-                        retrier.get("MaxDelaySeconds", math.inf),
-                    )
-                    for attempt in range(retrier["MaxAttempts"])
-                ]
+                return {**one, **one.get(self.type, {})}
         raise UserError(f"{RETRIES.name} has no retrier for {error}.")
 
     def arriving(self, step: float) -> Floats:

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from benchmarks import exact, flow
 from benchmarks.__main__ import main
+from benchmarks.drain import Here
 from benchmarks.scenario import RETRIES, Scenario, facts
+from benchmarks.simulate import MEASURED
 from operations.program import ROOT
 
 if TYPE_CHECKING:
@@ -129,3 +131,18 @@ def test_a_cap_below_a_minute_is_refused() -> None:
 
 def of(scenario: Scenario) -> dict[str, Any]:
     return facts(flow.simulate(scenario), scenario)
+
+
+def test_a_drain_is_predicted_as_the_local_cloud_waits() -> None:
+    here = Here(300, "direct", arrivals="steady", rate=12, rekognition_per_second=8)
+    assert here.waits("ThrottlingException") == [2, 4, 8, 16, 32, 60]
+    assert exact.simulate(here).waited % 2 == 0, "whole waits of 2, 4, 8 ... seconds"
+    assert exact.simulate(replace(here, jitter=True)).waited % 2 != 0
+
+
+def test_every_drain_was_measured_to_end_as_predicted() -> None:
+    runs = json.loads(MEASURED.read_text("utf-8"))
+    for one in runs:
+        assert one["measured"] == pytest.approx(one["predicted"], rel=0.15), one
+        assert one["calls"] == pytest.approx(one["predicted_calls"], rel=0.15), one
+        assert (one["parked"], one["lost"], one["doubled"]) == (one["predicted_parked"], 0, 0), one
