@@ -58,6 +58,9 @@ class Terraform:
         self.data_dir = data_dir or folder / ".terraform" / environment
         merged = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
         self.variables = {name: value for name, value in merged.items() if value is not None}
+        if "$" in (bundle := self.variables.get("AWS_CA_BUNDLE", "")):
+            # The S3 backend expands dollars in it, and nothing escapes them; the provider does not.
+            self.variables["AWS_CA_BUNDLE"] = os.path.relpath(bundle, folder)
 
     @property
     def typed(self) -> str:

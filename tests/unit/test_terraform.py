@@ -167,3 +167,18 @@ def test_a_value_is_placed_where_people_wrote_it_or_nowhere(file: str, said: str
     problem = {"summary": "Invalid value for variable", "detail": detail}
     place = {"filename": file, "start": {"line": 7}}
     assert Terraform("dev").sentence({**problem, "range": place}) == said
+
+
+def test_a_dollar_in_the_checkout_s_path_is_kept_from_the_backend_which_would_expand_it(
+    tmp_path: Path,
+) -> None:
+    checkout = tmp_path / "a $HOME"
+    bundle = checkout / "build" / "localcloud" / "ca.pem"
+    for folder, expected in (
+        (checkout, "build/localcloud/ca.pem"),
+        (checkout / "bootstrap", "../build/localcloud/ca.pem"),
+    ):
+        made = Terraform("local", folder=folder, variables={"AWS_CA_BUNDLE": str(bundle)})
+        assert made.variables["AWS_CA_BUNDLE"] == expected
+    plain = Terraform("local", variables={"AWS_CA_BUNDLE": "/etc/ca.pem"})
+    assert plain.variables["AWS_CA_BUNDLE"] == "/etc/ca.pem"
