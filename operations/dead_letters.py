@@ -55,17 +55,16 @@ class ParkedEvent:
     def of(cls, message: Mapping[str, Any]) -> ParkedEvent:
         """The message as SQS delivers it, with all attributes."""
         texts = {
-            name: str(value.get("StringValue", ""))
-            for name, value in message.get("MessageAttributes", {}).items()
+            name: one.get("StringValue", "") for name, one in message.get("MessageAttributes", {}).items()
         }
         return cls(
-            message_id=str(message["MessageId"]),
-            receipt=str(message["ReceiptHandle"]),
-            body=str(message["Body"]),
+            message_id=message["MessageId"],
+            receipt=message["ReceiptHandle"],
+            body=message["Body"],
             error=texts.get("ERROR_CODE") or "none given",
             cause=texts.get("ERROR_MESSAGE", ""),
             chain=texts.get("REDRIVEN_FROM"),
-            sent=int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000,
+            sent=int(message["Attributes"]["SentTimestamp"]) / 1000,
             execution=texts.get("EXECUTION_ID", ""),
         )
 
@@ -132,20 +131,17 @@ class Queue:
     def __enter__(self) -> Self:
         return self
 
-    def state(self) -> tuple[int, float]:
-        """About how many messages it holds, and the time by its clock."""
-        waiting, hidden, answered = self._counts()
-        return waiting + hidden, parsedate_to_datetime(answered).timestamp() if answered else time.time()
-
-    def held_elsewhere(self) -> int:
-        """About how many messages others have received and neither deleted nor given back."""
-        return max(0, self._counts()[1] - len(self._held))
-
-    def _counts(self) -> tuple[int, int, str | None]:
+    def state(self) -> tuple[int, int, float]:
+        """About how many messages it holds, how many of these somebody has, and the time by its clock."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
         waiting, hidden = (int(answer["Attributes"][name]) for name in names)
-        return waiting, hidden, answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return waiting + hidden, hidden, parsedate_to_datetime(said).timestamp() if said else time.time()
+
+    def held_elsewhere(self) -> int:
+        """About how many messages others have received and neither deleted nor given back."""
+        return max(0, self.state()[1] - len(self._held))
 
     def _receive(self, hidden_seconds: int) -> list[ParkedEvent]:
         answer = self._sqs.receive_message(
@@ -167,7 +163,7 @@ class Queue:
         Raises UserError when it holds more than can be looked at.
         """
         if hidden_seconds is None:
-            total, _ = self.state()
+            total = self.state()[0]
             if total > MOST_SHOWN:
                 raise UserError(
                     f"The dead-letter queue holds {total:,} messages, more than can be looked at;"

@@ -59,7 +59,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
     end, of the day and of each hour. `tries`: invocations that failed, and that Lambda turned away; both are
     tried again. `dollars` is an estimate from the prices of operations/prices.json.
     """
-    photos, measured, (waiting, _), alarms = together(
+    photos, measured, (waiting, *_), alarms = together(
         lambda: _photos(deployment, begin),
         lambda: _measured(deployment, begin, end),
         Queue(deployment).state,

@@ -312,7 +312,7 @@ def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
 ) -> None:
     deployment.park()
     state = Queue.state
-    monkeypatch.setattr(Queue, "state", lambda queue: (state(queue)[0], state(queue)[1] - 60))
+    monkeypatch.setattr(Queue, "state", lambda queue: (*state(queue)[:2], state(queue)[2] - 60))
     report = run(deployment)
     assert (report.messages, report.started, report.later) == (0, 0, 1)
     assert len(deployment.left()) == 1

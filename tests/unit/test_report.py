@@ -62,7 +62,7 @@ def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         yield from RECORDS[outcome]
 
     monkeypatch.setattr(records, "by_outcome", by_outcome)
-    monkeypatch.setattr(Queue, "state", lambda _: (2, 0.0))
+    monkeypatch.setattr(Queue, "state", lambda _: (2, 0, 0.0))
 
 
 def deployment(metrics: dict[tuple[str, str], dict[int, float]]) -> Any:
