@@ -34,12 +34,13 @@ def prepare(stack: Stack) -> None:
 
     events.put_rule(Name=name, EventPattern=restricted("direct"))
     route("buffered", Arn=stack.outputs["ingestion"]["queue_arn"])
+    role = _role(stack)
     for design in ("floor", "tutorial"):
-        machine = _machine(stack, design, _functions(stack, design), ours)
+        machine = _machine(stack, design, _functions(stack, design, role), ours)
         route(design, Arn=machine, RoleArn=target["RoleArn"])
 
 
-def _functions(stack: Stack, design: str) -> dict[str, str]:
+def _functions(stack: Stack, design: str, role: str) -> dict[str, str]:
     """ARNs of the design's two functions, with the roles and sizes of ours."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -54,7 +55,7 @@ def _functions(stack: Stack, design: str) -> dict[str, str]:
         made[function] = client.create_function(
             FunctionName=f"bench-{design}-{function}",
             Runtime=settings["Runtime"],
-            Role=_role(stack),
+            Role=role,
             Handler=f"{design}.{function}",
             Code={"ZipFile": archive.getvalue()},
             MemorySize=settings["MemorySize"],
@@ -66,25 +67,16 @@ def _functions(stack: Stack, design: str) -> dict[str, str]:
 
 def _role(stack: Stack) -> str:
     """A role for all functions here: what ours are allowed, in one."""
+
+    def policy(**statement: Any) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
+
     iam = stack.client("iam")
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    try:
-        return str(iam.get_role(RoleName="bench")["Role"]["Arn"])
-    except iam.exceptions.NoSuchEntityException:
-        role = iam.create_role(RoleName="bench", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    trust = policy(Principal={"Service": "lambda.amazonaws.com"}, Action="sts:AssumeRole")
+    role = iam.create_role(RoleName="bench", AssumeRolePolicyDocument=trust)["Role"]
     actions = ["dynamodb:*", "kms:*", "logs:*", "rekognition:*", "s3:*", "sns:*"]
-    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_role_policy(RoleName="bench", PolicyName="bench", PolicyDocument=policy)
+    allowed = policy(Action=actions, Resource="*")
+    iam.put_role_policy(RoleName="bench", PolicyName="bench", PolicyDocument=allowed)
     return str(role["Arn"])
 
 
