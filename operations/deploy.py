@@ -58,7 +58,12 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
     variables = [f"-var-file={environment.variables_file.relative_to(ROOT)}"]
     if commit := plan.commit():
         variables.append(f"-var=commit={commit}")
-    follow(terraform.stream("plan", *variables, f"-out={environment.plan_file}"), "Planning", console)
+    try:
+        follow(terraform.stream("plan", *variables, f"-out={environment.plan_file}"), "Planning", console)
+    except BaseException:
+        # Terraform writes down a plan that failed half-way, too.
+        plan.discard(environment)
+        raise
 
 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:
