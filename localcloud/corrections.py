@@ -19,6 +19,7 @@ def apply() -> None:
     lambda_svc._throttle_response = _named_throttling(lambda_svc._throttle_response)
     s3._list_object_versions = _url_encoded(s3._list_object_versions)
     s3._list_multipart_uploads = _url_encoded(s3._list_multipart_uploads)
+    s3._list_objects_v1 = _unless_who_pays_is_asked(s3._list_objects_v1)
     iam_evaluator._fnmatch_compile = _across_lines(iam_evaluator._fnmatch_compile)
 
 
@@ -42,6 +43,17 @@ def _url_encoded(original: Any) -> Any:
             body = _KEYS.sub(_encoded, body.decode()).encode()
             body = body.replace(b"<IsTruncated>", b"<EncodingType>url</EncodingType><IsTruncated>", 1)
         return status, headers, body
+
+    return listing
+
+
+def _unless_who_pays_is_asked(original: Any) -> Any:
+    """Who pays is answered, which MiniStack looks for under another name, and not with the objects."""
+
+    def listing(bucket: str, query: dict[str, list[str]]) -> Any:
+        if "requestPayment" in query:
+            return s3._get_bucket_request_payment(bucket)
+        return original(bucket, query)
 
     return listing
 

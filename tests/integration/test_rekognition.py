@@ -332,6 +332,8 @@ def test_versions_of_keys_that_xml_cannot_hold_are_listed_and_deleted(cloud: Loc
     )
     versions = [version for page in pages for version in page["Versions"]]
     assert [version["Key"] for version in versions] == keys
+    # Terraform asks it of every bucket.
+    assert s3.get_bucket_request_payment(Bucket="odd-keys")["Payer"] == "BucketOwner"
     for version in versions:
         s3.delete_object(Bucket="odd-keys", Key=version["Key"], VersionId=version["VersionId"])
     s3.delete_bucket(Bucket="odd-keys")
