@@ -45,13 +45,15 @@ class Line:
         """The line as CloudWatch returns it; functions log in JSON, and crash in plain text."""
         moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
         message = str(event["message"]).strip()
+        # The local cloud numbers no lines.
+        number = event.get("eventId") or f"{event['logStreamName']} {message}"
         try:
             content = json.loads(message)
         except ValueError:
             content = None
         if not isinstance(content, dict):
             found = _REQUEST.search(message)
-            return cls(moment, function, "", message, found[0] if found else "", event["eventId"])
+            return cls(moment, function, "", message, found[0] if found else "", number)
         record = content.get("record") or {}
         more = {name: value for name, value in content.items() if name not in _COMMON and value is not None}
         more |= record.get("metrics") or {}
@@ -59,7 +61,7 @@ class Line:
         texts = (value if isinstance(value, str) else json.dumps(value) for value in more.values())
         text = " ".join([said, *map("=".join, zip(more, texts, strict=True))])
         request = content.get("requestId") or record.get("requestId") or ""
-        return cls(moment, function, content.get("level") or "", text, request, event["eventId"])
+        return cls(moment, function, content.get("level") or "", text, request, number)
 
 
 @click.command

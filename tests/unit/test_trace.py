@@ -232,6 +232,18 @@ def test_a_line_is_read_whatever_wrote_it(message: Any, expected: tuple[str, str
     assert (line.level, line.text, line.request_id) == expected
 
 
+def test_lines_the_local_cloud_does_not_number_are_told_apart() -> None:
+    events = [
+        {"timestamp": 0, "message": text, "logStreamName": stream}
+        for text, stream in (
+            ("START RequestId: 1", "a"),
+            ("START RequestId: 1", "b"),
+            ("END RequestId: 1", "a"),
+        )
+    ]
+    assert len({logs.Line.of("process_image", one).event_id for one in events}) == 3
+
+
 def test_logs_of_all_functions_are_shown_in_order_of_time_and_obeyed_never(deployment: Any) -> None:
     now = datetime.now(UTC)
     log(deployment, "send-notification", "second", at=now - timedelta(seconds=5))
