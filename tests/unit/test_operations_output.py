@@ -86,8 +86,8 @@ def test_a_key_the_terminal_cannot_print_is_written_out(locale: str, tmp_path: P
     assert err == b""
 
 
-@pytest.mark.parametrize("typed", ["ñandú.jpg".encode("latin-1"), "ñandú.jpg".encode()])
-def test_a_key_typed_or_pasted_into_a_latin_1_terminal_is_the_one_in_s3(typed: bytes, tmp_path: Path) -> None:
+def test_a_key_typed_into_a_latin_1_terminal_is_the_one_in_s3(tmp_path: Path) -> None:
+    typed = "ñandú.jpg".encode("latin-1")
     asked = """
 from operations import keys
 keys.choose = lambda _, key: key
@@ -98,7 +98,7 @@ records.by_key = lambda _, key: [{"Key": key, "ImageID": "i"}]
     assert json.loads(out)[0]["Key"] == "ñandú.jpg"
     assert err == b""
     out, err = start(asked, "results", typed, **environment).communicate()
-    assert "ñandú.jpg".encode("latin-1") in out
+    assert typed in out
     assert err == b""
 
 
