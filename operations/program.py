@@ -80,8 +80,9 @@ class Verbs(click.Group):
             sys.exit(code)
         except click.BadParameter as error:
             if error.param and under_make():
-                # Who typed LIMIT= never saw --limit.
-                raise UserError(f"{_variable(error.param)}=: {error.message}") from None
+                # Who typed LIMIT= never saw --limit, and what is no number is in no range.
+                message = error.message.removesuffix(" range.").removesuffix(".")
+                raise UserError(f"{_variable(error.param)}=: {message}.") from None
             raise
         except Exception as error:
             if not is_sdk_error(error):

@@ -194,9 +194,10 @@ def command(
     with terminal.progress(description, hidden=as_json) as update:
         report = redrive(deployment, key=key, error=error, confirmed=confirm, update=update)
     if report.not_chosen and not report.messages:
+        asked = [name for name, value in (("key", key), ("error", error)) if value is not None]
         raise UserError(
-            f"None of the {report.not_chosen:,} messages in the dead-letter queue of ENV={env} is of that key"
-            f" and error; 'make redrive ENV={env}' shows them."
+            f"None of the {report.not_chosen:,} messages in the dead-letter queue of ENV={env} is of that"
+            f" {' and '.join(asked)}; 'make redrive ENV={env}' shows them."
         )
     if as_json:
         options.print_json({**asdict(report), "groups": report.groups()})

@@ -135,7 +135,9 @@ def test_a_boolean_reads_the_same_everywhere(verb: str, name: str, param: str, p
         ("status", "env=dev", "There is no env= here; did you mean ENV=?"),
         ("results", "OUTCOMES=no_face", "There is no OUTCOMES= here; did you mean OUTCOME=?"),
         ("status", "KEY=a.jpg", "There is no KEY= here; there are ENV, JSON, MINUTES."),
-        ("results", "LIMIT=x", "LIMIT=: 'x' is not a valid integer range."),
+        ("results", "LIMIT=x", "LIMIT=: 'x' is not a valid integer."),
+        ("results", "LIMIT=0", "LIMIT=: 0 is not in the range x>=1."),
+        ("cost", "PHOTO_MB=-1", "PHOTO_MB=: -1.0 is not in the range x>=0."),
     ],
 )
 def test_what_a_verb_does_not_know_is_refused_with_a_suggestion(

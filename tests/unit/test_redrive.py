@@ -206,7 +206,7 @@ def test_the_verb_takes_key_and_error_and_says_when_nothing_is_of_them(
     refused = CliRunner().invoke(main, ["redrive", "--env", "dev", "--key", "c.jpg", "--confirm"])
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "Error: None of the 3 messages in the dead-letter queue of ENV=dev is of that key and error;"
+        "Error: None of the 3 messages in the dead-letter queue of ENV=dev is of that key;"
         " 'make redrive ENV=dev' shows them.\n"
     )
     assert deployment.states.accepted == {}
