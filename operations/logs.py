@@ -103,7 +103,9 @@ def command(
 def _print(lines: Iterable[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
-            click.echo(options.json_text(asdict(line)))
+            click.echo(
+                options.json_text({name: one for name, one in asdict(line).items() if name != "event_id"})
+            )
         else:
             place = f"{line.time:%H:%M:%S.%f}"[:-3] + f" {line.function:17} {line.level:5} "
             click.echo(place + terminal.visible(line.text))

@@ -252,7 +252,9 @@ def test_logs_of_all_functions_are_shown_in_order_of_time_and_obeyed_never(deplo
     assert [line.split()[1] for line in lines] == ["process_image", "send_notification"]
     assert lines[0].endswith("first \\x1b[31m")
     lines = CliRunner().invoke(main, ["logs", "--function", "process_image", "--json"]).stdout.splitlines()
-    assert [json.loads(line)["text"] for line in lines] == ["first \x1b[31m"]
+    [found] = map(json.loads, lines)
+    assert found.keys() == {"time", "function", "level", "text", "request_id"}
+    assert found["text"] == "first \x1b[31m"
 
 
 def test_a_function_there_is_not_is_refused(deployment: Any) -> None:
