@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 
 # What Terraform says of a plan whose state has changed since.
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state", "different state lineage")
+
+# Seconds to wait for IAM, which takes some to let a role do what its policy was given in the same apply.
+# docs/decisions/0018-an-apply-waits-for-iam.md
+_IAM_WAITS = (10.0, 20.0, 40.0)
+# "User: ... is not authorized to perform ..." is about whoever applies; waiting does not help them.
+_NOT_YET_ALLOWED = re.compile(
+    r"updating Step Functions State Machine \(\S+:(?P<name>[^:)]+)\)(?!.*\bUser: ).*AccessDeniedException"
+)
 
 
 def connect(environment: Environment, console: Console) -> Terraform:
@@ -87,7 +97,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     _refuse_losses(environment, changes, confirmed=confirmed)
     _build_zips(resources)
     try:
-        follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
+        _carry_out(environment, console, terraform, changes)
     except TerraformError as error:
         if not any(sign in str(error) for sign in _STALE):
             raise
@@ -97,6 +107,45 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
             f" one with 'make plan ENV={environment.name}', then apply."
         ) from error
     plan.discard(environment)
+
+
+def _carry_out(
+    environment: Environment, console: Console, terraform: Terraform, agreed: Sequence[plan.Change]
+) -> None:
+    """Apply the plan that does what is `agreed`; and what is left of it, where IAM was behind.
+
+    Raises:
+        UserError: the files changed meanwhile, or more is left to do than was agreed.
+    """
+    for wait in (*_IAM_WAITS, None):
+        try:
+            follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
+        except TerraformError as error:
+            behind = [_NOT_YET_ALLOWED.search(line) for line in error.message.splitlines()]
+            if not all(behind):
+                raise
+            if wait is None:
+                # It is stale, and the next apply is to make its own.
+                plan.discard(environment)
+                raise
+            names = ", ".join(sorted({one["name"] for one in behind if one}))
+            console.out(f"  IAM does not let {names} do yet what was granted; trying again in {wait:.0f} s")
+            time.sleep(wait)
+        else:
+            return
+        # It refuses files that changed.
+        plan.saved(environment)
+        make_plan(environment, console, terraform)
+        left = plan.changes(
+            terraform.show(environment.plan_file)["resource_changes"], local=environment.local
+        )
+        known = {(change.address, change.action) for change in agreed}
+        if more := [one.address for one in left if (one.address, one.action) not in known]:
+            plan.discard(environment)
+            raise UserError(
+                f"IAM was behind, and now there is more to do than was planned: {', '.join(more)}; read a new"
+                f" plan with 'make plan ENV={environment.name}', then apply."
+            )
 
 
 def _build_zips(resources: Sequence[Mapping[str, Any]]) -> None:

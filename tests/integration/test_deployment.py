@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
-from operations import plan
+from operations import deploy, plan
+from operations.errors import UserError
 from operations.program import ROOT
+from tests.integration.proxy import RefusingProxy
 from tests.integration.world import COFFEE, World
 from tools.package import source_hash
 
@@ -159,3 +164,59 @@ def test_the_rule_leaves_out_empty_folder_markers_and_nothing_else(
     pattern = world.rule()["EventPattern"]
     answer = stack.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
     assert answer["Result"] is matches
+
+
+# What AWS says of a role whose policy changed a moment ago; and of whoever applies.
+ROLE_REFUSED = (
+    "'arn:aws:iam::000000000000:role/photo-analysis-local-backfill' is not authorized to create managed-rule."
+)
+CALLER_REFUSED = (
+    "User: arn:aws:iam::000000000000:user/someone is not authorized to perform: states:UpdateStateMachine on"
+    " resource: arn:aws:states:us-east-1:000000000000:stateMachine:photo-analysis-local-backfill"
+)
+
+
+@pytest.fixture
+def apply(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], tuple[int, str]]:
+    """Apply while Step Functions refuses so many updates of workflows with a message.
+
+    Every apply here updates them, for the local cloud forgets that they are traced: first the two that the
+    backfill hangs on. Returns how often Terraform asked and what was printed.
+    """
+    monkeypatch.setattr(deploy, "_IAM_WAITS", (0.1, 0.2))
+
+    def apply(message: str, times: int) -> tuple[int, str]:
+        environment, written = replace(stack.environment), io.StringIO()
+        # A refused apply leaves its plan, which is stale then.
+        plan.discard(environment)
+        with RefusingProxy(stack.cloud, "UpdateStateMachine", message, times) as proxy:
+            vars(environment)["variables"] = {
+                **environment.variables,
+                "AWS_ENDPOINT_URL_SFN": proxy.address,
+            }
+            try:
+                deploy.apply(environment, Console(file=written, width=300))
+            except UserError as error:
+                written.write(error.message)
+        return proxy.asked, written.getvalue()
+
+    return apply
+
+
+def test_an_apply_waits_until_iam_lets_a_role_do_what_the_same_apply_granted(
+    stack: Stack, apply: Callable[[str, int], tuple[int, str]]
+) -> None:
+    asked, printed = apply(ROLE_REFUSED, 4)
+    assert asked > 4
+    waits = [line.strip() for line in printed.splitlines() if "IAM" in line]
+    assert len(waits) == 2
+    pipelines = "photo-analysis-local-pipeline-express, photo-analysis-local-pipeline-standard"
+    assert waits[0].startswith(f"IAM does not let {pipelines} do yet what was granted; trying again in 0 s")
+    assert "AccessDenied" not in printed
+    assert not stack.environment.plan_file.exists()
+
+
+def test_an_apply_does_not_wait_for_who_may_not_apply(apply: Callable[[str, int], tuple[int, str]]) -> None:
+    _, printed = apply(CALLER_REFUSED, 100)
+    assert "trying again" not in printed
+    assert "is not authorized to perform: states:UpdateStateMachine" in printed
