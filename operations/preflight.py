@@ -55,7 +55,10 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         if code in _DENIED:
-            return "not checked", f"needs {action}"
+            # A check may ask for more than what it is about, such as the state.
+            own = error.operation_name.startswith(action.rpartition(":")[2])
+            also = "" if own else f"; {error.operation_name} is refused"
+            return "not checked", f"needs {action}{also}"
         if code in _ABSENT or environment.local:
             return "not checked", f"{action} is not offered here ({code})"
         return "not checked", f"{action} failed: {error.response['Error'].get('Message') or code}"

@@ -15,6 +15,8 @@ from operations.program import ROOT
 from operations.terraform import follow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_s3 import S3Client
     from rich.console import Console
 
@@ -89,14 +91,26 @@ def lacking(environment: Environment) -> list[str]:
     """Return which protections the state bucket goes without."""
     client, bucket = s3(environment), environment.state_bucket
     found = {"versioning": client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"}
-    with contextlib.suppress(client.exceptions.ClientError):
+    with _without():
         block = client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
         found["a public access block"] = all(block.values())
-    with contextlib.suppress(client.exceptions.ClientError):
+    with _without():
         policy = client.get_bucket_policy(Bucket=bucket)["Policy"]
         found["a TLS-only policy"] = "aws:SecureTransport" in policy
     wanted = ("versioning", "a public access block", "a TLS-only policy")
     return [protection for protection in wanted if not found.get(protection)]
+
+
+@contextlib.contextmanager
+def _without() -> Iterator[None]:
+    """Let a bucket have no such setting; that its caller may not look is another matter."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if not error.response["Error"]["Code"].startswith("NoSuch"):
+            raise
 
 
 def make_bucket(environment: Environment, console: Console) -> None:

@@ -92,6 +92,25 @@ def test_what_may_not_be_read_is_not_checked_and_never_ok(
 
 
 @pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("AccessDenied", ("not checked", "needs s3:GetBucketVersioning; GetPublicAccessBlock is refused")),
+        ("NoSuchPublicAccessBlockConfiguration", ("warning", "state lacks a public access block")),
+    ],
+)
+def test_a_protection_that_may_not_be_looked_at_is_not_called_missing(
+    code: str, found: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws(monkeypatch)
+    aws.answers("sts", "get_caller_identity", {"Account": "111122223333"})
+    aws.answers("s3", "head_bucket", {})
+    aws.answers("s3", "get_bucket_versioning", {"Status": "Enabled"})
+    aws.refuses("s3", "get_public_access_block", code)
+    aws.answers("s3", "get_bucket_policy", {"Policy": "aws:SecureTransport"})
+    assert aws.looks("state bucket") == [found]
+
+
+@pytest.mark.parametrize(
     ("settings", "outcome"),
     [
         ({"process_image": {"reserved_concurrency": 50}}, "warning"),
