@@ -304,6 +304,8 @@ def test_who_plans_changes_nothing_but_the_lock() -> None:
         if not re.search(r":(Describe|Get|List|Validate)", action)
     }
     assert {action for action, _ in writes} == {"kms:Decrypt", "s3:DeleteObject", "s3:PutObject"}
+    # From 6.23 on the provider reads a bucket's tags by it.
+    assert "s3:ListTagsForResource" in json.dumps(policies()["plan.json"])
     assert all(where.endswith(".tflock") for action, where in writes if action.startswith("s3:"))
 
 
