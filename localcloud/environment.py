@@ -39,7 +39,7 @@ def of_clients(endpoint_url: str, ca_bundle: Path) -> dict[str, str]:
     }
 
 
-def of_server(port: int, temporary: Path, run: str, extra: Mapping[str, str]) -> dict[str, str]:
+def of_server(port: int, temporary: Path, checkout: str, extra: Mapping[str, str]) -> dict[str, str]:
     """The server's own variables, which the Lambda workers inherit; `extra` replaces the first few."""
     return {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
@@ -62,13 +62,13 @@ def of_server(port: int, temporary: Path, run: str, extra: Mapping[str, str]) ->
         "SFTP_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
         "MINISTACK_SSL_CERT": str(temporary / "server.pem"),
-        "MINISTACK_SSL_KEY": str(temporary / "server.key"),
+        "MINISTACK_SSL_KEY": str(temporary / "server.pem"),
         "PYTHONUNBUFFERED": "1",
         "S3_DATA_DIR": str(temporary / "s3"),
         "STATE_DIR": str(temporary / "state"),
         "TMPDIR": str(temporary),
         "USE_SSL": "1",
-        RUN_VARIABLE: run,
+        RUN_VARIABLE: checkout,
     }
 
 

@@ -6,12 +6,12 @@ version is pinned, and a test names what moved.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
 import resource
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -89,13 +89,15 @@ async def app(
 
 
 def main() -> None:
-    """Serve until SIGTERM. cloud.py makes the environment this reads."""
-    parser = argparse.ArgumentParser(prog="python -m localcloud.server", description=main.__doc__)
-    parser.add_argument("--socket", type=int, required=True, help="the descriptor to listen on")
-    parser.add_argument("--until-gone", type=int, help="end when this process, the one it came from, is gone")
-    asked = parser.parse_args()
-    if asked.until_gone is not None:
-        threading.Thread(target=_end_with, args=(asked.until_gone,), daemon=True).start()
+    """Serve on the first argument, a descriptor, until SIGTERM or until the second, its parent, is gone.
+
+    cloud.py makes the environment this reads.
+    """
+    listener, *callers = map(int, sys.argv[1:])
+    # Whoever started it kept interrupts waiting meanwhile.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for caller in callers:
+        threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     # Nothing may be written into the checkout, which is where it was started.
     os.chdir(tempfile.gettempdir())
     # Bursts of uploads open many connections; some systems name a limit they do not grant.
@@ -105,7 +107,7 @@ def main() -> None:
     config = Config()
     config.backlog = 1024
     # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
-    config.bind = [f"fd://{asked.socket}"]
+    config.bind = [f"fd://{listener}"]
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
     # The state is gone anyway, so nothing is worth waiting for.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from localcloud import LocalCloud
+from tests.integration.aws import Function, client, policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 BUCKET = "photos"
-NO_RETRIES = Config(retries={"total_max_attempts": 1})
 HANDLER = """
 import os
 import boto3
@@ -86,19 +82,6 @@ def test_what_the_server_uses_of_ministack_is_where_it_was() -> None:
     assert (looked.returncode, looked.stdout) == (0, ""), (
         "MiniStack changed: mend localcloud/server.py and corrections.py"
     )
-
-
-def client(cloud: LocalCloud, service: str, **options: Any) -> Any:
-    given = {
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": "test",
-        "region_name": "us-east-1",
-        "endpoint_url": cloud.endpoint_url,
-        "verify": str(cloud.ca_bundle),
-        "config": NO_RETRIES,
-    }
-    session: Any = boto3.session.Session()
-    return session.client(service, **(given | options))
 
 
 @pytest.fixture(scope="module")
@@ -171,57 +154,9 @@ def test_callers_without_known_credentials_are_refused(cloud: LocalCloud) -> Non
             client(cloud, "rekognition", **keys).detect_faces(Image=photo("coffee.jpg"))
 
 
-class Function:
-    """A real Lambda function on the local cloud whose role can be changed."""
-
-    def __init__(self, cloud: LocalCloud, name: str) -> None:
-        self.name = name
-        self.iam = client(cloud, "iam")
-        self.functions = client(cloud, "lambda", config=Config(read_timeout=60))
-        trust = {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-        role = self.iam.create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as package:
-            package.writestr("handler.py", HANDLER)
-        self.functions.create_function(
-            FunctionName=name,
-            Runtime="python3.13",
-            Role=role["Role"]["Arn"],
-            Handler="handler.handler",
-            Code={"ZipFile": archive.getvalue()},
-            Timeout=30,
-        )
-
-    def may(self, *actions: str, resource: str = "*") -> None:
-        """Allow these actions, those of S3 on one resource."""
-        statement = [
-            {
-                "Effect": "Allow",
-                "Action": action,
-                "Resource": resource if action.startswith("s3:") else "*",
-            }
-            for action in actions
-        ]
-        self.iam.put_role_policy(
-            RoleName=self.name,
-            PolicyName="all",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}),
-        )
-
-    def call(self, name: str, version: str | None = None, *, alias: str = "$LATEST", **extra: str) -> Any:
-        answer = self.functions.invoke(
-            FunctionName=self.name,
-            Qualifier=alias,
-            Payload=json.dumps(photo(name, version)["S3Object"] | extra),
-        )
-        return json.loads(answer["Payload"].read())
+def analysed(function: Function, name: str, version: str | None = None, **more: str) -> Any:
+    """How many faces the function is told of, or the error it gets."""
+    return function.call(photo(name, version)["S3Object"] | more)
 
 
 GRANTS = ("rekognition:DetectFaces", "s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt")
@@ -234,15 +169,15 @@ def without(action: str) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def function(cloud: LocalCloud, s3: Any) -> Function:
     assert s3
-    return Function(cloud, "looks-at-photos")
+    return Function(cloud, HANDLER, "looks-at-photos")
 
 
 def test_a_function_needs_detect_faces_and_a_revoked_grant_counts_at_once(function: Function) -> None:
     for _ in range(2):
         function.may(*GRANTS)
-        assert function.call("two-portraits.jpg") == {"faces": 2}
+        assert analysed(function, "two-portraits.jpg") == {"faces": 2}
         function.may(*without("rekognition:DetectFaces"))
-        refused = function.call("two-portraits.jpg")
+        refused = analysed(function, "two-portraits.jpg")
         assert refused["error"] == "AccessDeniedException"
         assert "assumed-role/looks-at-photos/looks-at-photos" in refused["message"]
         assert "is not authorized to perform: rekognition:DetectFaces" in refused["message"]
@@ -250,24 +185,24 @@ def test_a_function_needs_detect_faces_and_a_revoked_grant_counts_at_once(functi
 
 def test_a_function_with_another_session_token_is_refused(function: Function) -> None:
     function.may(*GRANTS)
-    refused = function.call("coffee.jpg", token="another")
+    refused = analysed(function, "coffee.jpg", token="another")
     assert refused["error"] in ("InvalidSignatureException", "UnrecognizedClientException")
 
 
 def test_a_function_needs_get_object(function: Function) -> None:
     function.may(*without("s3:GetObject"))
-    assert function.call("coffee.jpg")["error"] == "InvalidS3ObjectException"
+    assert analysed(function, "coffee.jpg")["error"] == "InvalidS3ObjectException"
     function.may(*GRANTS)
-    assert function.call("coffee.jpg") == {"faces": 0}
+    assert analysed(function, "coffee.jpg") == {"faces": 0}
 
 
 def test_a_function_needs_get_object_version_for_a_named_version(function: Function, s3: Any) -> None:
     version = s3.put_object(Bucket=BUCKET, Key="v.jpg", Body=sample("two-portraits.jpg"))["VersionId"]
     function.may(*without("s3:GetObjectVersion"))
-    assert function.call("v.jpg", version)["error"] == "InvalidS3ObjectException"
-    assert function.call("v.jpg") == {"faces": 2}
+    assert analysed(function, "v.jpg", version)["error"] == "InvalidS3ObjectException"
+    assert analysed(function, "v.jpg") == {"faces": 2}
     function.may(*without("s3:GetObject"))
-    assert function.call("v.jpg", version) == {"faces": 2}
+    assert analysed(function, "v.jpg", version) == {"faces": 2}
 
 
 def test_a_function_needs_decrypt_for_an_encrypted_object(
@@ -282,20 +217,20 @@ def test_a_function_needs_decrypt_for_an_encrypted_object(
         SSEKMSKeyId=key,
     )
     function.may(*without("kms:Decrypt"))
-    assert function.call("secret.jpg")["error"] == "InvalidS3ObjectException"
-    assert function.call("coffee.jpg") == {"faces": 0}
+    assert analysed(function, "secret.jpg")["error"] == "InvalidS3ObjectException"
+    assert analysed(function, "coffee.jpg") == {"faces": 0}
     function.may(*GRANTS)
-    assert function.call("secret.jpg") == {"faces": 1}
+    assert analysed(function, "secret.jpg") == {"faces": 1}
 
 
 def test_a_published_version_behind_an_alias_is_known_too(cloud: LocalCloud, s3: Any) -> None:
     assert s3
-    function = Function(cloud, "behind-an-alias")
+    function = Function(cloud, HANDLER, "behind-an-alias")
     function.may(*GRANTS)
-    version = function.functions.publish_version(FunctionName=function.name)["Version"]
-    function.functions.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
-    assert function.call("two-portraits.jpg", alias="live") == {"faces": 2}
-    assert function.call("two-portraits.jpg") == {"faces": 2}
+    version = function.client.publish_version(FunctionName=function.name)["Version"]
+    function.client.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
+    assert function.call(photo("two-portraits.jpg")["S3Object"], "live") == {"faces": 2}
+    assert analysed(function, "two-portraits.jpg") == {"faces": 2}
 
 
 def test_a_bucket_that_refuses_the_caller_refuses_it_through_rekognition_too(
@@ -309,9 +244,8 @@ def test_a_bucket_that_refuses_the_caller_refuses_it_through_rekognition_too(
     ):
         statement = {"Effect": "Deny", "Principal": {"AWS": role}, "Action": "s3:*", "Condition": condition}
         statement["Resource"] = f"arn:aws:s3:::{BUCKET}/*"
-        policy = {"Version": "2012-10-17", "Statement": [statement]}
-        s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
-        answer = function.call("coffee.jpg")
+        s3.put_bucket_policy(Bucket=BUCKET, Policy=policy(statement))
+        answer = analysed(function, "coffee.jpg")
         assert answer.get("error", answer) == expected
     s3.delete_bucket_policy(Bucket=BUCKET)
     assert client(cloud, "s3").head_object(Bucket=BUCKET, Key="coffee.jpg")
@@ -342,6 +276,6 @@ def test_versions_of_keys_that_xml_cannot_hold_are_listed_and_deleted(cloud: Loc
 def test_an_asterisk_in_a_policy_covers_line_breaks(function: Function, s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="line\nbreak.jpg", Body=sample("coffee.jpg"))
     function.may(*GRANTS, resource=f"arn:aws:s3:::{BUCKET}/*")
-    assert function.call("line\nbreak.jpg") == {"faces": 0}
+    assert analysed(function, "line\nbreak.jpg") == {"faces": 0}
     function.may(*GRANTS, resource=f"arn:aws:s3:::{BUCKET}/line")
-    assert function.call("line\nbreak.jpg")["error"] == "InvalidS3ObjectException"
+    assert analysed(function, "line\nbreak.jpg")["error"] == "InvalidS3ObjectException"

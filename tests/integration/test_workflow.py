@@ -7,15 +7,14 @@ the matching retrier allows. Waits are switched off; what they are is read from 
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 
 from localcloud import LocalCloud
 from localcloud.environment import REGION
 from tests.definition import pipeline, retriers
+from tests.integration.aws import attempts, client, finished, history, make_role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,10 +102,7 @@ class Workflow:
     """The state machine on a local cloud of its own, with a real dead-letter queue."""
 
     def __init__(self, cloud: LocalCloud) -> None:
-        session: Any = boto3.Session("test", "test", region_name=REGION)
-        where = {"endpoint_url": cloud.endpoint_url, "verify": str(cloud.ca_bundle)}
-        self._states: Any = session.client("stepfunctions", **where)
-        self._sqs: Any = session.client("sqs", **where)
+        self._states, self._sqs = client(cloud, "stepfunctions"), client(cloud, "sqs")
         self.queue = self._sqs.create_queue(QueueName="dead-letter")["QueueUrl"]
         functions = f"arn:aws:lambda:{REGION}:000000000000:function"
         definition = json.dumps(
@@ -118,15 +114,7 @@ class Workflow:
                 send_notification_arn=f"{functions}:send-notification:live",
             )
         )
-        trust = {
-            "Effect": "Allow",
-            "Principal": {"Service": "states.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-        role = session.client("iam", **where).create_role(
-            RoleName=NAME,
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )["Role"]["Arn"]
+        role = make_role(cloud, NAME, "states")
         self.arn = self._states.create_state_machine(name=NAME, definition=definition, roleArn=role)[
             "stateMachineArn"
         ]
@@ -135,34 +123,16 @@ class Workflow:
         answer = self._states.start_execution(stateMachineArn=f"{self.arn}#{case}", input=json.dumps(given))
         return str(answer["executionArn"])
 
-    def finished(self, execution: str, timeout: float = 20.0) -> dict[str, Any]:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            answer: dict[str, Any] = self._states.describe_execution(executionArn=execution)
-            if answer["status"] != "RUNNING":
-                return answer
-            time.sleep(0.02)
-        raise AssertionError(f"{execution} still runs after {timeout} s")
+    def finished(self, execution: str) -> dict[str, Any]:
+        return finished(self._states, execution)
 
     def attempts(self, execution: str, state: str) -> int:
-        """How often a task was tried."""
-        count, current = 0, ""
-        pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
-        for event in (event for page in pages for event in page["events"]):
-            current = event.get("stateEnteredEventDetails", {}).get("name", current)
-            if event["type"] == "TaskScheduled" and current == state:
-                count += 1
-        return count
+        return attempts(self._states, execution, state)
 
     def entered(self, execution: str) -> list[str]:
         """The states an execution went through."""
-        pages = self._states.get_paginator("get_execution_history").paginate(executionArn=execution)
-        return [
-            event["stateEnteredEventDetails"]["name"]
-            for page in pages
-            for event in page["events"]
-            if "stateEnteredEventDetails" in event
-        ]
+        events = history(self._states, execution)
+        return [state for state, event in events if "stateEnteredEventDetails" in event]
 
     def parked(self) -> list[dict[str, Any]]:
         """The messages of the dead-letter queue, taken out of it."""
