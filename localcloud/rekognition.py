@@ -15,7 +15,6 @@ Limits come from https://docs.aws.amazon.com/rekognition/latest/dg/limits.html. 
     DELETE /_rekognition/faults
     POST   /_rekognition/quota   {"calls_per_second": 20}; null lifts it
     GET    /_rekognition/calls   {"DetectFaces": calls, "answered": answers, "by_key": {key: calls}}
-    DELETE /_rekognition/calls
 
 A fault applies to the next `count` calls (-1: for ever, default 1) whose S3 key contains `key` (default: all
 calls). It waits `delay_seconds` (default 0), then fails with `error`; without `error` the call goes on.
@@ -101,7 +100,6 @@ class Rekognition:
         # One photo after another; waiting for a delay or for S3 is nobody else's matter.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rekognition")
         self._faults: list[Fault] = []
-        self._calls = 0
         self._answered = 0
         self._by_key: Counter[str] = Counter()
         self._quota: Quota | None = None
@@ -128,7 +126,7 @@ class Rekognition:
 
     async def _detect_faces(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         photo = photo_of(body)
-        fault = self._count(photo.key if isinstance(photo, S3Object) else None)
+        fault = self._count(photo.key if isinstance(photo, S3Object) else "")
         if fault is not None:
             await asyncio.sleep(fault.delay_seconds)
             if fault.error is not None:
@@ -143,13 +141,11 @@ class Rekognition:
         self._answered += 1
         return {"FaceDetails": faces}
 
-    def _count(self, key: str | None) -> Fault | None:
-        """Count a call (`key` is None for raw bytes) and take the first fault that applies to it."""
-        self._calls += 1
-        if key is not None:
-            self._by_key[key] += 1
+    def _count(self, key: str) -> Fault | None:
+        """Count a call (`key` is empty for raw bytes) and take the first fault that applies to it."""
+        self._by_key[key] += 1
         for fault in self._faults:
-            if fault.key in (key or ""):
+            if fault.key in key:
                 if fault.count > 0:
                     fault.count -= 1
                     if fault.count == 0:
@@ -171,11 +167,8 @@ class Rekognition:
                 allowed = json.loads(body)["calls_per_second"]
                 self._quota = None if allowed is None else Quota(float(allowed))
             case "GET", "/_rekognition/calls":
-                counted = {"DetectFaces": self._calls, "answered": self._answered, "by_key": self._by_key}
-                return _response(200, counted)
-            case "DELETE", "/_rekognition/calls":
-                self._calls = self._answered = 0
-                self._by_key.clear()
+                calls = {"DetectFaces": self._by_key.total(), "answered": self._answered}
+                return _response(200, {**calls, "by_key": self._by_key})
             case _:
                 return _response(404, {"message": f"There is no {method} {path}."})
         return _response(200, {})
