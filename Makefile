@@ -52,7 +52,7 @@ test: $(STAMP) ## Run every test, without an AWS account (ARGS='-k name' for som
 
 .PHONY: soak
 soak: $(STAMP) ## Upload IMAGES with DUPLICATES and FAULTS mixed in, here, and account for every one (SEED=, JSON=1)
-	@$(PY) -m localcloud.soak $(if $(IMAGES),--images "$(IMAGES)") $(if $(DUPLICATES),--duplicates "$(DUPLICATES)") $(if $(FAULTS),--faults "$(FAULTS)") $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
+	@$(PY) -m localcloud.soak
 
 .PHONY: lint
 lint: $(STAMP) ## Run every check; changes no file (ARGS=mypy for one of them)
@@ -66,7 +66,7 @@ fmt: $(STAMP) ## Format Python and Terraform
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove everything generated, .venv too
-	@if [ -e $(STAMP) ] && [ -x $(PY) ]; then $(PY) -m localcloud down --all; fi
+	@if [ -e $(STAMP) ] && [ -x $(PY) ]; then $(PY) -m localcloud down; fi
 	@rm -rf build .terraform bootstrap/.terraform $(VENV) .venv-checkov \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/node/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -79,7 +79,7 @@ local-up: $(STAMP) ## Start the cloud on this computer; then ENV=local works
 
 .PHONY: local-down
 local-down: $(STAMP) ## Stop it, and what a demo or soak left running; what was in it is gone
-	@$(PY) -m localcloud down --all
+	@$(PY) -m localcloud down
 
 ##@ Deploying
 

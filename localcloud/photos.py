@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from operations.errors import UserError
 from operations.terminal import visible
@@ -12,68 +11,48 @@ from operations.terminal import visible
 from .cloud import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 SAMPLES = REPOSITORY / "samples"
-
-
-class DemoError(UserError):
-    """The demo cannot go on."""
 
 
 def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files in `folder` and below, and what is left out: hidden, or no file, as a link to nowhere.
 
-    Raises DemoError when there is no such folder, nothing in it, or a file that cannot be read or be a key.
+    Raises UserError when there is no such folder, nothing in it, or a file that cannot be read or be a key.
     """
     if not folder.is_dir():
-        raise DemoError(
+        raise UserError(
             f"There is no folder {visible(str(folder))}; name one with photos, like PHOTOS=holiday."
         )
     photos: list[Path] = []
     left_out: list[Path] = []
-    try:
-        for path in _entries(folder):
-            if path.name.startswith(".") or not path.is_file():
-                left_out.append(path.relative_to(folder))
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = [part for part in name.parts if part.startswith(".")]
+        if not hidden and path.is_file():
             # It says where the samples are from.
-            elif path.resolve() != SAMPLES / "README.md":
+            if path.resolve() != SAMPLES / "README.md":
                 _check(path, folder)
                 photos.append(path)
-    except OSError as error:
-        raise unreadable(error) from error
+        # Of what is hidden its folder alone is named, of folders none that was gone into.
+        elif hidden == [name.name] or (not hidden and (path.is_symlink() or not path.is_dir())):
+            left_out.append(name)
     if not photos:
-        raise DemoError(f"There is no photo in {visible(str(folder))}; name another folder with PHOTOS=.")
-    return sorted(photos), sorted(left_out)
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    """Everything in `folder` and below but the folders gone into: those neither hidden nor linked to."""
-
-    def stop(error: OSError) -> NoReturn:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=stop):
-        here = Path(parent)
-        aside = {name for name in folders if name.startswith(".") or (here / name).is_symlink()}
-        folders[:] = [name for name in folders if name not in aside]
-        yield from (here / name for name in [*aside, *files])
+        raise UserError(f"There is no photo in {visible(str(folder))}; name another folder with PHOTOS=.")
+    return photos, left_out
 
 
 def _check(path: Path, folder: Path) -> None:
     if not os.access(path, os.R_OK):
-        raise DemoError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
+        raise UserError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
     try:
         key_of(path, folder).encode()
     except UnicodeEncodeError:
-        raise DemoError(
+        raise UserError(
             f"The name of {visible(str(path))} is not UTF-8, as a key must be; rename it."
         ) from None
 
 
 def key_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
-
-
-def unreadable(error: OSError) -> DemoError:
-    return DemoError(f"{visible(str(error.filename))} cannot be read: {error.strerror}.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from operations.executions import details, text_at
 from operations.page import Step
 
 from .cloud import REPOSITORY
@@ -24,11 +25,7 @@ _ENDS = {
     "SendNotification": "Notified",
     "Park": "Parked",
 }
-_FAILURES = {
-    "TaskFailed": "taskFailed",
-    "TaskTimedOut": "taskTimedOut",
-    "LambdaFunctionFailed": "lambdaFunctionFailed",
-}
+_FAILURES = ("TaskFailed", "TaskTimedOut", "LambdaFunctionFailed")
 _SUBSCRIBERS = {"email": "Email", "sms": "SMS", "default": "HTTPS, SQS, Lambda"}
 
 
@@ -52,7 +49,7 @@ def read(stepfunctions: Any, execution: str, began: datetime) -> Timeline:
     return Timeline(described["status"], steps(history, began), messages(history))
 
 
-def steps(history: Sequence[Mapping[str, Any]], began: datetime) -> list[Step]:
+def steps(history: Sequence[dict[str, Any]], began: datetime) -> list[Step]:
     """The steps in `history`, Step Functions' events in order, of a photo whose upload began at `began`."""
 
     def step(name: str, moment: datetime, *, failed: bool = False) -> Step:
@@ -62,10 +59,10 @@ def steps(history: Sequence[Mapping[str, Any]], began: datetime) -> list[Step]:
     for state, event in _by_state(history):
         kind, moment = event["type"], event["timestamp"]
         if kind == "ExecutionStarted":
-            content = json.loads(event["executionStartedEventDetails"]["input"])
+            sent = text_at(details(event)["input"], "time")
             # S3's own time is of whole seconds on AWS: nothing to say in milliseconds.
-            if "." in str(content.get("time")):
-                found.append(step("Event", datetime.fromisoformat(content["time"])))
+            if "." in sent:
+                found.append(step("Event", datetime.fromisoformat(sent)))
             found.append(step("Started", moment))
         elif kind == "TaskScheduled" and state in _BEGINS:
             if state == "ConvertImage" and found[-1].name == "Recorded":
@@ -75,11 +72,11 @@ def steps(history: Sequence[Mapping[str, Any]], began: datetime) -> list[Step]:
         elif kind == "TaskSucceeded" and state in _ENDS:
             found.append(step(_ENDS[state], moment))
         elif kind in _FAILURES:
-            found.append(step(_error(event.get(f"{_FAILURES[kind]}EventDetails", {})), moment, failed=True))
+            found.append(step(_error(details(event)), moment, failed=True))
     return found
 
 
-def messages(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def messages(history: Sequence[dict[str, Any]]) -> dict[str, str]:
     """What SendNotification sent, by kind of subscriber: composed by its own code from its own input."""
     if str(REPOSITORY / "functions") not in sys.path:
         # As in Lambda, where each zip holds its package.
@@ -100,7 +97,7 @@ def messages(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _by_state(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _by_state(history: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each event with the name of its state; the workflow has no Map or Parallel, whose states mix."""
     state = ""
     for event in history:
@@ -108,12 +105,9 @@ def _by_state(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mappi
         yield state, event
 
 
-def _error(details: Mapping[str, Any]) -> str:
+def _error(failure: Mapping[str, Any]) -> str:
     """The class of what went wrong: the service's where the SDK's message names it, else the function's."""
-    cause = str(details.get("cause") or "")
+    cause = str(failure.get("cause") or "")
     if named := re.search(r"An error occurred \((\w+)\)", cause):
         return named[1]
-    try:
-        return str(json.loads(cause)["errorType"])
-    except (KeyError, TypeError, ValueError):
-        return str(details.get("error") or "Failed")
+    return text_at(cause, "errorType") or str(failure.get("error") or "Failed")

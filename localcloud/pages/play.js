@@ -2,34 +2,22 @@
 const at = id => document.getElementById(id);
 const say = text => { at("status").textContent = text; };
 
-async function ask(path, content) {
-  const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) });
+async function ask(path, body) {
+  const answer = await fetch(path, { method: "POST", body });
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;
 }
 
-async function upload(file, form) {
-  const body = new FormData();
-  for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
-  body.append("file", file);
-  const answer = await fetch("s3", { method: "POST", body });
-  if (!answer.ok) {
-    const refusal = new DOMParser().parseFromString(await answer.text(), "text/xml");
-    throw new Error(`${file.name}: ${refusal.querySelector("Message")?.textContent ?? answer.status}`);
-  }
-}
-
 async function send(files) {
   if (!files.length) return;
+  const { most, limit } = at("files").dataset;
+  if (files.length > most) return say(`${files.length} files are too many: ${most} at once.`);
+  const large = files.find(file => file.size > limit);
+  if (large) return say(`${large.name} is too large.`);
   say(`Uploading ${files.length}`);
-  try {
-    const forms = await ask("uploads", files.map(({ name, size }) => ({ name, size })));
-    const ended = await Promise.allSettled(files.map((file, index) => upload(file, forms[index])));
-    say(ended.filter(each => each.reason).map(each => each.reason.message).join(" ") || `Uploaded ${files.length}`);
-  } catch (error) {
-    say(error.message);
-  }
+  const ended = await Promise.allSettled(files.map(file => ask(`upload/${encodeURIComponent(file.name)}`, file)));
+  say(ended.filter(each => each.reason).map(each => each.reason.message).join(" ") || `Uploaded ${files.length}`);
 }
 
 function show({ id, html, said }) {
@@ -57,10 +45,10 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
     if (kind === "drop") send([...event.dataTransfer.files]);
   });
 for (const each of document.getElementsByName("mode"))
-  each.addEventListener("change", () => ask("mode", { mode: each.value }).catch(error => say(error.message)));
+  each.addEventListener("change", () => ask("mode", each.value).catch(error => say(error.message)));
 at("redrive").addEventListener("click", async () => {
   try {
-    say(`Started again: ${(await ask("redrive", {})).started}`);
+    say(`Started again: ${(await ask("redrive")).started}`);
   } catch (error) {
     say(error.message);
   }

@@ -61,7 +61,7 @@ def park(stack: Stack, key: str, **more: str) -> str:
 
 
 def parked(stack: Stack) -> set[str]:
-    return {message["MessageId"] for message in stack.dead_letters()}
+    return {letter.message_id for letter in stack.dead_letters()}
 
 
 @pytest.fixture

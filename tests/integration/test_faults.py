@@ -7,28 +7,14 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from localcloud.processes import members
 from tests.integration.proxy import DynamoDBProxy
-from tests.integration.world import COFFEE, PORTRAIT, World
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from localcloud.stack import Notification, Stack
-
-    Told = Callable[..., list[Notification]]
-
-
-@pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    world = World(stack)
-    yield world
-    world.heal_rekognition()
+from tests.integration.world import COFFEE, PORTRAIT, Told, World
 
 
 def picture(kind: str, size: tuple[int, int] = (120, 120)) -> bytes:
@@ -185,9 +171,9 @@ def test_a_photo_rekognition_throttles_for_ever_is_parked_with_its_event(
     (execution,) = world.executions(key)
     answer = world.finished(execution)
     assert answer["status"] == "FAILED"
-    assert json.loads(letter["Body"]) == json.loads(answer["input"])
-    assert letter["MessageAttributes"]["EXECUTION_ID"]["StringValue"] == execution
-    assert "ProvisionedThroughputExceeded" in letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert letter.event() == json.loads(answer["input"])
+    assert letter.execution == execution
+    assert "ProvisionedThroughputExceeded" in letter.cause
     assert world.stack.record(image_id) is None
     assert notifications(image_id, timeout=0.5) == []
     # What the alarm on the dead-letter queue counts.
@@ -282,13 +268,12 @@ def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> 
 
 
 def test_sixty_photos_at_once_all_end_in_a_record_on_a_bounded_number_of_workers(world: World) -> None:
-    run = json.loads((world.stack.cloud.directory / "state.json").read_text())["run"]
     with ThreadPoolExecutor(10) as pool:
         images = list(pool.map(lambda _: world.stack.upload(world.key(), world.photo(COFFEE)), range(60)))
     waiting, most, deadline = set(images), 0, time.monotonic() + 100
     while waiting:
         assert time.monotonic() < deadline, f"{len(waiting)} of 60 photos without a record"
-        most = max(most, len(members(run)))
+        most = max(most, len(members(world.stack.cloud.directory)))
         waiting = {image for image in waiting if world.stack.record(image) is None}
     # As many processes of each function as may run at a time, kept warm from before, and the server.
     functions = len(world.stack.outputs["function_names"])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localcloud.stack import Stack
+    from operations.dead_letters import ParkedEvent
 
 # What AWS lists for a workflow's logging and tracing.
 # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
@@ -347,18 +348,14 @@ def test_an_upload_is_parked_when_the_function_lost_a_grant(stack: Stack, roles:
     with without(stack, roles["process-image"], "dynamodb:PutItem"):
         image_id = stack.upload(key, PHOTO)
         deadline = time.monotonic() + 45
-        letters: list[dict[str, Any]] = []
+        letters: list[ParkedEvent] = []
         while not letters and time.monotonic() < deadline:
             time.sleep(0.2)
-            letters = [
-                one
-                for one in stack.dead_letters()
-                if json.loads(one["Body"])["detail"]["object"]["key"] == key
-            ]
+            letters = [one for one in stack.dead_letters() if one.key() == key]
     [letter] = letters
-    assert "dynamodb:PutItem" in letter["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
+    assert "dynamodb:PutItem" in letter.cause
     assert stack.record(image_id) is None
-    _delete(stack, letter["MessageId"])
+    _delete(stack, letter.message_id)
 
 
 def _delete(stack: Stack, message_id: str) -> None:

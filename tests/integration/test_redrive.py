@@ -11,23 +11,9 @@ from click.testing import CliRunner
 from operations import redrive
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tests.integration.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from localcloud.stack import Notification, Stack
-
-    Told = Callable[..., list[Notification]]
-
-
-@pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    world = World(stack)
-    world.empty_queue()
-    yield world
-    world.heal_rekognition()
-    world.empty_queue()
+    from tests.integration.world import Told, World
 
 
 @pytest.mark.proves("topic-refuses", "redrive-twice")
@@ -40,7 +26,7 @@ def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
         letter = world.parked(key)
         first = world.record(image_id)
     assert notifications(image_id, timeout=0.3) == []
-    assert json.loads(letter["MessageAttributes"]["REDRIVEN_FROM"]["StringValue"]) == [first["ExecutionId"]]
+    assert letter.taken_over() == [first["ExecutionId"]]
     assert world.attempts(first["ExecutionId"], "ProcessImage") == 1, "only the notification is tried again"
 
     report = redrive.redrive(world.deployment)
@@ -48,7 +34,7 @@ def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
     assert (report.messages, report.started, report.left) == (1, 1, {})
     assert len(notifications(image_id)) == 1
     after = world.record(image_id)
-    assert after["ExecutionId"].endswith(f":redrive-{letter['MessageId']}")
+    assert after["ExecutionId"].endswith(f":redrive-{letter.message_id}")
     world.finished(after["ExecutionId"])
     notified = world.record(image_id).pop("NotifiedAt")
     assert notified > first["Timestamp"]
@@ -57,8 +43,7 @@ def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
     assert world.letters(key) == []
 
     # As if the redrive had been killed before it deleted the message.
-    chain = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
-    world.park(letter["Body"], **chain)
+    world.park(letter.body, REDRIVEN_FROM=letter.chain or "")
     again = redrive.redrive(world.deployment)
     assert again.started == 1
     execution = world.executions(key)[0]
@@ -114,11 +99,10 @@ def test_a_photo_that_fails_again_is_parked_again_with_the_longer_chain(world: W
     report = redrive.redrive(world.deployment)
     assert report.started == 1
     second = world.parked(key)
-    assert second["MessageId"] != first["MessageId"]
-    assert second["Body"] == first["Body"]
-    chains = [json.loads(one["MessageAttributes"]["REDRIVEN_FROM"]["StringValue"]) for one in (first, second)]
-    assert chains[1] == [*chains[0], second["MessageAttributes"]["EXECUTION_ID"]["StringValue"]]
-    assert len(chains[1]) == 2
+    assert second.message_id != first.message_id
+    assert second.body == first.body
+    assert second.taken_over() == [*first.taken_over(), second.execution]
+    assert len(second.taken_over()) == 2
 
 
 def test_looking_changes_nothing_and_what_is_no_event_stays_and_is_named(
@@ -137,11 +121,11 @@ def test_looking_changes_nothing_and_what_is_no_event_stays_and_is_named(
     report = json.loads(seen.stdout)
     assert {one["error"]: one["messages"] for one in report["groups"]} == {"STRAY": 1, "NO_PERMISSIONS": 1}
     assert list(report["left"]) == [stray]
-    assert {one["MessageId"] for one in world.stack.dead_letters()} == {stray, folder}
+    assert {one.message_id for one in world.stack.dead_letters()} == {stray, folder}
 
     done = runner.invoke(main, ["redrive", "--confirm"])
     assert done.exit_code == 1
     assert f"Message {stray} is left in the queue: its body is not JSON." in done.stderr
-    assert [one["MessageId"] for one in world.stack.dead_letters()] == [stray]
+    assert [one.message_id for one in world.stack.dead_letters()] == [stray]
     (execution,) = world.executions(key)
     assert world.event(execution)["notify"] is False

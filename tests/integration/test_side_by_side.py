@@ -196,7 +196,7 @@ def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> 
     assert f"There is no photo under '{key}' in {first.stack.bucket}" in one.refused("backfill", key)
     assert other.json("backfill", key)["photos"] == 1
     assert one.json("redrive", "--confirm")["messages"] == 0
-    assert [parked["MessageId"] for parked in second.stack.dead_letters()] == [letter]
+    assert [parked.message_id for parked in second.stack.dead_letters()] == [letter]
     assert f"Nothing is stored about '{key}' in {first.stack.bucket}" in one.refused("erase", key)
     assert name not in one.run("rollback", "process_image").stderr
     assert name in other.run("rollback", "process_image").stderr

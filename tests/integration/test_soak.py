@@ -95,7 +95,7 @@ def test_an_upload_parked_with_no_reason_or_told_all_the_same_is_counted(stack: 
     ("account", "said"),
     [
         (Account(uploaded=3, lost=1, seconds=1), "1 of 3 uploads lost; the logs"),
-        (Account(uploaded=3, duplicated=2, seconds=1), "2 told more than once; the logs"),
+        (Account(uploaded=3, duplicated=2, seconds=1), "2 notified more than once; the logs"),
         (Account(uploaded=3, parked=3, misplaced=3, seconds=1), "3 in the dead-letter queue with no reason"),
         (Account(uploaded=2, lost=1, seconds=1), "1 of 3 uploads lost, only 2 of 3 images uploaded"),
     ],

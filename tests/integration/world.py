@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
 from localcloud.cloud import REPOSITORY
+from localcloud.stack import Notification, changed
 from operations import deploy
-from operations.deployment import Deployment
-from operations.environments import Environment
+from tests.integration.aws import PATIENCE_SECONDS, attempts, finished, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from localcloud.stack import Stack
+    from operations.dead_letters import ParkedEvent
+    from operations.deployment import Deployment
 
 PORTRAIT = (REPOSITORY / "samples" / "eileen-collins.jpg").read_bytes()
 COFFEE = (REPOSITORY / "samples" / "coffee.jpg").read_bytes()
-PATIENCE_SECONDS = 40.0
+# The fixture `notifications`.
+Told = Callable[..., list[Notification]]
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ class World:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.states = stack.client("stepfunctions")
-        self.deployment = Deployment(stack.environment, stack.outputs)
+        self.deployment: Deployment = stack
 
     def key(self, name: str = "photo.jpg") -> str:
         return f"faults/{uuid.uuid4().hex}/{name}"
@@ -66,9 +68,8 @@ class World:
     def granted(self, function: str, **statement: Any) -> Iterator[None]:
         """Give a function's role one more policy statement while the block runs."""
         where = {"RoleName": self.role(function), "PolicyName": "test"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         iam = self.stack.client("iam")
-        iam.put_role_policy(**where, PolicyDocument=policy)
+        iam.put_role_policy(**where, PolicyDocument=policy(statement))
         try:
             yield
         finally:
@@ -113,11 +114,7 @@ class World:
         return str(answer["executionArn"])
 
     def finished(self, execution: str) -> dict[str, Any]:
-        def done() -> dict[str, Any] | None:
-            answer: dict[str, Any] = self.states.describe_execution(executionArn=execution)
-            return None if answer["status"] == "RUNNING" else answer
-
-        return self.eventually(done, "the end of an execution")
+        return finished(self.states, execution)
 
     def executions(self, key: str) -> list[str]:
         """The executions that were started for a key."""
@@ -129,15 +126,11 @@ class World:
         ]
         return [arn for arn in arns if self.event(arn)["detail"]["object"]["key"] == key]
 
-    def letters(self, key: str) -> list[dict[str, Any]]:
+    def letters(self, key: str) -> list[ParkedEvent]:
         """The dead letters of a key."""
-        return [
-            one
-            for one in self.stack.dead_letters()
-            if json.loads(one["Body"])["detail"]["object"]["key"] == key
-        ]
+        return [one for one in self.stack.dead_letters() if one.key() == key]
 
-    def parked(self, key: str) -> dict[str, Any]:
+    def parked(self, key: str) -> ParkedEvent:
         """The one dead letter of a key, waited for."""
         (letter,) = self.eventually(lambda: self.letters(key), "a dead letter")
         return letter
@@ -155,14 +148,7 @@ class World:
         raise AssertionError(f"{what} did not come within {PATIENCE_SECONDS:.0f} s")
 
     def attempts(self, execution: str, state: str) -> int:
-        """How often a task was tried."""
-        count, current = 0, ""
-        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=execution)
-        for event in (event for page in pages for event in page["events"]):
-            current = event.get("stateEnteredEventDetails", {}).get("name", current)
-            if event["type"] == "TaskScheduled" and current == state:
-                count += 1
-        return count
+        return attempts(self.states, execution, state)
 
     def rule(self) -> dict[str, Any]:
         """The rule that starts the workflow."""
@@ -201,27 +187,11 @@ class World:
     def update(self, memory_size: int | None = None, *, more: str = "") -> None:
         """Apply the environment with another memory size or `more` settings, or as its files say."""
         usual = self.stack.environment
-        changed = _Changed(usual.name, usual.settings, usual.backend, usual.cloud)
+        text, count = usual.variables_file.read_text("utf-8"), 1
         if memory_size is not None:
-            text, count = re.subn(
-                r"(?m)^process_image\s*=\s*\{",
-                f"\\g<0> memory_size = {memory_size},",
-                usual.variables_file.read_text("utf-8"),
-            )
-            assert count == 1
-        else:
-            text = usual.variables_file.read_text("utf-8")
-        changed.variables_file.write_text(f"{text}\n{more}\n", "utf-8")
+            block = r"(?m)^process_image\s*=\s*\{"
+            text, count = re.subn(block, f"\\g<0> memory_size = {memory_size},", text)
+        assert count == 1
         usual.plan_file.unlink(missing_ok=True)
-        try:
-            deploy.apply(changed if more or memory_size else usual, Console(quiet=True))
-        finally:
-            changed.variables_file.unlink(missing_ok=True)
-
-
-class _Changed(Environment):
-    """The environment with a variables file of its own."""
-
-    @property
-    def variables_file(self) -> Path:
-        return REPOSITORY / "build" / f"changed-{os.getpid()}.tfvars"
+        with changed(usual, f"{text}\n{more}\n") as environment:
+            deploy.apply(environment, Console(quiet=True))

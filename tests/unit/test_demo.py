@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from click.testing import CliRunner, Result
-from rich.console import Console
 
 from localcloud import LocalCloud, demo
-from localcloud.photos import SAMPLES, DemoError, find_photos
+from localcloud.photos import SAMPLES, find_photos
 from localcloud.stack import Notification, Stack
 from localcloud.timeline import Timeline
+from operations import program
+from operations.dead_letters import ParkedEvent
+from operations.errors import UserError
 from operations.page import Step
 
 if TYPE_CHECKING:
@@ -85,13 +87,11 @@ class FakeStack:
             return None
         return {"Key": key, "Outcome": "face_detected", "ExecutionId": f"execution-of-{key}"}
 
-    def dead_letters(self) -> list[dict[str, Any]]:
+    def dead_letters(self) -> list[ParkedEvent]:
+        bodies = {key: json.dumps({"detail": {"object": {"key": key}}}) for key in self.parked}
         return [
-            {
-                "Body": json.dumps({"detail": {"object": {"key": key}}}),
-                "MessageAttributes": {"EXECUTION_ID": {"StringValue": f"execution-of-{key}"}},
-            }
-            for key in self.parked
+            ParkedEvent("id", "receipt", body, "error", "", None, 0, f"execution-of-{key}")
+            for key, body in bodies.items()
         ]
 
     def client(self, service: str) -> str:
@@ -114,7 +114,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def run(stack: FakeStack, folder: Path) -> list[demo.Result]:
     photos, _ = find_photos(folder)
     pretended: Any = stack
-    return demo.run(pretended, folder, photos, demo.bar(Console(quiet=True)))
+    return demo.run(pretended, folder, photos)
 
 
 def keys(folder: Path) -> list[str]:
@@ -149,9 +149,9 @@ def test_what_is_hidden_or_no_file_is_left_out_and_named(folder: Path) -> None:
 
 
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DemoError, match=r"There is no folder .*/none; name one"):
+    with pytest.raises(UserError, match=r"There is no folder .*/none; name one"):
         find_photos(tmp_path / "none")
-    with pytest.raises(DemoError, match=f"There is no photo in {tmp_path}; name another"):
+    with pytest.raises(UserError, match=f"There is no photo in {tmp_path}; name another"):
         find_photos(tmp_path)
 
 
@@ -160,24 +160,15 @@ def test_a_name_that_cannot_be_a_key_is_refused_with_the_file(folder: Path) -> N
         Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.jpg")).touch()
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
-    with pytest.raises(DemoError, match=r"^The name of .*/caf\\udce9\.jpg is not UTF-8, as a key must be"):
+    with pytest.raises(UserError, match=r"^The name of .*/caf\\udce9\.jpg is not UTF-8, as a key must be"):
         find_photos(folder)
 
 
-def test_a_file_that_cannot_be_read_is_refused_by_name(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    photos, _ = find_photos(folder)
+def test_a_file_that_cannot_be_read_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whoever is root may read everything.
     monkeypatch.setattr(os, "access", lambda path, _: path.name != "b.jpg")
-    with pytest.raises(DemoError, match=r"^/.*/b\.jpg cannot be read; permit it"):
+    with pytest.raises(UserError, match=r"^/.*/b\.jpg cannot be read; permit it"):
         find_photos(folder)
-    photos[0].unlink()
-    photos[0].mkdir()
-    stack: Any = FakeStack()
-    with pytest.raises(DemoError, match=r"^/.*/a\.jpg cannot be read: Is a directory\.$"):
-        demo.run(stack, folder, photos, demo.bar(Console(quiet=True)))
-    assert clock.now == 0
 
 
 @pytest.mark.usefixtures("clock")
@@ -214,9 +205,7 @@ def test_seconds_run_from_the_answer_to_the_upload(folder: Path, clock: Clock) -
 def test_a_parked_photo_is_said_to_be(folder: Path) -> None:
     results = run(FakeStack(parked=("b.jpg",)), folder)
     assert [result.outcome for result in results] == ["face_detected", "parked", "face_detected"]
-    assert results[1] == demo.Result(
-        "b.jpg", "parked", None, None, None, None, "execution-of-b.jpg", TIMELINE
-    )
+    assert results[1] == demo.Result("b.jpg", "parked", execution="execution-of-b.jpg", timeline=TIMELINE)
 
 
 def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock: Clock) -> None:
@@ -224,7 +213,7 @@ def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock
         (folder / f"{number}.jpg").write_bytes(f"{number}.jpg".encode())
     stack = FakeStack(lost=("100.jpg",))
     with pytest.raises(
-        DemoError, match=r"^Not accounted for after 60 s: 100\.jpg; the logs are in build/demo/"
+        UserError, match=r"^Not accounted for after 60 s: 100\.jpg; the logs are in build/demo/"
     ):
         run(stack, folder)
     assert 60 < clock.now < 65
@@ -233,7 +222,7 @@ def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock
 
 @pytest.mark.usefixtures("clock")
 def test_a_photo_that_is_notified_but_not_recorded_is_named(folder: Path) -> None:
-    with pytest.raises(DemoError, match=r"^Notified, but without a record: a\.jpg, trip/c\.png\.$"):
+    with pytest.raises(UserError, match=r"^Notified, but without a record: a\.jpg, trip/c\.png\.$"):
         run(FakeStack(unrecorded=("a.jpg", "trip/c.png")), folder)
 
 
@@ -351,14 +340,15 @@ def test_a_cloud_that_dies_is_a_sentence(
     )
 
 
-@pytest.mark.usefixtures("build")
+@pytest.mark.usefixtures("pretended")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_demo_as_ctrl_c_does(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("whoever started the tests has it ignored")
-    monkeypatch.setattr(demo, "demonstrate", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(Stack, "deploy", lambda *_, **__: os.kill(os.getpid(), number))
+    program.end_in_order()
     interrupted = invoke()
     assert interrupted.exit_code == 130
     assert interrupted.stderr == "Interrupted; nothing is left running.\n"
