@@ -9,9 +9,11 @@ import pytest
 
 from localcloud import LocalCloud
 from localcloud.stack import Stack
+from tests.integration.operating import Operator
+from tests.integration.world import Told, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from localcloud.stack import Notification, Subscription
 
@@ -58,6 +60,21 @@ def stack(cloud: LocalCloud) -> Stack:
 
 
 @pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    """The deployed pipeline with nothing in its dead-letter queue, before and afterwards."""
+    world = World(stack)
+    world.empty_queue()
+    yield world
+    world.heal_rekognition()
+    world.empty_queue()
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Operator:
+    return Operator(stack)
+
+
+@pytest.fixture
 def subscription(stack: Stack) -> Iterator[Subscription]:
     """A queue of the test's own with everything the results topic sends from now on."""
     subscribed = stack.subscribe()
@@ -66,7 +83,7 @@ def subscription(stack: Stack) -> Iterator[Subscription]:
 
 
 @pytest.fixture
-def notifications(subscription: Subscription) -> Callable[..., list[Notification]]:
+def notifications(subscription: Subscription) -> Told:
     """`notifications(image_id, settle=1.0, timeout=30.0)`: the notifications of an image.
 
     Waits for the first one, then `settle` seconds for any that should not come.

@@ -6,28 +6,15 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from click.testing import CliRunner
 
 from operations import audit
 from operations.__main__ import main
 from operations.deployment import Deployment
-from tests.integration.world import COFFEE, World
+from tests.integration.world import COFFEE, Told, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from localcloud.stack import Notification, Stack
-
-    Told = Callable[..., list[Notification]]
-
-
-@pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    world = World(stack)
-    yield world
-    world.heal_rekognition()
-    world.empty_queue()
+    import pytest
 
 
 def test_every_upload_is_accounted_for_and_a_lost_one_is_found_and_started(

@@ -19,15 +19,13 @@ from pyarrow import parquet
 from localcloud.cloud import REPOSITORY
 from operations.records import ATTRIBUTES
 from tests.integration.operating import Operator, environment, make
-from tests.integration.world import COFFEE, PORTRAIT, World
+from tests.integration.world import COFFEE, PORTRAIT, Told, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from localcloud.stack import Notification, Stack
-
-    Told = Callable[..., list[Notification]]
+    from localcloud.stack import Stack
 
 NO_PHOTO = (REPOSITORY / "samples" / "not-a-photo.jpg").read_bytes()
 

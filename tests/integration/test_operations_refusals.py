@@ -12,13 +12,13 @@ from localcloud import LocalCloud
 from operations.__main__ import main
 from operations.deployment import Deployment
 from tests.integration.operating import Operator, sentence
-from tests.integration.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from localcloud.stack import Stack
+    from tests.integration.world import World
 
 # Every verb that needs a deployment, as somebody would call it.
 CALLS = (
@@ -40,16 +40,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A local cloud nothing is deployed to."""
     with LocalCloud.start(tmp_path_factory.mktemp("empty")) as started:
         yield started
-
-
-@pytest.fixture
-def world(stack: Stack) -> World:
-    return World(stack)
-
-
-@pytest.fixture
-def operator(world: World) -> Operator:
-    return Operator(world.deployment)
 
 
 @pytest.fixture

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from localcloud.photos import SAMPLES
 from operations.program import ROOT
-from tests.integration.operating import Operator
-from tests.integration.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from localcloud.stack import Notification, Stack
+    from tests.integration.operating import Operator
 
     Notified = Callable[..., list[Notification]]
-
-
-@pytest.fixture
-def operator(stack: Stack) -> Operator:
-    return Operator(World(stack).deployment)
 
 
 def test_a_gallery_shows_every_upload_of_a_key_and_says_what_is_gone(
