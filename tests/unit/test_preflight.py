@@ -12,8 +12,17 @@ from botocore.stub import Stubber
 from operations import account, preflight
 from operations.environments import Environment
 from operations.errors import UserError
+from tests.documents import grants
 
 BACKEND = {"bucket": "state", "key": "dev.tfstate", "region": "us-east-1"}
+SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states"}
+# Where an action is not called as the operation is.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ACTIONS = {
+    "s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:HeadBucket": "s3:ListBucket",
+}
 QUOTA = {"QuotaCode": "L-1", "ServiceCode": "rekognition"}
 DETECT_FACES = "Transactions per second per account for the Amazon Rekognition Image DetectFaces operation"
 
@@ -24,6 +33,7 @@ class Aws:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.environment = Environment("dev", {"aws_region": "us-east-1", **settings}, BACKEND)
         self._clients: dict[str, tuple[Any, Stubber]] = {}
+        self._used: set[str] = set()
         self.outputs: dict[str, Any] = {}
         monkeypatch.setattr(Environment, "client", lambda _self, service, _region=None: self[service][0])
         monkeypatch.setattr("operations.state.outputs", lambda _environment: self.outputs)
@@ -33,10 +43,17 @@ class Aws:
             client = boto3.client(  # type: ignore[call-overload]
                 service, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
             )
+            client.meta.events.register_first("before-call.*.*", self._note)
             stubber = Stubber(client)
             stubber.activate()
             self._clients[service] = (client, stubber)
         return self._clients[service]
+
+    def _note(self, model: Any, **_: Any) -> None:
+        action = (
+            f"{SERVICES.get(model.service_model.service_name, model.service_model.service_name)}:{model.name}"
+        )
+        self._used.add(ACTIONS.get(action, action))
 
     def answers(self, service: str, call: str, answer: dict[str, Any]) -> None:
         self[service][1].add_response(call, answer)
@@ -47,6 +64,8 @@ class Aws:
     def looks(self, about: str) -> list[tuple[str, str]]:
         [(_, action, look)] = [one for one in account.CHECKS if one[0] == about]
         found = preflight._look(self.environment, action, look)
+        # Which needs no grant.
+        assert self._used - {"sts:GetCallerIdentity"} <= {action, *grants.ALSO.get(about, ())}
         return [found] if found else []
 
 
