@@ -19,6 +19,7 @@ from operations import deploy, records, state
 from operations.dead_letters import ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.environments import Environment
+from operations.verification import queue_for_results
 
 from .cloud import BUILD, LocalCloud, LocalCloudError, shown
 
@@ -94,21 +95,12 @@ class Subscription:
 
     def __init__(self, stack: Stack) -> None:
         self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
-        topic, name = stack.outputs["results_topic_arn"], f"watch-{uuid.uuid4().hex}"
-        # Of the same account and region.
-        arn = f"{topic.rpartition(':')[0].replace(':sns:', ':sqs:')}:{name}"
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self.url = self._sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
-        self._arn = self._sns.subscribe(
+        self.url, arn = queue_for_results(stack, f"watch-{uuid.uuid4().hex}")
+        topic = stack.outputs["results_topic_arn"]
+        subscribed = self._sns.subscribe(
             TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
-        )["SubscriptionArn"]
+        )
+        self._arn = subscribed["SubscriptionArn"]
 
     def receive(self) -> Iterator[Notification]:
         """What has arrived since the last call, at most once each."""

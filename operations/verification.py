@@ -60,6 +60,23 @@ PHOTOS = (
 )
 
 
+def queue_for_results(deployment: Deployment, name: str) -> tuple[str, str]:
+    """Make a queue that the results topic may send to; its URL and ARN."""
+    topic = deployment.value("results_topic_arn")
+    # Of the same account and region.
+    arn = f"{topic.replace(':sns:', ':sqs:').rpartition(':')[0]}:{name}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = deployment.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})
+    return str(made["QueueUrl"]), arn
+
+
 @dataclass
 class Trial:
     """Everything one verification made, so that all of it can be removed.
@@ -89,25 +106,19 @@ class Trial:
     def subscribe(self) -> None:
         """Subscribe a queue of this trial's own to the results topic, filtered by its prefix."""
         sqs, sns = self.deployment.client("sqs"), self.deployment.client("sns")
-        topic = self.deployment.value("results_topic_arn")
         name = f"{self.deployment.name}-verify-{self.run}"
-        arn = f"{topic.replace(':sns:', ':sqs:').rpartition(':')[0]}:{name}"
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self.queue_url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+        self.queue_url, arn = queue_for_results(self.deployment, name)
         self.removals.append(partial(sqs.delete_queue, QueueUrl=self.queue_url))
         attributes = {
             "FilterPolicy": json.dumps({"key_prefix": [{"prefix": self.prefix}]}),
             "RawMessageDelivery": "true",
         }
         answer = sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes, ReturnSubscriptionArn=True
+            TopicArn=self.deployment.value("results_topic_arn"),
+            Protocol="sqs",
+            Endpoint=arn,
+            Attributes=attributes,
+            ReturnSubscriptionArn=True,
         )
         self.removals.append(partial(sns.unsubscribe, SubscriptionArn=answer["SubscriptionArn"]))
 
