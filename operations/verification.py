@@ -20,7 +20,7 @@ from operations.program import ROOT
 from operations.uploads import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from operations.deployment import Deployment
 
@@ -30,6 +30,7 @@ FIRST_EVENT_SECONDS = 390.0
 # From then on: an analysis, with the retries a sound stack needs.
 SECONDS = 90.0
 _POLL_SECONDS = 0.5
+_ON_THEIR_WAY_SECONDS = 15.0
 _EXPRESS_SECONDS = 10.0
 
 
@@ -189,6 +190,23 @@ class Trial:
         s3, bucket = self.deployment.client("s3"), self.deployment.bucket
         for one in listing(self.deployment, self.prefix, markers=True):
             s3.delete_object(Bucket=bucket, Key=one.key, VersionId=one.version_id or "null")
+
+
+@contextlib.contextmanager
+def trying(deployment: Deployment, say: Callable[[str], object]) -> Iterator[Trial]:
+    """A verification of which nothing is left in the end, interrupted or not."""
+    with contextlib.closing(Trial(deployment)) as trial:
+        try:
+            yield trial
+        except KeyboardInterrupt:
+            say("Removing everything; photos on their way are waited for")
+            # Their records would come after those were removed.
+            wait_for(
+                trial,
+                lambda: all(map(trial.ended_as, trial.uploads)) and trial.is_over(),
+                _ON_THEIR_WAY_SECONDS,
+            )
+            raise
 
 
 def wait_for(trial: Trial, done: Callable[[], object], seconds: float) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,7 +34,7 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
     """
     # What is broken before a photo is sent names itself better than a photo that never comes.
     lines = list(inspect(deployment))
-    with closing(verification.Trial(deployment)) as trial:
+    with verification.trying(deployment, say) as trial:
         say(f"Sending {len(verification.PHOTOS)} photos below {trial.prefix} ({COST})")
         began = datetime.now(UTC)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from operations.deployment import Deployment
-from operations.verification import PHOTOS, Trial, wait_for
+from operations.verification import PHOTOS, Trial, trying, wait_for
 from tests.unit.pipeline import BUCKET, TABLE, Pipeline, client
 
 
@@ -120,3 +121,25 @@ def test_each_notification_is_received_once(deployment: Deployment) -> None:
         assert wait_for(trial, lambda: trial.notifications, 10)
         trial.receive()
         assert {name: len(facts) for name, facts in trial.notifications.items()} == {image: 1}
+
+
+def test_an_interrupted_one_waits_for_photos_on_their_way_before_it_removes_their_records(
+    deployment: Deployment,
+) -> None:
+    item: dict[str, Any] = {}
+    late = threading.Timer(0.5, lambda: deployment.client("dynamodb").put_item(TableName=TABLE, Item=item))
+    said: list[str] = []
+
+    def interrupted() -> None:
+        with trying(deployment, said.append) as trial:
+            trial.subscribe()
+            trial.upload(PHOTOS[0])
+            item.update(ImageID={"S": trial.uploads[PHOTOS[0]]}, Key={"S": trial.prefix})
+            late.start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    late.join()
+    assert said == ["Removing everything; photos on their way are waited for"]
+    assert left(deployment) == NOTHING
