@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,25 +29,64 @@ ACTIONS = {
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
+# moto's.
+ACCOUNT = "123456789012"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+
+def _simulated(**_: Any) -> tuple[Any, dict[str, Any]]:
+    """moto simulates nothing."""
+    return SimpleNamespace(status_code=200), {"EvaluationResults": []}
+
+
+def _resources(service: str, params: dict[str, Any]) -> list[str]:
+    """ARNs of what a call is about, as AWS holds them against a policy's resources."""
+    here = f"arn:aws:{service}:us-east-1:{ACCOUNT}:"
+    match service:
+        case "s3":
+            return [f"arn:aws:s3:::{params['Bucket']}" + (f"/{params['Key']}" if "Key" in params else "")]
+        case "dynamodb":
+            tables = params.get("RequestItems", {params.get("TableName"): None})
+            return [f"{here}table/{table}" for table in tables]
+        case "sqs":
+            return [here + params.get("QueueName", params.get("QueueUrl", "").rpartition("/")[2])]
+        case "sns":
+            return [params.get("TopicArn", "*")]
+        case "states":
+            return [params.get("stateMachineArn") or params["executionArn"]]
+        case "events":
+            return [f"{here}rule/{params.get('Name') or params['Rule']}"]
+        case "iam":
+            return [params["PolicySourceArn"]]
+        case "lambda":
+            return [f"{here}function:{params['FunctionName']}"]
+        case "logs":
+            return [f"{here}log-group:{params['logGroupName']}"]
+    return ["*"]
 
 
 class Stack:
     """A stack of moto's with every part that verify looks at, whose clients note what is called."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.used: set[str] = set()
+        self.used: set[tuple[str, str]] = set()
         self.noting = False
         names = ("cloudwatch", "events", "iam", "lambda", "logs", "sns", "sqs", "stepfunctions")
         self.clients: dict[str, Any] = {name: client(name) for name in names}
         self.clients |= {"s3": pipeline.s3, "dynamodb": pipeline.dynamodb}
         for one in self.clients.values():
-            one.meta.events.register("before-call", self._note)
+            one.meta.events.register("provide-client-params", self._note)
+            one.meta.events.register("before-call.iam.SimulatePrincipalPolicy", _simulated)
         pipeline.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        functions = {name: self._function(name) for name in ("process_image", "send_notification")}
-        self.clients["events"].put_rule(Name="photos-dev-uploads", EventPattern="{}")
+        functions = {
+            name: self._function(f"photo-analysis-test-{name}")
+            for name in ("process_image", "send_notification")
+        }
+        self.clients["events"].put_rule(Name="photo-analysis-test-uploads", EventPattern="{}")
         topics = {
-            f"{name}_topic_arn": self.clients["sns"].create_topic(Name=f"photos-dev-{name}")["TopicArn"]
+            f"{name}_topic_arn": self.clients["sns"].create_topic(Name=f"photo-analysis-test-{name}")[
+                "TopicArn"
+            ]
             for name in ("results", "alerts")
         }
         environment: Any = SimpleNamespace(
@@ -54,27 +94,27 @@ class Stack:
         )
         outputs = {
             "alarm_names": [],
-            "dead_letter_queue_url": self.clients["sqs"].create_queue(QueueName="dead-letter")["QueueUrl"],
+            "dead_letter_queue_url": self.clients["sqs"].create_queue(
+                QueueName="photo-analysis-test-dead-letter"
+            )["QueueUrl"],
             "function_names": functions,
-            "name": "photos-dev",
+            "name": "photo-analysis-test",
             "results_table_name": TABLE,
             "state_machine_arn": self.clients["stepfunctions"].create_state_machine(
-                name="photos-dev-pipeline-standard", definition="{}", roleArn=self._role("pipeline")
+                name="photo-analysis-test-pipeline-standard",
+                definition="{}",
+                roleArn=self._role("photo-analysis-test-pipeline"),
             )["stateMachineArn"],
             "uploads_bucket_name": BUCKET,
             **topics,
         }
         self.deployment = Deployment(environment, outputs)
 
-    def _note(self, model: Any, **_: Any) -> tuple[Any, dict[str, Any]] | None:
+    def _note(self, model: Any, params: dict[str, Any], **_: Any) -> None:
         if self.noting:
             service = model.service_model.service_name.replace("stepfunctions", "states")
             action = f"{service}:{model.name}"
-            self.used.add(ACTIONS.get(action, action))
-        # moto simulates nothing.
-        if model.name == "SimulatePrincipalPolicy":
-            return SimpleNamespace(status_code=200), {"EvaluationResults": []}
-        return None
+            self.used |= {(ACTIONS.get(action, action), one) for one in _resources(service, params)}
 
     def _role(self, name: str) -> str:
         document = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
@@ -103,11 +143,12 @@ class Stack:
         """What the pipeline does with an upload: a record that says how it ended, and a notification."""
         self.noting = False
         key = image.rpartition("@")[0]
+        execution = self.deployment.state_machine_arn.replace(":stateMachine:", ":execution:")
         item = {
             "ImageID": image,
             "Key": key,
             "Outcome": "no_face",
-            "ExecutionId": trial.executions[0] if trial.executions else "none",
+            "ExecutionId": f"{execution}:one",
         }
         record: dict[str, Any] = {name: {"S": value} for name, value in item.items()}
         record |= {"FaceCount": {"N": "0"}, "NotificationDue": {"BOOL": True}}
@@ -118,6 +159,23 @@ class Stack:
             MessageAttributes={"key_prefix": {"DataType": "String", "StringValue": trial.prefix}},
         )
         self.noting = True
+
+
+def _statements() -> dict[str, dict[str, Any]]:
+    """The role's statements by name, for the stack of this test."""
+    text = json.dumps(policy("verify.json")).replace("photo-analysis-dev-uploads-111122223333", BUCKET)
+    text = text.replace("photo-analysis-dev", "photo-analysis-test").replace("111122223333", ACCOUNT)
+    return {one["Sid"]: one for one in json.loads(text)["Statement"]}
+
+
+def _allows(statement: dict[str, Any], action: str, resource: str) -> bool:
+    return action in listed(statement["Action"]) and any(
+        fnmatchcase(resource, one) for one in listed(statement["Resource"])
+    )
+
+
+def _refused(calls: set[tuple[str, str]], statements: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
+    return {call for call in calls if not any(_allows(one, *call) for one in statements.values())}
 
 
 def test_verify_uses_what_its_role_is_granted_and_all_of_it(
@@ -148,6 +206,17 @@ def test_verify_uses_what_its_role_is_granted_and_all_of_it(
     monkeypatch.setattr(verification, "wait_for", once)
     stack.noting = True
     verify(stack.deployment, lambda _: None)
-    granted = {action for one in policy("verify.json")["Statement"] for action in listed(one["Action"])}
+    statements = _statements()
+    assert _refused(stack.used, statements) == set()
     # Reading the state comes before; the services use the key for their caller.
-    assert stack.used == granted - {"s3:GetObject", "kms:Decrypt", "kms:GenerateDataKey"}
+    del statements["ReadState"], statements["UseTheKey"]
+    for name in statements:
+        others = {other: one for other, one in statements.items() if other != name}
+        assert _refused(stack.used, others), f"{name} is granted and not needed"
+    unused = {
+        (name, action)
+        for name, one in statements.items()
+        for action in listed(one["Action"])
+        if not any(called == action and _allows(one, called, on) for called, on in stack.used)
+    }
+    assert unused == set()
