@@ -6,11 +6,13 @@ import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 from PIL import Image
 
 from benchmarks import cloud, exact
@@ -18,9 +20,10 @@ from benchmarks.scenario import Scenario
 from benchmarks.simulate import MEASURED, MODES, TYPES
 from operations import buffer, options
 from operations.deployment import Deployment
+from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.scenario import Mode, Type
+    from benchmarks.scenario import Floats, Mode, Type
     from localcloud.stack import Stack
 
 CONCURRENCY = 25
@@ -38,6 +41,11 @@ class Here(Scenario):
     concurrency: int | None = None
     call_seconds: float = CALL_SECONDS
     jitter: bool = False
+    # Photos of each second, where they are known: a computer that is busy uploads no faster than it can.
+    uploaded: tuple[int, ...] = ()
+
+    def arriving(self, step: float) -> Floats:
+        return np.array(self.uploaded, dtype=np.float64) if self.uploaded else super().arriving(step)
 
     def retrier(self, error: str) -> dict[str, Any]:
         return super().retrier(error) | {"MaxDelaySeconds": _LONGEST_SECONDS}
@@ -87,14 +95,14 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
         photos_per_second=quota,
         rekognition_per_second=quota,
     )
-    predicted = exact.simulate(scenario)
+    give_up = _GIVE_UP * exact.simulate(scenario).drained
     settings = f'workflow_type = "{kind}"\n'
     settings += f'ingestion = {{ mode = "{mode}", photos_per_second = {quota} }}'
     with cloud.deployed(max(CONCURRENCY, quota), settings) as stack:
         deployment = Deployment(stack.environment, stack.outputs)
         subscription = stack.subscribe()
         _wait_out_every_error(stack, scenario)
-        uploaded: set[str] = set()
+        uploaded: dict[str, float] = {}
         if buffered:
             buffer.switch(deployment, on=False)
             uploaded = _upload(stack, images, rate=1e6)
@@ -106,7 +114,7 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
             uploaded = _upload(stack, images, rate)
         notified: Counter[str] = Counter()
         measured, parked = 0.0, 0
-        while len(notified) + parked < images and time.monotonic() - started < _GIVE_UP * predicted.drained:
+        while len(notified) + parked < images and time.monotonic() - started < give_up:
             for one in subscription.receive():
                 notified[one.image_id] += 1
                 measured = time.monotonic() - started
@@ -116,6 +124,18 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
         notified.update(one.image_id for one in subscription.receive())
         parked = len(stack.dead_letters())
         calls = stack.control_rekognition("GET", "/calls")
+        left = len(uploaded.keys() - notified.keys()) - parked
+        queue = buffer.look(deployment, datetime.now(UTC))
+        if left and (queued := queue["waiting"] + queue["held"]):
+            raise UserError(
+                f"After {give_up:.0f} s {left:,} photos are not done, {queued:,} of them still buffered;"
+                " nothing is recorded."
+            )
+    if not buffered:
+        seconds = Counter(int(at - started) for at in uploaded.values())
+        scenario = replace(scenario, uploaded=tuple(seconds[one] for one in range(max(seconds) + 1)))
+        rate = round(images / (max(uploaded.values()) - started), 1)
+    predicted = exact.simulate(scenario)
     return {
         "photos": images,
         "mode": mode,
@@ -128,7 +148,7 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
         "calls": calls["DetectFaces"],
         "predicted_parked": round(predicted.parked),
         "parked": parked,
-        "lost": len(uploaded - notified.keys()) - parked,
+        "lost": left,
         "doubled": sum(count - 1 for count in notified.values()),
     }
 
@@ -155,17 +175,17 @@ def _parked(stack: Stack) -> int:
     return int(attributes["ApproximateNumberOfMessages"])
 
 
-def _upload(stack: Stack, images: int, rate: float) -> set[str]:
-    """Upload photos that nobody has uploaded, at most `rate` a second; their ImageIDs."""
+def _upload(stack: Stack, images: int, rate: float) -> dict[str, float]:
+    """Upload photos that nobody has uploaded, at most `rate` a second; when, by ImageID."""
     file = BytesIO()
     Image.new("RGB", (100, 100), "grey").save(file, "JPEG")
     photo = file.getvalue()
     began = time.monotonic()
 
-    def upload(index: int) -> str:
+    def upload(index: int) -> tuple[str, float]:
         time.sleep(max(0.0, began + index / rate - time.monotonic()))
         # What follows the end of a JPEG is ignored.
-        return stack.upload(f"drain/{index}.jpg", photo + index.to_bytes(4, "big"))
+        return stack.upload(f"drain/{index}.jpg", photo + index.to_bytes(4, "big")), time.monotonic()
 
     with ThreadPoolExecutor(4) as pool:
-        return set(pool.map(upload, range(images)))
+        return dict(pool.map(upload, range(images)))

@@ -142,7 +142,9 @@ def test_a_drain_is_predicted_as_the_local_cloud_waits() -> None:
 
 def test_every_drain_was_measured_to_end_as_predicted() -> None:
     runs = json.loads(MEASURED.read_text("utf-8"))
+    assert len({(one["mode"], one["type"]) for one in runs}) >= 3
     for one in runs:
         assert one["measured"] == pytest.approx(one["predicted"], rel=0.15), one
-        assert one["calls"] == pytest.approx(one["predicted_calls"], rel=0.15), one
+        # The SDK's own retry quota can save calls, not make more.
+        assert one["calls"] <= 1.15 * one["predicted_calls"], one
         assert (one["parked"], one["lost"], one["doubled"]) == (one["predicted_parked"], 0, 0), one
