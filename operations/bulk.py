@@ -45,6 +45,8 @@ def run(
 ) -> dict[str, Any]:
     """Run the workflow for each event and follow it; return `succeeded`, `failed` and the last `execution`.
 
+    A run for the same purpose that is on its way is followed first. What failed in it has no result, so it is
+    among the events and starts again here: only that second failure counts.
     Ctrl-C stops what has not begun, and ends this process.
 
     Args:
@@ -53,7 +55,7 @@ def run(
     """
     done = {"succeeded": 0, "failed": 0}
     result: dict[str, Any] = {}
-    execution = running(deployment, purpose)
+    execution = joined = running(deployment, purpose)
     if execution and not quiet:
         click.echo("It is running already; following it.")
     pieces = chunks(events)
@@ -68,7 +70,8 @@ def run(
                     report(done["succeeded"] + counts["succeeded"], done["failed"] + counts["failed"])
             except KeyboardInterrupt:
                 _interrupted(deployment, execution, sum((*done.values(), *counts.values())), total)
-            done = {name: count + counts[name] for name, count in done.items()}
+            done["succeeded"] += counts["succeeded"]
+            done["failed"] += counts["failed"] if execution != joined else 0
             execution = None
     return {**done, **result}
 

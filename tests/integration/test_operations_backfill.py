@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,23 +211,43 @@ def test_a_backfill_that_runs_is_followed_and_another_one_waits(world: World, op
     assert [world.calls(key(image)) for image in images] == [1] * 4
 
 
-def test_a_photo_that_fails_is_told_and_the_others_go_on(world: World, operator: Operator) -> None:
-    folder, images = seed(world, 3)
-    world.rekognition(delay_seconds=2, count=1, key=key(images[0]))
-    # It still runs when it is looked at.
-    world.rekognition(delay_seconds=8, count=1, key=key(images[1]))
-    execution = start(world, folder, images)
-    [failing] = world.eventually(lambda: world.executions(key(images[0])), "its execution")
-    # As if it had run out of time: what fails by itself takes its retries' time to do so.
+def fail_execution(world: World, image: str) -> None:
+    """End the photo's execution as if it had run out of time; its own retries would take theirs."""
+    [failing] = world.eventually(lambda: world.executions(key(image)), "its execution")
     world.states.stop_execution(executionArn=failing, error="Stopped", cause="a test")
-    result = operator.run("backfill", folder, "--confirm", "--json")
+
+
+def test_a_photo_that_fails_is_reported_and_the_others_go_on(world: World, operator: Operator) -> None:
+    folder, images = seed(world, 3)
+    world.rekognition(delay_seconds=4, count=1, key=key(images[0]))
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(fail_execution, world, images[0])
+        result = operator.run("backfill", folder, "--confirm", "--json")
+    stopped.result()
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: Photos that failed: 1; 'make status ENV=local' says why")
     report = json.loads(result.stdout)
-    # The one that was running is followed, then what has no record yet is started.
-    assert (report["succeeded"], report["failed"]) == (3, 1)
-    assert world.finished(execution)["status"] == "SUCCEEDED"
+    assert (report["succeeded"], report["failed"]) == (2, 1)
     assert all(world.stack.record(image) for image in images[1:])
+
+
+def test_what_failed_in_a_run_that_was_followed_counts_only_if_it_fails_again(
+    world: World, operator: Operator
+) -> None:
+    folder, images = seed(world, 2)
+    world.rekognition(error="AccessDeniedException", count=-1, key=key(images[0]))
+    # It still runs when it is looked at.
+    world.rekognition(delay_seconds=8, count=1, key=key(images[1]))
+    execution = start(world, folder, images)
+    world.eventually(lambda: all(world.calls(key(image)) for image in images), "both calls")
+    fail_execution(world, images[0])
+    world.heal_rekognition()
+    result = operator.run("backfill", folder, "--confirm", "--json")
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["failed"] == 0
+    assert world.finished(execution)["status"] == "SUCCEEDED"
+    assert all(world.stack.record(image) for image in images)
 
 
 def test_a_log_is_told_how_far_it_is(
