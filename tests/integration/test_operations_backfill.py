@@ -98,7 +98,7 @@ def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
     assert seen["concurrency"] == CONCURRENCY
     assert seen["estimated_seconds"] > 0
     shown = operator.run("backfill", folder).stdout.splitlines()
-    assert [line.split()[-1] for line in shown[1:4]] == ["2", "4", "2"]
+    assert [line.split()[-1] for line in shown[1:5]] == ["2", "4", "none", "2"]
     assert shown[-1] == "Nothing is started yet; CONFIRM=1 starts it."
     assert len(runs(world)) == already, "looking starts nothing"
     assert [world.calls(key(image)) for image in images] == [1, 1, 0, 0, 0, 0]
