@@ -267,14 +267,22 @@ def test_the_workflow_may_invoke_its_functions_and_park_events(world: World) -> 
 # Many at once
 
 
-def test_sixty_photos_at_once_all_end_in_a_record_on_a_bounded_number_of_workers(world: World) -> None:
-    with ThreadPoolExecutor(10) as pool:
-        images = list(pool.map(lambda _: world.stack.upload(world.key(), world.photo(COFFEE)), range(60)))
-    waiting, most, deadline = set(images), 0, time.monotonic() + 100
+def test_two_hundred_photos_at_once_all_end_in_a_record_on_a_bounded_number_of_workers(world: World) -> None:
+    folder = world.key("")
+    keys = [f"{folder}{number}.jpg" for number in range(200)]
+    # Twice as many at a time as `aws s3 cp --recursive` has.
+    with ThreadPoolExecutor(20) as pool:
+        images = set(pool.map(lambda key: world.stack.upload(key, world.photo(COFFEE)), keys))
+    dynamodb, table = world.stack.client("dynamodb"), world.stack.outputs["results_table_name"]
+    waiting, most, deadline = images, 0, time.monotonic() + 300
     while waiting:
-        assert time.monotonic() < deadline, f"{len(waiting)} of 60 photos without a record"
+        assert time.monotonic() < deadline, f"{len(waiting)} of 200 photos without a record"
         most = max(most, len(members(world.stack.cloud.directory)))
-        waiting = {image for image in waiting if world.stack.record(image) is None}
+        pages = dynamodb.get_paginator("scan").paginate(TableName=table, ProjectionExpression="ImageID")
+        waiting = images - {one["ImageID"]["S"] for page in pages for one in page["Items"]}
+        time.sleep(0.2)
+    assert len(images) == 200
+    assert not [one for one in world.stack.dead_letters() if folder in one.body]
     # As many processes of each function as may run at a time, kept warm from before, and the server.
     functions = len(world.stack.outputs["function_names"])
     assert most <= functions * max(16, 8 * (os.cpu_count() or 1)) + 1

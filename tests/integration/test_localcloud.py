@@ -24,6 +24,7 @@ from localcloud.__main__ import main
 from localcloud.cloud import stop_all, stop_any
 from localcloud.processes import RUN_VARIABLE
 from tests.integration.aws import Function, client
+from tests.locales import latin_1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -303,6 +304,43 @@ os.kill(os.getpid(), signal.SIGKILL)
     wait_until(lambda: processes(directory) == [])
 
 
+SLOW_TEST = """
+import time
+from pathlib import Path
+import pytest
+from localcloud import LocalCloud
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_that_takes_its_time(name):
+    with LocalCloud.start(Path(__file__).parent / name):
+        (Path(__file__).parent / f"{name}.up").touch()
+        time.sleep(120)
+"""
+
+
+def test_a_test_run_that_is_terminated_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(SLOW_TEST)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "2"]
+    # As make does with what it runs, when it is terminated itself.
+    with subprocess.Popen(
+        [*command, str(tmp_path / "test_slow.py")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run_of_tests:
+        try:
+            workers = psutil.Process(run_of_tests.pid).children
+            wait_until(lambda: all((tmp_path / f"{name}.up").exists() for name in ("one", "two")), 60)
+            started = [*workers(recursive=True), *processes(tmp_path / "one"), *processes(tmp_path / "two")]
+            assert len(started) >= 4, "two workers, and the server of each"
+            run_of_tests.terminate()
+            _, alive = psutil.wait_procs(started, timeout=30)
+            assert alive == []
+        finally:
+            run_of_tests.kill()
+            for name in ("one", "two"):
+                stop_any(tmp_path / name)
+
+
 def test_down_names_what_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([[ROOT / "build" / "demo" / "localcloud"], []])
     monkeypatch.setattr("localcloud.__main__.stop_all", lambda: next(answers))
@@ -392,9 +430,8 @@ def test_the_users_own_environment_reaches_neither_server_nor_functions_nor_clie
         "HOME": str(tmp_path / "home"),
         "HTTPS_PROXY": "http://127.0.0.1:1",
         "http_proxy": "http://127.0.0.1:1",
-        "LC_ALL": "en_US.ISO-8859-1",
+        **latin_1(tmp_path),
         "PYTHONPATH": str(ROOT),
-        "PYTHONUTF8": "0",
         "TZ": "Asia/Kathmandu",
     }
     for name, value in mine.items():
@@ -432,6 +469,57 @@ def test_it_runs_in_a_directory_with_odd_characters_and_without_a_home(tmp_path:
         shell = ["sh", "-c", command, "sh", str(place / "env"), sys.executable, code]
         found = subprocess.run(shell, env=bare, capture_output=True, text=True, check=False, timeout=60)
         assert (found.stdout, found.stderr) == ("[]\n", "")
+    finally:
+        assert stop_any(place)
+
+
+# A user the system has no name for, as a container's: a real one where the kernel lets everybody be somebody
+# else, and what Python makes of one anywhere.
+UNKNOWN = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+NOBODY = """
+import pwd
+def unknown(uid): raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = unknown
+"""
+
+
+@pytest.mark.parametrize("how", ["kernel", "python"])
+def test_it_and_the_verbs_run_for_a_user_without_a_name_or_a_home(how: str, tmp_path: Path) -> None:
+    place, bare = tmp_path / "cloud", {"PATH": os.environ["PATH"]}
+    prefix: list[str] = []
+    if how == "kernel":
+        allowed = shutil.which("unshare") and subprocess.run([*UNKNOWN, "true"], check=False).returncode == 0
+        if not allowed:
+            pytest.skip("this kernel lets nobody be somebody else")
+        prefix = UNKNOWN
+    else:
+        (tmp_path / "sitecustomize.py").write_text(NOBODY)
+        bare["PYTHONPATH"] = str(tmp_path)
+
+    def ask(*arguments: str, **more: str) -> str:
+        done = subprocess.run(
+            [*prefix, sys.executable, *arguments],
+            cwd=ROOT,
+            env=bare | more,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    homeless = "import os; print(os.path.expanduser('~'))"
+    assert ask("-c", homeless) == "~\n", "there is a home after all"
+    try:
+        assert "The local cloud runs at" in ask("-m", "localcloud", "up", "--directory", str(place))
+        here = {"LOCALCLOUD_DIRECTORY": str(place)}
+        assert "Nothing is deployed in ENV=local" in ask("-m", "operations", "status", **here)
+        code = "from operations import terraform; terraform.process_environment(); print('made')"
+        assert ask("-c", code) == "made\n"
+        zipped = tmp_path / "process_image.zip"
+        assert "bytes" in ask("tools/package.py", "functions/process_image", str(zipped))
+        assert zipped.is_file()
     finally:
         assert stop_any(place)
 
