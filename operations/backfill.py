@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import buffer, bulk, executions, options, records, terminal
-from operations.cost import ASSUMPTIONS, PRICES, converts, estimate, measure
+from operations import bulk, executions, options, records, terminal
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.program import under_make
@@ -17,26 +15,6 @@ from operations.uploads import is_convertible, is_folder_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from operations.terminal import Update
-
-# An execution's own time beside the functions': starting it, its steps, and learning of its end.
-_OVERHEAD_SECONDS = 0.5
-
-
-@dataclass
-class Count:
-    """Photos under a prefix; empty folder markers are left out. `new`: photos without a record.
-
-    `convertible`: those of them that ConvertImage will probably get, by their names and sizes.
-    """
-
-    prefix: str
-    photos: int = 0
-    bytes: int = 0
-    new: int = 0
-    convertible: int = 0
-    concurrency: int = 1
 
 
 @click.command
@@ -61,62 +39,39 @@ def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: 
         )
     deployment = Deployment.load(env)
     prefix = watched(deployment, prefix)
-    purpose = f"Backfill of '{prefix}'"
-    buffered = buffer.is_used(deployment)
-    running = bulk.running(deployment, purpose) if confirm and not buffered else None
+    photos = size = new = convertible = 0
     with terminal.progress("Counting photos", hidden=as_json) as update:
-        count = count_photos(deployment, prefix, update)
-    if not count.photos:
+        for one, recorded in _photos(deployment, prefix):
+            photos, size = photos + 1, size + one["Size"]
+            new += not recorded
+            convertible += not recorded and is_convertible(one["Key"], one["Size"])
+            update(photos, None, f"{new:,} without a record")
+    if not photos:
         raise UserError(
             f"There is no photo under '{terminal.visible(prefix)}' in {deployment.bucket}; prefixes are"
             " exact, as in '2025/03/'."
         )
-    started = confirm and bool(count.new or running)
-    dollars, seconds = forecast(
-        deployment, count.new, count.convertible, count.concurrency, notify=notify, buffered=buffered
-    )
-    if buffered:
-        seconds = count.new / deployment.value("ingestion")["photos_per_second"]
-    result: dict[str, Any] = {
-        **asdict(count),
-        "notify": notify,
-        "estimated_dollars": round(dollars, 2),
-        "estimated_seconds": round(seconds),
-        "started": started,
-    }
-    if not as_json:
-        _show(deployment, count, dollars, seconds, notify=notify)
-    if started:
-        events = (
+    where = f"under '{terminal.visible(prefix)}'" if prefix else f"in {deployment.bucket}"
+    bulk.analyse(
+        deployment,
+        f"Backfill of '{prefix}'",
+        (
             executions.event(deployment.bucket, one["Key"], one["ETag"], one["Size"], notify=notify)
-            for one in new_photos(deployment, prefix)
-        )
-        if buffered:
-            result |= buffer.feed(deployment, events, count.new, quiet=as_json)
-        else:
-            result |= bulk.run(deployment, purpose, events, count.new, quiet=as_json)
-    _conclude(result, env, deployment.bucket, confirmed=confirm, as_json=as_json)
-
-
-def _conclude(result: dict[str, Any], env: str, bucket: str, *, confirmed: bool, as_json: bool) -> None:
-    if as_json:
-        options.print_json(result)
-    elif not confirmed:
-        click.echo("Nothing is started yet; CONFIRM=1 starts it.")
-    if result.get("failed"):
-        raise failures(result["failed"], env)
-    if "queued" in result and not as_json:
-        click.echo(f"Queued: {result['queued']:,} photos, started at the pace; see 'make status ENV={env}'.")
-    elif confirmed and not as_json:
-        where = f"under '{terminal.visible(result['prefix'])}'" if result["prefix"] else f"in {bucket}"
-        click.echo(f"Done: every photo {where} has a record.")
-
-
-def failures(count: int, env: str) -> UserError:
-    """The sentence on photos that failed."""
-    return UserError(
-        f"Photos that failed: {count:,}; 'make status ENV={env}' says why, and once that is mended"
-        f" 'make redrive ENV={env}' starts those in the dead-letter queue again."
+            for one, recorded in _photos(deployment, prefix)
+            if not recorded
+        ),
+        photos=new,
+        convertible=convertible,
+        counted={"prefix": prefix, "photos": photos, "bytes": size, "new": new},
+        rows=[
+            ("Photos", f"{photos:,} ({options.size(size)})"),
+            ("Recorded already", f"{photos - new:,}"),
+            ("To analyse", f"{new:,}"),
+        ],
+        done=f"every photo {where} has a record.",
+        notify=notify,
+        confirmed=confirm,
+        as_json=as_json,
     )
 
 
@@ -137,95 +92,12 @@ def watched(deployment: Deployment, prefix: str) -> str:
     return watched_prefix
 
 
-def _photos(deployment: Deployment, prefix: str) -> Iterator[tuple[list[dict[str, Any]], set[str]]]:
-    """The objects under `prefix`, as S3 pages them, and the ImageIDs of those that have a record."""
+def _photos(deployment: Deployment, prefix: str) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The objects under `prefix` as S3 lists them, without folder markers, and whether each has a record."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
         photos = [one for one in page.get("Contents", []) if not is_folder_marker(one["Key"], one["Size"])]
-        images = (records.image_id(one["Key"], one["ETag"]) for one in photos)
-        yield photos, set(records.recorded(deployment, images))
-
-
-def count_photos(deployment: Deployment, prefix: str, update: Update = terminal.unwatched) -> Count:
-    """List the bucket under `prefix` and look up which objects have a record, a page at a time."""
-    found = Count(prefix, concurrency=bulk.concurrency(deployment))
-    converting = converts(deployment.environment.settings)
-    for photos, recorded in _photos(deployment, prefix):
-        found.photos += len(photos)
-        found.bytes += sum(int(one["Size"]) for one in photos)
-        new = _without_record(photos, recorded)
-        found.new += len(new)
-        if converting:
-            found.convertible += sum(is_convertible(one["Key"], int(one["Size"])) for one in new)
-        update(found.photos, None, f"{found.new:,} without a record")
-    return found
-
-
-def _without_record(photos: list[dict[str, Any]], recorded: set[str]) -> list[dict[str, Any]]:
-    return [one for one in photos if records.image_id(one["Key"], one["ETag"]) not in recorded]
-
-
-def new_photos(deployment: Deployment, prefix: str) -> Iterator[dict[str, Any]]:
-    """The objects under `prefix` without a record, as S3 lists them."""
-    for photos, recorded in _photos(deployment, prefix):
-        yield from _without_record(photos, recorded)
-
-
-def forecast(
-    deployment: Deployment,
-    photos: int,
-    convertible: int,
-    concurrency: int,
-    *,
-    notify: bool,
-    buffered: bool = False,
-) -> tuple[float, float]:
-    """Dollars and seconds it takes to analyse `photos`, of which `convertible` go on to ConvertImage.
-
-    The seconds are those of so many at once; `buffered` ones are started at the pace instead.
-    """
-    measured, _ = measure(deployment)
-    if not photos:
-        return 0.0, 0.0
-    settings = deployment.environment.settings
-    known = {**ASSUMPTIONS, **measured}
-    measured["converted_share"] = convertible / photos
-    dollars = sum(
-        line.dollars
-        for line in estimate(settings, photos, 0, measured, notify=notify)
-        # The photos are there already, and months are paid for anyway.
-        if line.group == "each image" and line.what != "upload"
-    )
-    if not buffered:
-        dollars += photos * bulk.TRANSITIONS * PRICES["states_transition"]["tiers"][-1][1]
-    each = known["process_image_seconds"] + (known["send_notification_seconds"] if notify else 0)
-    seconds = photos * (each + _OVERHEAD_SECONDS) + convertible * known["convert_image_seconds"]
-    return dollars, seconds / concurrency
-
-
-def _show(deployment: Deployment, count: Count, dollars: float, seconds: float, *, notify: bool) -> None:
-    rows = [
-        ("Photos", f"{count.photos:,} ({options.size(count.bytes)})"),
-        ("Recorded already", f"{count.photos - count.new:,}"),
-        ("To analyse", f"{count.new:,}"),
-        *converted_row(deployment, "To convert, by name and size", count.convertible),
-        *estimate_rows(count.concurrency, dollars, seconds, notify=notify),
-    ]
-    terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
-
-
-def converted_row(deployment: Deployment, title: str, convertible: int) -> list[tuple[str, str]]:
-    """How many go on to ConvertImage, for a table, where there is one."""
-    if not converts(deployment.environment.settings):
-        return []
-    return [(title, f"about {convertible:,}" if convertible else "none")]
-
-
-def estimate_rows(concurrency: int, dollars: float, seconds: float, *, notify: bool) -> list[tuple[str, str]]:
-    """How fast, how loud and how dear, for a table."""
-    return [
-        ("At once", f"{concurrency:,}"),
-        ("Notifications", "as for new uploads" if notify else "none"),
-        ("Cost, about", f"{dollars:,.2f} USD"),
-        ("Duration, about", options.duration(seconds)),
-    ]
+        images = [records.image_id(one["Key"], one["ETag"]) for one in photos]
+        recorded = records.recorded(deployment, images)
+        for one, image in zip(photos, images, strict=True):
+            yield one, image in recorded

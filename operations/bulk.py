@@ -1,7 +1,8 @@
-"""Runs the workflow for many photos, so many at once, through the state machine made for that."""
+"""Many photos analysed: what it takes, and the run through the state machine made for that, or the buffer."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sys
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import executions, terminal
+from operations import buffer, executions, options, terminal
+from operations.cost import ASSUMPTIONS, PRICES, converts, estimate, measure
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from operations.deployment import Deployment
 
@@ -25,11 +27,105 @@ MAX_INPUT_BYTES = 250_000
 # What the state machine adds to a photo's own execution: its run in the map, and that run's end.
 TRANSITIONS = 2
 
+# An execution's own time beside the functions': starting it, its steps, and learning of its end.
+_OVERHEAD_SECONDS = 0.5
 _POLL_SECONDS = 1.0
-# How long a run that was stopped may take to end.
-_STOP_SECONDS = 30.0
 # How often a log, which shows no progress bar, gets a line.
 _LOG_SECONDS = 10.0
+
+
+def analyse(
+    deployment: Deployment,
+    purpose: str,
+    events: Iterable[dict[str, Any]],
+    *,
+    photos: int,
+    convertible: int,
+    counted: dict[str, Any],
+    rows: list[tuple[str, str]],
+    done: str,
+    notify: bool,
+    confirmed: bool,
+    as_json: bool,
+) -> None:
+    """Show what it takes to run the workflow for each event; when confirmed run it, and report how that went.
+
+    Where uploads are buffered, it goes through the buffer and shares the pace with them.
+
+    Args:
+        purpose: what is done, for people; one purpose is worked on at a time.
+        events: workflow inputs, read a few hundred at a time: `photos` of them.
+        convertible: of how many ConvertImage will get the photo, where there is one.
+        counted: what was counted, for JSON; `rows` for people.
+        done: what there is to say in the end.
+
+    Raises UserError when another purpose is being worked on, or photos fail.
+    """
+    env, settings = deployment.environment.name, deployment.environment.settings
+    buffered, at_once = buffer.is_used(deployment), concurrency(deployment)
+    convertible = convertible if converts(settings) else 0
+    joined = running(deployment, purpose) if confirmed and not buffered else None
+    dollars, seconds = forecast(deployment, photos, convertible, at_once, notify=notify, buffered=buffered)
+    result = {
+        **counted,
+        "convertible": convertible,
+        "concurrency": at_once,
+        "notify": notify,
+        "estimated_dollars": round(dollars, 2),
+        "estimated_seconds": round(seconds),
+        "started": confirmed and bool(photos or joined),
+    }
+    if not as_json:
+        rows = [
+            *rows,
+            *([("To convert, about", f"{convertible:,}")] if converts(settings) else []),
+            ("At once", f"{at_once:,}"),
+            ("Notifications", "as for new uploads" if notify else "none"),
+            ("Cost, about", f"{dollars:,.2f} USD"),
+            ("Duration, about", options.duration(seconds)),
+        ]
+        terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
+    if result["started"] and buffered:
+        result |= buffer.feed(deployment, events, photos, quiet=as_json)
+    elif result["started"]:
+        result |= run(deployment, purpose, joined, events, photos, quiet=as_json)
+    failed = result.get("failed")
+    if as_json:
+        options.print_json(result)
+    elif not confirmed:
+        click.echo("Nothing is started yet; CONFIRM=1 starts it.")
+    elif "queued" in result:
+        click.echo(f"Queued: {result['queued']:,} photos, started at the pace; see 'make status ENV={env}'.")
+    elif not failed:
+        click.echo(f"Done: {done}")
+    if failed:
+        raise UserError(
+            f"Photos that failed: {failed:,}; 'make status ENV={env}' says why, and once that is mended"
+            f" 'make redrive ENV={env}' starts those in the dead-letter queue again."
+        )
+
+
+def forecast(
+    deployment: Deployment, photos: int, convertible: int, at_once: int, *, notify: bool, buffered: bool
+) -> tuple[float, float]:
+    """Dollars and seconds it takes to analyse `photos`, of which `convertible` go on to ConvertImage."""
+    if not photos:
+        return 0.0, 0.0
+    measured, _ = measure(deployment)
+    known = {**ASSUMPTIONS, **measured}
+    measured["converted_share"] = convertible / photos
+    dollars = sum(
+        line.dollars
+        for line in estimate(deployment.environment.settings, photos, 0, measured, notify=notify)
+        # The photos are there already, and months are paid for anyway.
+        if line.group == "each image" and line.what != "upload"
+    )
+    if buffered:
+        return dollars, photos / deployment.value("ingestion")["photos_per_second"]
+    dollars += photos * TRANSITIONS * PRICES["states_transition"]["tiers"][-1][1]
+    each = known["process_image_seconds"] + (known["send_notification_seconds"] if notify else 0)
+    seconds = photos * (each + _OVERHEAD_SECONDS) + convertible * known["convert_image_seconds"]
+    return dollars, seconds / at_once
 
 
 def concurrency(deployment: Deployment) -> int:
@@ -41,55 +137,49 @@ def concurrency(deployment: Deployment) -> int:
 
 
 def run(
-    deployment: Deployment, purpose: str, events: Iterable[dict[str, Any]], total: int, *, quiet: bool
+    deployment: Deployment,
+    purpose: str,
+    joined: str | None,
+    events: Iterable[dict[str, Any]],
+    total: int,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Run the workflow for each event and follow it; return `succeeded`, `failed` and the last `execution`.
 
-    A run for the same purpose that is on its way is followed first. What failed in it has no result, so it is
-    among the events and starts again here: only that second failure counts.
-    Ctrl-C stops what has not begun, and ends this process.
-
-    Args:
-        purpose: what is done, for people; one purpose is worked on at a time.
-        events: workflow inputs, read a few hundred at a time.
+    A run for the same purpose that is on its way, `joined`, is followed first: what it works on is recorded
+    by the time the events are read. What failed in it has no result, so it is among the events and starts
+    again here: only that second failure counts. Ctrl-C stops what has not begun, and ends this process.
     """
+    if joined and not quiet:
+        click.echo("It is running already; following it.")
     done = {"succeeded": 0, "failed": 0}
     result: dict[str, Any] = {}
-    execution = joined = running(deployment, purpose)
-    if execution and not quiet:
-        click.echo("It is running already; following it.")
-    pieces = chunks(events)
+    log, logged = not (quiet or terminal.console(errors=True).is_terminal), time.monotonic()
+    started = (start(deployment, purpose, piece) for piece in chunks(events))
     with terminal.progress(purpose, total=total, hidden=quiet) as update:
-        report = _reporter(update, purpose, total, quiet=quiet)
-        # What another run is working on is recorded by the time the events are read.
-        while execution := execution or next((start(deployment, purpose, piece) for piece in pieces), None):
+        for execution in itertools.chain([joined] if joined else [], started):
             result = {"execution": execution}
-            counts = {"succeeded": 0, "failed": 0}
+            succeeded = failed = 0
             try:
-                for counts in follow(deployment, execution):
-                    report(done["succeeded"] + counts["succeeded"], done["failed"] + counts["failed"])
+                for succeeded, failed in follow(deployment, execution):
+                    failures = done["failed"] + failed
+                    so_far = done["succeeded"] + succeeded + failures
+                    update(so_far, total, f"{purpose}, {failures:,} failed" if failures else purpose)
+                    if log and time.monotonic() - logged >= _LOG_SECONDS:
+                        logged = time.monotonic()
+                        click.echo(f"{so_far:,} of {total:,} done", err=True)
             except KeyboardInterrupt:
-                _interrupted(deployment, execution, sum((*done.values(), *counts.values())), total)
-            done["succeeded"] += counts["succeeded"]
-            done["failed"] += counts["failed"] if execution != joined else 0
-            execution = None
+                _stop(deployment, execution)
+                click.echo(
+                    f"Stopped after {sum(done.values()) + succeeded + failed:,} of {total:,} photos, or a few"
+                    " more; run it again to go on, recorded ones are skipped.",
+                    err=True,
+                )
+                sys.exit(130)
+            done["succeeded"] += succeeded
+            done["failed"] += failed if execution != joined else 0
     return {**done, **result}
-
-
-def _reporter(
-    update: terminal.Update, purpose: str, total: int, *, quiet: bool
-) -> Callable[[int, int], None]:
-    log = not (quiet or terminal.console(errors=True).is_terminal)
-    last = time.monotonic()
-
-    def report(succeeded: int, failed: int) -> None:
-        nonlocal last
-        update(succeeded + failed, total, f"{purpose}, {failed:,} failed" if failed else purpose)
-        if log and time.monotonic() - last >= _LOG_SECONDS:
-            last = time.monotonic()
-            click.echo(f"{succeeded + failed:,} of {total:,} done", err=True)
-
-    return report
 
 
 def chunks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -110,12 +200,8 @@ def chunks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def start(deployment: Deployment, purpose: str, events: list[dict[str, Any]]) -> str:
     """Start it for `events`; return the execution's ARN."""
-    content = {"purpose": purpose, "events": events}
-    return str(
-        executions.start(
-            deployment, content, f"bulk-{uuid.uuid4()}", state_machine=_state_machine(deployment)
-        )
-    )
+    content, name = {"purpose": purpose, "events": events}, f"bulk-{uuid.uuid4()}"
+    return str(executions.start(deployment, content, name, state_machine=_state_machine(deployment)))
 
 
 def running(deployment: Deployment, purpose: str) -> str | None:
@@ -123,19 +209,15 @@ def running(deployment: Deployment, purpose: str) -> str | None:
 
     Raises UserError when another purpose is being worked on.
     """
-    client, machine = deployment.client("stepfunctions"), _state_machine(deployment)
-    active, stopped = (
-        client.list_executions(stateMachineArn=machine, statusFilter=status, maxResults=most)["executions"]
-        for status, most in (("RUNNING", 10), ("ABORTED", 1))
-    )
-    for execution in itertools.chain(active, stopped):
-        arn = str(execution["executionArn"])
-        if execution in stopped and not _map_runs(client, arn):
-            continue
-        other = json.loads(client.describe_execution(executionArn=arn)["input"]).get("purpose")
-        if other == purpose:
+    client = deployment.client("stepfunctions")
+    # One runs at a time, so the newest.
+    for one in client.list_executions(stateMachineArn=_state_machine(deployment), maxResults=1)["executions"]:
+        arn = str(one["executionArn"])
+        if one["status"] == "RUNNING" or (one["status"] == "ABORTED" and _goes_on(client, arn)):
+            other = json.loads(client.describe_execution(executionArn=arn)["input"]).get("purpose")
+            if other != purpose:
+                raise UserError(f"This is running already: {other}. Wait for it, or stop {arn} first.")
             return arn
-        raise UserError(f"This is running already: {other}. Wait for it, or stop {arn} first.")
     return None
 
 
@@ -143,14 +225,14 @@ def _state_machine(deployment: Deployment) -> str:
     return str(deployment.value("backfill_state_machine_arn"))
 
 
-def _map_runs(client: Any, execution: str) -> bool:
+def _goes_on(client: Any, execution: str) -> bool:
     """Whether the execution's map run has begun and not ended."""
     runs = client.list_map_runs(executionArn=execution)["mapRuns"]
     return bool(runs) and client.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["status"] == "RUNNING"
 
 
-def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, int]]:
-    """Yield how many have `succeeded` and `failed` until the execution is done.
+def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
+    """Yield how many have succeeded and how many failed until the execution is done.
 
     Raises UserError when it ends in any way but well.
     """
@@ -166,10 +248,7 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, int]]:
         if map_run:
             mapped = client.describe_map_run(mapRunArn=map_run)
             counts, going_on = mapped["itemCounts"], mapped["status"] == "RUNNING"
-            yield {
-                "succeeded": counts["succeeded"],
-                "failed": counts["failed"] + counts["timedOut"] + counts["aborted"],
-            }
+            yield counts["succeeded"], counts["failed"] + counts["timedOut"] + counts["aborted"]
         if described["status"] == "SUCCEEDED":
             return
         if described["status"] != "RUNNING" and not going_on:
@@ -178,30 +257,9 @@ def follow(deployment: Deployment, execution: str) -> Iterator[dict[str, int]]:
         time.sleep(_POLL_SECONDS)
 
 
-def _interrupted(deployment: Deployment, execution: str, done: int, total: int) -> None:
+def _stop(deployment: Deployment, execution: str) -> None:
+    """Have the execution start nothing more, and wait for what it started."""
     click.echo("Stopping; what is on its way still ends.", err=True)
-    click.echo(
-        f"Stopped after {done:,} of {total:,} photos, or a few more; run it again to go on,"
-        " recorded ones are skipped."
-        if stop(deployment, execution)
-        else f"It was stopped and still goes on after {_STOP_SECONDS:.0f} s; run it again to follow it.",
-        err=True,
-    )
-    sys.exit(130)
-
-
-def stop(deployment: Deployment, execution: str) -> bool:
-    """Stop the execution; return whether its map run has ended, which takes a moment."""
-    client = deployment.client("stepfunctions")
-    try:
-        client.stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C")
-    except client.exceptions.ClientError as error:
-        # It ended by itself just then.
-        if error.response["Error"].get("Code") != "ValidationException":
-            raise
-    deadline = time.monotonic() + _STOP_SECONDS
-    while _map_runs(client, execution):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+    deployment.client("stepfunctions").stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C")
+    with contextlib.suppress(UserError):  # That it was aborted.
+        list(follow(deployment, execution))

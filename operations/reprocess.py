@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import backfill, bulk, executions, keys, options, records, terminal
-from operations.cost import converts
+from operations import bulk, executions, keys, options, records, terminal
 from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from operations.records import Record
 
@@ -76,128 +75,94 @@ def reprocess(
     Raises UserError when there is no such object, or the execution does not end well within `timeout`
     seconds.
     """
-    s3 = deployment.client("s3")
-    try:
-        found = s3.head_object(Bucket=deployment.bucket, Key=key)
-    except s3.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-        raise UserError(_missing(deployment, key)) from None
+    found = _stored(deployment, key)
+    if found is None:
+        raise UserError(
+            f"There is no '{terminal.visible(key)}' in {deployment.bucket}, or no longer; keys are exact:"
+            " letter case, spaces and the folder count."
+        )
     image = records.image_id(key, found["ETag"])
     before = records.get(deployment, image)
-    event = executions.event(
-        deployment.bucket,
-        key,
-        found["ETag"],
-        found["ContentLength"],
-        found.get("VersionId"),
-        notify=notify,
-        reanalyse=True,
-        redriven_from=_owners(before),
-    )
+    event = _event(deployment, key, found, before, notify=notify)
     execution = executions.start(deployment, event, f"reprocess-{uuid.uuid4()}")
     assert execution, "no execution had this name before"
     return before, executions.follow(deployment, execution, image, timeout=timeout)
 
 
-def _owners(record: Record | None) -> Sequence[str]:
-    return [str(record["ExecutionId"])] if record and record.get("ExecutionId") else []
-
-
 def _reprocess_all(
     deployment: Deployment, outcome: str, reason: str | None, *, notify: bool, confirmed: bool, as_json: bool
 ) -> None:
-    env = deployment.environment.name
     what = f"{outcome} ({reason})" if reason else outcome
-    purpose = f"Reprocess of {what}"
+    photos = gone = convertible = 0
     with terminal.progress("Reading records", hidden=as_json) as update:
-        found = convertible = gone = 0
-        for record, stored in _photos(deployment, outcome, reason):
-            found, gone = found + stored, gone + (not stored)
-            convertible += stored and _is_convertible(record)
-            update(found)
-    if not converts(deployment.environment.settings):
-        convertible = 0
-    concurrency = bulk.concurrency(deployment)
-    dollars, seconds = backfill.forecast(deployment, found, convertible, concurrency, notify=notify)
-    result: dict[str, Any] = {
-        "outcome": outcome,
-        "reason": reason,
-        "photos": found,
-        "convertible": convertible,
-        "gone": gone,
-        "concurrency": concurrency,
-        "notify": notify,
-        "estimated_dollars": round(dollars, 2),
-        "estimated_seconds": round(seconds),
-        "started": confirmed and bool(found),
-    }
-    if not as_json:
-        rows = [("Photos", f"{found:,} recorded as {what}"), ("No longer in the bucket", f"{gone:,}")]
-        rows += backfill.converted_row(deployment, "To convert, by their records", convertible)
-        rows += backfill.estimate_rows(concurrency, dollars, seconds, notify=notify)
-        terminal.console().print(terminal.table("", "", rows=rows, numbers=()))
-    if result["started"]:
-        photos = _photos(deployment, outcome, reason)
-        events = (_event(deployment, one, notify=notify) for one, stored in photos if stored)
-        result |= bulk.run(deployment, purpose, events, found, quiet=as_json)
-    if as_json:
-        options.print_json(result)
-    elif not confirmed:
-        click.echo("Nothing is started yet; CONFIRM=1 starts it.")
-    elif not result.get("failed"):
-        click.echo(f"Done: {result.get('succeeded', 0):,} photos were analysed again.")
-    if result.get("failed"):
-        raise backfill.failures(result["failed"], env)
+        for record, found in _photos(deployment, outcome, reason):
+            photos, gone = photos + bool(found), gone + (not found)
+            # What Rekognition did not take as it is, it will not take now.
+            refused = record.get("Converted") or record.get("Reason") in _REFUSED
+            convertible += bool(found and refused)
+            update(photos)
+    bulk.analyse(
+        deployment,
+        f"Reprocess of {what}",
+        (
+            _event(deployment, str(record["Key"]), found, record, notify=notify)
+            for record, found in _photos(deployment, outcome, reason)
+            if found
+        ),
+        photos=photos,
+        convertible=convertible,
+        counted={"outcome": outcome, "reason": reason, "photos": photos, "gone": gone},
+        rows=[("Photos", f"{photos:,} recorded as {what}"), ("No longer in the bucket", f"{gone:,}")],
+        done=f"every photo recorded as {what} was analysed again.",
+        notify=notify,
+        confirmed=confirmed,
+        as_json=as_json,
+    )
 
 
-def _photos(deployment: Deployment, outcome: str, reason: str | None) -> Iterator[tuple[Record, bool]]:
-    """Records with that outcome, and whether their photo is still stored."""
-    found = records.everything(deployment, outcome=outcome, reason=reason)
+def _photos(
+    deployment: Deployment, outcome: str, reason: str | None
+) -> Iterator[tuple[Record, dict[str, Any] | None]]:
+    """Records with that outcome, and their photo's head; None where it is no longer stored."""
+
+    def head(record: Record) -> dict[str, Any] | None:
+        found = _stored(deployment, record["Key"], record.get("VersionId"))
+        same = found and records.image_id(record["Key"], found["ETag"]) == record["ImageID"]
+        return found if same else None
+
+    recorded = records.everything(deployment, outcome=outcome, reason=reason)
     with ThreadPoolExecutor(8) as pool:
-        while some := list(itertools.islice(found, records.BATCH)):
-            yield from zip(some, pool.map(lambda record: _is_stored(deployment, record), some), strict=True)
+        while some := list(itertools.islice(recorded, records.BATCH)):
+            yield from zip(some, pool.map(head, some), strict=True)
 
 
-def _is_convertible(record: Record) -> bool:
-    """Whether Rekognition did not take the photo as it is, and so will not again."""
-    return bool(record.get("Converted") or record.get("Reason") in _REFUSED)
-
-
-def _is_stored(deployment: Deployment, record: Record) -> bool:
-    version = {"VersionId": record["VersionId"]} if record.get("VersionId") else {}
+def _stored(deployment: Deployment, key: str, version_id: str | None = None) -> dict[str, Any] | None:
+    version = {"VersionId": version_id} if version_id else {}
     s3 = deployment.client("s3")
     try:
-        found = s3.head_object(Bucket=deployment.bucket, Key=record["Key"], **version)
+        head: dict[str, Any] = s3.head_object(Bucket=deployment.bucket, Key=key, **version)
     except s3.exceptions.ClientError as error:
         # 405 is a delete marker.
         if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (404, 405):
             raise
-        return False
-    return records.image_id(record["Key"], found["ETag"]) == str(record["ImageID"])
+        return None
+    return head
 
 
-def _event(deployment: Deployment, record: Record, *, notify: bool) -> dict[str, Any]:
+def _event(
+    deployment: Deployment, key: str, head: dict[str, Any], record: Record | None, *, notify: bool
+) -> dict[str, Any]:
+    """What analyses an object again; `record`: what it takes over from, if it has one."""
     return executions.event(
         deployment.bucket,
-        str(record["Key"]),
-        str(record["ETag"]),
-        int(record.get("Size") or 0),
-        record.get("VersionId"),
+        key,
+        head["ETag"],
+        head["ContentLength"],
+        head.get("VersionId"),
         notify=notify,
         reanalyse=True,
-        redriven_from=_owners(record),
+        redriven_from=[str(record["ExecutionId"])] if record and record.get("ExecutionId") else [],
     )
-
-
-def _missing(deployment: Deployment, key: str) -> str:
-    bucket, shown = deployment.bucket, terminal.visible(key)
-    for newest in records.by_key(deployment, key):
-        return (
-            f"'{shown}' was analysed on {str(newest.get('Timestamp', ''))[:10]}, but is no longer in"
-            f" {bucket}; upload it again, or read its record with 'results'."
-        )
-    return f"There is no '{shown}' in {bucket}; keys are exact: letter case, spaces and the folder count."
 
 
 def _sentence(record: Record | None) -> str:

@@ -98,7 +98,7 @@ def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
     assert seen["concurrency"] == CONCURRENCY
     assert seen["estimated_seconds"] > 0
     shown = operator.run("backfill", folder).stdout.splitlines()
-    assert [line.split()[-1] for line in shown[1:5]] == ["2", "4", "none", "2"]
+    assert [line.split()[-1] for line in shown[1:5]] == ["2", "4", "0", "2"]
     assert shown[-1] == "Nothing is started yet; CONFIRM=1 starts it."
     assert len(runs(world)) == already, "looking starts nothing"
     assert [world.calls(key(image)) for image in images] == [1, 1, 0, 0, 0, 0]
@@ -171,15 +171,14 @@ def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(world: World, oper
 
 
 def test_a_backfill_that_was_stopped_and_goes_on_is_followed_not_doubled(
-    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    world: World, operator: Operator
 ) -> None:
     folder, images = seed(world, 8)
     other, _ = seed(world, 1)
     world.rekognition(delay_seconds=0.7, count=-1)
     execution = start(world, folder, images)
     world.eventually(lambda: world.stack.record(images[0]), "the first record")
-    monkeypatch.setattr(bulk, "_STOP_SECONDS", 0.0)
-    assert bulk.stop(world.deployment, execution) is False
+    world.states.stop_execution(executionArn=execution)
     already = len(runs(world))
     assert (
         f"This is running already: Backfill of '{folder}'."

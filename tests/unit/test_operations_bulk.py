@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from convert_image.kinds import FORMATS
-from operations import backfill, bulk
+from operations import bulk
 from operations.__main__ import main
 from operations.cost import estimate
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.uploads import is_convertible
 from process_image.analysis import MAX_IMAGE_BYTES
-from tests.unit.pipeline import BUCKET, TABLE, Pipeline
+from tests.unit.pipeline import BUCKET, TABLE, Pipeline, client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,10 +76,10 @@ def settings() -> dict[str, Any]:
 def deployment(
     pipeline: Pipeline, states: States, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Deployment:
-    monkeypatch.setattr(backfill, "measure", lambda _: ({}, ""))
+    monkeypatch.setattr(bulk, "measure", lambda _: ({}, ""))
     clients = {"dynamodb": pipeline.dynamodb, "s3": pipeline.s3, "stepfunctions": states}
     outputs = {
-        "ingestion": {"mode": "direct"},
+        "ingestion": {"mode": "direct", "photos_per_second": 4},
         "backfill_state_machine_arn": ARN,
         "uploads_bucket_name": BUCKET,
         "results_table_name": TABLE,
@@ -150,7 +150,7 @@ def test_what_is_to_be_converted_is_counted_by_name_and_size_and_priced(
     process(pipeline, "a/recorded.heic")
     dear = report("backfill", "a/")
     assert (dear["photos"], dear["new"], dear["convertible"]) == (9, 8, 3)
-    assert row("To convert, by name and size", run("backfill", "a/")) == "about 3"
+    assert row("To convert, about", run("backfill", "a/")) == "3"
     settings["convert"] = {"formats": []}
     cheap = report("backfill", "a/")
     assert cheap["convertible"] == 0
@@ -160,7 +160,7 @@ def test_what_is_to_be_converted_is_counted_by_name_and_size_and_priced(
 
 def test_each_photo_to_be_converted_adds_its_own_price(deployment: Deployment) -> None:
     def dollars(convertible: int) -> float:
-        return backfill.forecast(deployment, 1_000_000, convertible, 4, notify=False)[0]
+        return bulk.forecast(deployment, 1_000_000, convertible, 4, notify=False, buffered=False)[0]
 
     converted = dollars(1_000_000) - dollars(0)
     assert dollars(250_000) - dollars(0) == pytest.approx(converted / 4)
@@ -174,7 +174,7 @@ def test_each_photo_to_be_converted_adds_its_own_price(deployment: Deployment) -
 
 def test_what_is_buffered_pays_for_no_map(deployment: Deployment) -> None:
     mapped, buffered = (
-        backfill.forecast(deployment, 1_000_000, 0, 4, notify=False, buffered=one)[0] for one in (False, True)
+        bulk.forecast(deployment, 1_000_000, 0, 4, notify=False, buffered=one)[0] for one in (False, True)
     )
     assert mapped - buffered == pytest.approx(50)
 
@@ -228,10 +228,9 @@ def test_events_go_in_pieces_as_large_as_an_execution_takes() -> None:
 
 
 def test_another_purpose_that_runs_is_waited_for(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = {"executionArn": "other", "input": json.dumps({"purpose": "Backfill of 'b/'"})}
-    monkeypatch.setattr(states, "list_executions", lambda *, statusFilter, **_: {  # noqa: N803
-        "executions": [other] if statusFilter == "RUNNING" else []
-    })  # fmt: skip
+    content = json.dumps({"purpose": "Backfill of 'b/'"})
+    other = {"executionArn": "other", "status": "RUNNING", "input": content}
+    monkeypatch.setattr(states, "list_executions", lambda **_: {"executions": [other]})
     monkeypatch.setattr(states, "describe_execution", lambda **_: other)
     with pytest.raises(
         UserError, match=r"^This is running already: Backfill of 'b/'\. Wait for it, or stop other"
@@ -271,7 +270,7 @@ def test_all_photos_of_a_reason_are_counted_priced_and_analysed_again_when_confi
     assert seen["convertible"] == 2, "what Rekognition refused it will refuse again"
     assert seen["estimated_seconds"] > 0
     shown = run(*arguments)
-    assert row("To convert, by their records", shown) == "about 2"
+    assert row("To convert, about", shown) == "2"
     assert shown.stdout.endswith("Nothing is started yet; CONFIRM=1 starts it.\n")
     done = report(*arguments, "--confirm")
     assert (done["succeeded"], done["failed"]) == (2, 0)
@@ -309,3 +308,54 @@ def test_questions_about_photos_that_make_no_sense(arguments: Sequence[str], sai
     result = run("reprocess", *arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {said}")
+
+
+@pytest.mark.parametrize("arguments", [("backfill", ""), ("reprocess", "--outcome", "rejected")])
+def test_where_uploads_are_buffered_photos_go_through_the_buffer(
+    arguments: Sequence[str],
+    pipeline: Pipeline,
+    states: States,
+    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline.upload("new.jpg", b"abc")
+    reject(pipeline, "rejected.jpg", "too_large")
+    sqs: Any = client("sqs")
+    queue = sqs.create_queue(QueueName="buffer")["QueueUrl"]
+    deployment.outputs["ingestion"] |= {"mode": "buffered", "queue_url": queue}
+    monkeypatch.setitem(deployment._clients, "sqs", sqs)
+    assert report(*arguments, "--confirm")["queued"] == 1
+    [message] = sqs.receive_message(QueueUrl=queue)["Messages"]
+    key = json.loads(message["Body"])["detail"]["object"]["key"]
+    assert key == ("new.jpg" if arguments[0] == "backfill" else "rejected.jpg")
+    assert states.inputs == []
+
+
+def test_ctrl_c_stops_a_run_and_waits_for_what_it_started(
+    pipeline: Pipeline, states: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.upload("a.jpg", b"abc")
+    stopped: list[str] = []
+    ends = iter(["RUNNING", "RUNNING", "ABORTED"])
+    going_on = iter(["RUNNING", "RUNNING", "ABORTED"])
+    counts = {"succeeded": 1, "failed": 0, "timedOut": 0, "aborted": 0}
+
+    def sleep(seconds: float) -> None:
+        if seconds and not stopped:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(
+        states, "stop_execution", lambda **asked: stopped.append(asked["cause"]), raising=False
+    )
+    monkeypatch.setattr(states, "describe_execution", lambda **_: {"status": next(ends)})
+    monkeypatch.setattr(
+        states, "describe_map_run", lambda **_: {"status": next(going_on), "itemCounts": counts}
+    )
+    result = run("backfill", "", "--confirm")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1].startswith(
+        "Stopped after 1 of 1 photos, or a few more; run it again"
+    )
+    assert stopped == ["Ctrl-C"]
+    assert next(going_on, None) is None, "what was on its way is waited for"
