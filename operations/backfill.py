@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.environment
 @click.option("--notify", is_flag=True, help="Notify the subscribers as for a new upload.")
 @options.confirm("Analyse them")
+@options.dry_run
 @options.as_json
 def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).

@@ -62,9 +62,25 @@ def named(option: str, value: str = "") -> str:
     return f"{option.upper().replace('-', '_')}={value}" if under_make() else f"--{option}"
 
 
+def _replaced(context: click.Context, _parameter: object, dry: bool | None) -> None:
+    if dry is not None:
+        click.echo("DRY_RUN is replaced by CONFIRM=1.", err=True)
+    context.meta["confirm"] = dry is False
+
+
+dry_run: Decorator = click.option(
+    "--dry-run", type=bool, hidden=True, is_eager=True, expose_value=False, callback=_replaced
+)
+
+
 def confirm(what: str) -> Decorator:
     """The option that turns showing into doing; `what` says what it does."""
-    return click.option("--confirm", is_flag=True, help=f"{what}; without it nothing changes.")
+    return click.option(
+        "--confirm",
+        is_flag=True,
+        callback=lambda context, _parameter, given: given or context.meta.get("confirm", False),
+        help=f"{what}; without it nothing changes.",
+    )
 
 
 def print_json(value: Any) -> None:

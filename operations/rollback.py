@@ -62,6 +62,7 @@ class Step:
 @options.environment
 @click.option("--to", "version", type=click.IntRange(1), help="This version instead of the one before.")
 @options.confirm("Move the alias")
+@options.dry_run
 @options.as_json
 def command(
     function: str | None,

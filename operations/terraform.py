@@ -147,9 +147,9 @@ class Terraform:
     def init(self, *arguments: str) -> None:
         """Prepare the working directory, changing neither the state's place nor the lock file.
 
-        Where a mirror below /opt holds the providers, they are from there. Otherwise what is downloaded is
-        kept for every working directory: AWS's provider takes 675 MB. Users who configured Terraform are left
-        alone.
+        Where the mirror TF_PLUGIN_MIRROR names, or one below /opt, holds the providers, they are from there.
+        Otherwise what is downloaded is kept for every working directory: AWS's provider takes 675 MB. Users
+        who configured Terraform are left alone.
         """
         command = ["init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments]
         kept = ROOT / "build" / "plugins"
@@ -187,9 +187,13 @@ def locked_providers(folder: Path = ROOT) -> dict[str, str]:
 
 
 def find_mirror(folder: Path = ROOT) -> Path | None:
-    """Return a mirror below /opt that holds what the lock file of `folder` names, if there is one."""
+    """Return a mirror that holds what the lock file of `folder` names, if there is one.
+
+    TF_PLUGIN_MIRROR names one; others are looked for below /opt.
+    """
     wanted = locked_providers(folder).items()
-    places = (path.parent for path in sorted(ADD_ONS.glob("*/registry.terraform.io")))
+    named = [Path(os.environ["TF_PLUGIN_MIRROR"])] if os.environ.get("TF_PLUGIN_MIRROR") else []
+    places = [*named, *(path.parent for path in sorted(ADD_ONS.glob("*/registry.terraform.io")))]
     # Unpacked it is a folder of that version, packed a zip with the version in its name.
     held = (at for at in places if all(any(at.glob(f"{name}/*{version}*")) for name, version in wanted))
     return next(held, None) if wanted else None

@@ -94,6 +94,8 @@ def refused(python: Path, verb: str, *words: str) -> str:
         ("reprocess", {"KEY": HOSTILE, "QUIET": "1"}, {"key": HOSTILE, "quiet": True}),
         ("backfill", {"PREFIX": HOSTILE}, {"prefix": HOSTILE, "confirm": False, "notify": False}),
         ("backfill", {"PREFIX": "a/", "CONFIRM": "1", "NOTIFY": "1"}, {"confirm": True, "notify": True}),
+        ("backfill", {"PREFIX": "a/", "DRY_RUN": "0"}, {"confirm": True}),
+        ("rollback", {"FUNCTION": "process_image", "DRY_RUN": "1"}, {"confirm": False}),
         ("cost", {"IMAGES": "7", "PHOTO_MB": "0.5"}, {"images": 7, "photo_mb": 0.5}),
         ("rollback", {"FUNCTION": "process_image", "TO": "3"}, {"function": "process_image", "version": 3}),
         ("audit", {"PREFIX": HOSTILE, "GRACE": "9"}, {"prefix": HOSTILE, "grace": 9}),

@@ -30,7 +30,7 @@ def mirror(folder: Path, *, version: str | None = None, packed: bool = False) ->
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home directory, a repository and a folder of add-on packages of the test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR"):
+    for name in ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "TF_PLUGIN_MIRROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(terraform, "ADD_ONS", tmp_path / "opt")
     monkeypatch.setattr(terraform, "ROOT", tmp_path / "repository")
@@ -66,6 +66,13 @@ def test_providers_are_taken_from_a_mirror_of_an_add_on_package(
 ) -> None:
     folder = mirror(home / "opt" / "terraform-providers", packed=packed)
     assert init(monkeypatch) == ([f"-plugin-dir={folder}"], None)
+
+
+def test_a_mirror_that_is_named_comes_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror(home / "opt" / "terraform-providers")
+    named = mirror(home / "named")
+    monkeypatch.setenv("TF_PLUGIN_MIRROR", str(named))
+    assert init(monkeypatch) == ([f"-plugin-dir={named}"], None)
 
 
 @pytest.mark.parametrize("version", ["5.99.0", "6.0.0"])
