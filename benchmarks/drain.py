@@ -30,6 +30,8 @@ CONCURRENCY = 25
 # What a call takes here, where nothing is far away.
 CALL_SECONDS = 0.1
 _GIVE_UP = 3.0  # times the predicted time
+# A batch whose worker was refused its turn comes back after the buffer's visibility timeout.
+_RETURN_SECONDS = 800.0
 # The local cloud's longest wait between two attempts.
 _LONGEST_SECONDS = 60.0
 
@@ -95,7 +97,7 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
         photos_per_second=quota,
         rekognition_per_second=quota,
     )
-    give_up = _GIVE_UP * exact.simulate(scenario).drained
+    give_up = _GIVE_UP * exact.simulate(scenario).drained + (_RETURN_SECONDS if buffered else 0.0)
     settings = f'workflow_type = "{kind}"\n'
     settings += f'ingestion = {{ mode = "{mode}", photos_per_second = {quota} }}'
     with cloud.deployed(max(CONCURRENCY, quota), settings) as stack:
