@@ -11,7 +11,7 @@ VERBS = {
     "plan": "operations.deploy:plan_command",
     "apply": "operations.deploy:apply_command",
     "verify": "operations.verify",
-    "output": "operations.deploy:output_command",
+    "output": "operations.state:output_command",
     "destroy": "operations.deploy:destroy_command",
     "drift": "operations.drift",
     "new-env": "operations.new_env",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import options, plan, state, versions
+from operations import options, plan, state
 from operations import preflight as checks
 from operations.environments import Environment
 from operations.errors import UserError
@@ -224,8 +223,9 @@ def empty_bucket(environment: Environment, bucket: str) -> None:
     client = state.s3(environment)
     with contextlib.suppress(client.exceptions.NoSuchBucket):
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            there = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            versions.delete(client, bucket, [(one["Key"], one["VersionId"]) for one in there])
+            for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                # One by one: the XML of DeleteObjects cannot hold every key.
+                client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
 
 
 def show(environment: Environment, changes: Sequence[plan.Change], console: Console) -> None:
@@ -290,17 +290,3 @@ def destroy_command(env: str, confirm: bool) -> None:
     from operations.terminal import console
 
     destroy(Environment.load(env), console(), confirmed=confirm)
-
-
-@click.command
-@options.environment
-@options.as_json
-def output_command(env: str, as_json: bool) -> None:
-    """Print names and addresses of what is deployed."""
-    values = state.output(Environment.load(env))
-    if as_json:
-        options.print_json(values)
-        return
-    width = max(map(len, values))
-    for name, value in sorted(values.items()):
-        click.echo(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")

@@ -146,3 +146,17 @@ def bootstrap_command(env: str) -> None:
         click.echo(f"The state bucket {bucket} is there already.")
     else:
         make_bucket(environment, console())
+
+
+@click.command
+@options.environment
+@options.as_json
+def output_command(env: str, as_json: bool) -> None:
+    """Print names and addresses of what is deployed."""
+    values = output(Environment.load(env))
+    if as_json:
+        options.print_json(values)
+        return
+    width = max(map(len, values))
+    for name, value in sorted(values.items()):
+        click.echo(f"{name:{width}}  {value if isinstance(value, str) else json.dumps(value)}")
