@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from process_image.analysis import found, read, rejected
 from process_image.settings import ConfigurationError
 
-from .decoder import UnusableError, decode
-from .kinds import FORMATS
+from .formats import FORMATS
+from .sandbox import UnusableError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

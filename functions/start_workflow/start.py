@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import cap
+from . import daily_cap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ def start(records: Sequence[Record], *, settings: Settings, clients: Clients, cl
     now = clock.now()
     counter = None
     if settings.photos_per_day and clients.dynamodb:
-        counter = cap.Counter(clients.dynamodb, settings.counts_table, settings.photos_per_day, now)
+        counter = daily_cap.Counter(clients.dynamodb, settings.counts_table, settings.photos_per_day, now)
     allowed = counter.take(len(records)) if counter else len(records)
     step = 1 / settings.photos_per_second
     due = clock.monotonic()

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from convert_image.decoder import OTHER_MEMORY_MB, UnusableError
-from convert_image.kinds import FORMATS
+from convert_image.formats import FORMATS
+from convert_image.sandbox import OTHER_MEMORY_MB, UnusableError
 from tests.photos import KINDS, portrait
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def attempt(data: bytes) -> tuple[str, int]:
     """How converting ends, and the most memory this process has had, in MB."""
     import resource
 
-    from convert_image import picture
+    from convert_image import decoders
 
     try:
-        outcome = picture.convert(data, formats=FORMATS, max_pixels=1024).format
+        outcome = decoders.convert(data, formats=FORMATS, max_pixels=1024).format
     except UnusableError as error:
         outcome = error.reason
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from convert_image import analysis
 from convert_image.analysis import Limits, analyse
-from convert_image.kinds import FORMATS
+from convert_image.formats import FORMATS
 from process_image.analysis import Analysis, NeedsConversionError
 from process_image.analysis import analyse as analyse_as_it_is
 from process_image.settings import ConfigurationError

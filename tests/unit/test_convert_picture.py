@@ -13,9 +13,9 @@ import zlib
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
-from convert_image import decoder, picture
-from convert_image.decoder import Picture, UnusableError
-from convert_image.kinds import FORMATS, recognise
+from convert_image import decoders, sandbox
+from convert_image.formats import FORMATS, recognise
+from convert_image.sandbox import Picture, UnusableError
 from tests.photos import CORPUS, FIXTURES, KINDS, PORTRAIT, ROOT, STORED, corpus, phone_heic, portrait, saved
 
 FUNCTIONS = ROOT / "functions"
@@ -23,7 +23,7 @@ QUARTERS = ["red", "lime", "blue", "white"]
 
 
 def convert(data: bytes, max_pixels: int = 4096) -> Picture:
-    return picture.convert(data, formats=FORMATS, max_pixels=max_pixels)
+    return decoders.convert(data, formats=FORMATS, max_pixels=max_pixels)
 
 
 def opened(converted: Picture) -> Image.Image:
@@ -135,7 +135,7 @@ def test_a_large_photo_is_shrunk_to_the_side_and_the_bytes_rekognition_takes() -
     noise = Image.effect_noise((3000, 2400), 100).convert("RGB")
     converted = convert(saved(noise, "TIFF"))
     assert opened(converted).size == (3000, 2400)
-    assert len(converted.jpeg) <= picture.MAX_JPEG_BYTES
+    assert len(converted.jpeg) <= decoders.MAX_JPEG_BYTES
     small = convert(saved(noise, "TIFF"), max_pixels=1000)
     assert opened(small).size == (1000, 800)
     assert (small.width, small.height) == (3000, 2400)
@@ -175,7 +175,7 @@ def test_what_is_not_a_photo_is_named(data: bytes, words: str) -> None:
 
 def test_a_format_that_is_not_listed_is_not_decoded() -> None:
     with pytest.raises(UnusableError, match="not read here") as caught:
-        picture.convert(portrait("gif"), formats={"heic"}, max_pixels=4096)
+        decoders.convert(portrait("gif"), formats={"heic"}, max_pixels=4096)
     assert (caught.value.reason, caught.value.format) == ("unsupported_format", "gif")
 
 
@@ -261,11 +261,11 @@ def test_a_part_of_a_photo_is_refused(kind: str, share: float) -> None:
 
 
 def test_the_decoder_answers_from_a_process_of_its_own() -> None:
-    converted = decoder.decode(portrait("heic"), formats=FORMATS, max_pixels=256, memory_mb=1769)
+    converted = sandbox.decode(portrait("heic"), formats=FORMATS, max_pixels=256, memory_mb=1769)
     assert opened(converted).size == (256, 256)
     assert (converted.format, converted.width, converted.height) == ("heic", 512, 512)
     with pytest.raises(UnusableError) as caught:
-        decoder.decode(b"text only", formats=FORMATS, max_pixels=256, memory_mb=1769)
+        sandbox.decode(b"text only", formats=FORMATS, max_pixels=256, memory_mb=1769)
     assert caught.value.reason == "unsupported_format"
 
 
@@ -278,7 +278,7 @@ def test_the_decoders_process_sees_no_credentials(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setattr(subprocess, "run", run)
-    decoder.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None)
+    sandbox.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None)
     assert seen
     assert not [name for name in seen if name.startswith("AWS")]
 
@@ -296,14 +296,14 @@ def test_a_decoder_that_dies_rejects_the_photo(
 ) -> None:
     in_its_place(code, monkeypatch)
     with pytest.raises(UnusableError) as caught:
-        decoder.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None, seconds=1)
+        sandbox.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None, seconds=1)
     assert caught.value.reason == reason
 
 
 def test_a_decoder_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     in_its_place("import no_such_decoder", monkeypatch)
-    with pytest.raises(decoder.DecoderError, match="no_such_decoder"):
-        decoder.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None)
+    with pytest.raises(sandbox.DecoderError, match="no_such_decoder"):
+        sandbox.decode(b"", formats=FORMATS, max_pixels=256, memory_mb=None)
 
 
 def in_its_place(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +320,7 @@ def in_its_place(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_photo_that_takes_too_much_memory_is_too_large() -> None:
     data = saved(Image.new("RGB", (10_000, 10_000)), "PNG")
     with pytest.raises(UnusableError) as caught:
-        decoder.decode(data, formats=FORMATS, max_pixels=4096, memory_mb=512)
+        sandbox.decode(data, formats=FORMATS, max_pixels=4096, memory_mb=512)
     assert caught.value.reason == "too_large"
 
 
@@ -329,9 +329,9 @@ def test_a_photo_that_takes_too_much_memory_is_too_large() -> None:
 PEAK = """
 import pathlib, re, resource, sys
 import boto3
-from convert_image import decoder
+from convert_image import sandbox
 boto3.client("s3"), boto3.client("rekognition"), boto3.client("dynamodb")
-picture = decoder.decode(
+picture = sandbox.decode(
     sys.stdin.buffer.read(), formats=sys.argv[1].split(","), max_pixels=4096, memory_mb=1769
 )
 own = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]
@@ -387,5 +387,5 @@ def test_every_difficult_file_is_read_or_refused_as_it_should(name: str, expecte
 
 
 def test_every_format_has_a_decoder() -> None:
-    assert picture._DECODERS.keys() == FORMATS.keys()
+    assert decoders._DECODERS.keys() == FORMATS.keys()
     assert {recognise(portrait(kind)) for kind in KINDS} == FORMATS.keys()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from convert_image.kinds import FORMATS
+from convert_image.formats import FORMATS
 from operations import bulk
 from operations.__main__ import main
 from operations.cost import estimate

@@ -171,7 +171,7 @@ def test_the_real_zip_decodes_by_its_own_wheels_and_stays_under_10_mb(tmp_path: 
     assert list((tmp_path / "task").glob("pillow-*.dist-info/licenses/LICENSE*"))
     assert list((tmp_path / "task").glob("pi_heif-*.dist-info/licenses/LICENSE*"))
     code = (
-        "import sys; from convert_image.decoder import decode\n"
+        "import sys; from convert_image.sandbox import decode\n"
         "picture = decode(sys.stdin.buffer.read(), formats=['heic'], max_pixels=256, memory_mb=1769)\n"
         "import PIL; print(picture.format, picture.width, PIL.__file__)"
     )

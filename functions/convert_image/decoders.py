@@ -1,7 +1,7 @@
 """Decode a photo of any common format in memory and make of it what DetectFaces takes as bytes.
 
 This is the only code here that parses what strangers upload. It is bounded by what a file may weigh, by the
-pixels its header claims, and by the process it runs in (decoder.py); formats are those of a list, and each
+pixels its header claims, and by the process it runs in (sandbox.py); formats are those of a list, and each
 file is given to the one decoder its first bytes name.
 """
 
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.ExifTags import Base
 
-from .decoder import Picture, UnusableError
-from .kinds import FORMATS, recognise
+from .formats import FORMATS, recognise
+from .sandbox import Picture, UnusableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -259,7 +259,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def main() -> None:
-    """The photo on standard input to standard output, as decoder.py asks: a line of JSON, then the JPEG."""
+    """The photo on standard input to standard output, as sandbox.py asks: a line of JSON, then the JPEG."""
     formats, max_pixels, memory_mb = sys.argv[1:]
     if int(memory_mb):
         most = int(memory_mb) * 1024 * 1024

@@ -58,7 +58,7 @@ def decode(
 
     Raises UnusableError, and DecoderError when no photo could be decoded.
     """
-    command = [sys.executable, "-m", "convert_image.picture", ",".join(sorted(formats)), str(max_pixels)]
+    command = [sys.executable, "-m", "convert_image.decoders", ",".join(sorted(formats)), str(max_pixels)]
     command.append(str(max(memory_mb - OTHER_MEMORY_MB, OTHER_MEMORY_MB) if memory_mb else 0))
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[1]), "MALLOC_ARENA_MAX": "2"}
