@@ -146,7 +146,7 @@ class Playground:
             self._watchers.discard(queue)
 
     def _event(self, photo: Photo) -> str:
-        card = page.templates().get_template("photo.html.j2").module.card  # type: ignore[attr-defined]
+        card = page.templates().get_template("card.html.j2").module.card  # type: ignore[attr-defined]
         said = visible(f"{photo.key}: {photo.card.found}") if photo.ended else ""
         shown = {"id": f"photo-{photo.number}", "html": card(photo.card), "said": said}
         parked = sum(one.card.outcome == "parked" for one in list(self.photos.values()))

@@ -19,7 +19,7 @@ from operations import deploy, records, state
 from operations.dead_letters import ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.environments import Environment
-from operations.verification import queue_for_results
+from operations.verify_photos import queue_for_results
 
 from .cloud import BUILD, LocalCloud, LocalCloudError, shown
 

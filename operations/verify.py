@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import audit, metrics, options, terminal, verification
+from operations import audit, metrics, options, terminal, verify_photos
 from operations.deployment import Deployment
-from operations.inspection import Line, inspect, line
 from operations.metrics import Metric
 from operations.program import ROOT
+from operations.verify_stack import Line, inspect, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from operations.dead_letters import ParkedEvent
-    from operations.verification import Photo, Trial
+    from operations.verify_photos import Photo, Trial
 
 # Six photos analysed at a tenth of a cent, and requests by the dozen.
 COST = "about one cent"
@@ -34,34 +34,34 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
     """
     # What is broken before a photo is sent names itself better than a photo that never comes.
     lines = list(inspect(deployment))
-    with verification.trying(deployment, say) as trial:
-        say(f"Sending {len(verification.PHOTOS)} photos below {trial.prefix} ({COST})")
+    with verify_photos.trying(deployment, say) as trial:
+        say(f"Sending {len(verify_photos.PHOTOS)} photos below {trial.prefix} ({COST})")
         began = datetime.now(UTC)
         try:
             trial.subscribe()
         except deployment.client("sns").exceptions.NotFoundException:
             # Which the lines say already.
             return lines
-        for photo in verification.PHOTOS:
+        for photo in verify_photos.PHOTOS:
             trial.upload(photo)
         trial.start({"detail": {"verify": trial.run}}, "malformed")
-        first = verification.PHOTOS[0]
-        patience = verification.SECONDS if _broken(lines) else verification.FIRST_EVENT_SECONDS
+        first = verify_photos.PHOTOS[0]
+        patience = verify_photos.SECONDS if _broken(lines) else verify_photos.FIRST_EVENT_SECONDS
         say("Waiting for the first event (S3 takes five minutes after notifications are switched on)")
-        came = verification.wait_for(trial, partial(trial.ended_as, first), patience)
+        came = verify_photos.wait_for(trial, partial(trial.ended_as, first), patience)
         # Where the first one left no record, the others will hardly leave one.
         sound = trial.record(first) is not None
-        seconds = verification.SECONDS if sound else 1.0
-        verification.wait_for(trial, lambda: all(map(trial.ended_as, verification.PHOTOS)), seconds)
+        seconds = verify_photos.SECONDS if sound else 1.0
+        verify_photos.wait_for(trial, lambda: all(map(trial.ended_as, verify_photos.PHOTOS)), seconds)
         say("Delivering one event twice, and looking for everything it left")
         if came:
             trial.start(trial.events[first], "again")
         # One that still ran would record the photo anew once its record is removed.
-        verification.wait_for(trial, trial.is_over, 30.0)
+        verify_photos.wait_for(trial, trial.is_over, 30.0)
         images = set(trial.uploads.values())
-        verification.wait_for(trial, lambda: trial.notifications.keys() >= images, 30.0 if sound else 1.0)
-        verification.wait_for(trial, partial(trial.take_parked, ""), verification.SECONDS if came else 10.0)
-        lines += [_photo(trial, photo) for photo in verification.PHOTOS]
+        verify_photos.wait_for(trial, lambda: trial.notifications.keys() >= images, 30.0 if sound else 1.0)
+        verify_photos.wait_for(trial, partial(trial.take_parked, ""), verify_photos.SECONDS if came else 10.0)
+        lines += [_photo(trial, photo) for photo in verify_photos.PHOTOS]
         lines += _once(trial, first)
         lines.append(_malformed(trial.parked.get("")))
         lines += _logs(deployment, trial, began)
@@ -128,7 +128,7 @@ def _logs(deployment: Deployment, trial: Trial, began: datetime) -> Iterator[Lin
                 pass
         return not silent
 
-    verification.wait_for(trial, arrived, 60)
+    verify_photos.wait_for(trial, arrived, 60)
     problem = f"nothing arrived in {', '.join(sorted(silent))}" if silent else ""
     yield line("logs", problem, "lines arrived in 2 log groups")
 
@@ -142,7 +142,7 @@ def _metrics(deployment: Deployment, trial: Trial, began: datetime) -> Line:
     def counted() -> Any:
         return metrics.read(deployment, asked, began - minute, began + 10 * minute, minute)["count"]
 
-    if verification.wait_for(trial, counted, 0 if local else 60):
+    if verify_photos.wait_for(trial, counted, 0 if local else 60):
         return Line("passed", "metrics", f"invocations of {name} are counted")
     if local:
         return Line("not checked", "metrics", "the local cloud counts no invocations")

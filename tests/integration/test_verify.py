@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations import verification
+from operations import verify_photos
 from operations.deployment import Deployment
 from operations.verify import verify
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localcloud.stack import Stack
-    from operations.inspection import Line
+    from operations.verify_stack import Line
 
     Sabotage = Callable[["Deployment"], contextlib.AbstractContextManager[None]]
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def deployment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     # What does not come on a broken stack is not waited for as long as S3's first events.
-    monkeypatch.setattr(verification, "SECONDS", 12.0)
-    monkeypatch.setattr(verification, "FIRST_EVENT_SECONDS", 20.0)
+    monkeypatch.setattr(verify_photos, "SECONDS", 12.0)
+    monkeypatch.setattr(verify_photos, "FIRST_EVENT_SECONDS", 20.0)
     found = Deployment(stack.environment, dict(stack.outputs))
     # Other tests make alarms ring on purpose.
     cloudwatch = found.client("cloudwatch")
@@ -60,7 +60,7 @@ def left(deployment: Deployment) -> dict[str, int]:
 def test_a_sound_deployment_passes_and_nothing_is_left(deployment: Deployment) -> None:
     lines = verify(deployment, lambda _: None)
     assert by_outcome(lines, "failed") == {}
-    assert set(by_outcome(lines, "passed")) >= {photo.about for photo in verification.PHOTOS}
+    assert set(by_outcome(lines, "passed")) >= {photo.about for photo in verify_photos.PHOTOS}
     assert left(deployment) == {"objects": 0, "subscriptions": 0, "queues": 0, "records": 0}
 
 
@@ -70,7 +70,7 @@ def test_an_interrupted_verification_leaves_nothing(
     def interrupt(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verification, "wait_for", interrupt)
+    monkeypatch.setattr(verify_photos, "wait_for", interrupt)
     with pytest.raises(KeyboardInterrupt):
         verify(deployment, lambda _: None)
     # What was on its way when it was interrupted may still be recorded; it has nothing else to leave.

@@ -9,10 +9,10 @@ from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from operations import verification
+from operations import verify_photos
 from operations.deployment import Deployment
-from operations.verification import Trial
 from operations.verify import verify
+from operations.verify_photos import Trial
 from tests.documents.grants import policy
 from tests.documents.permissions import listed
 from tests.unit.pipeline import BUCKET, TABLE, Pipeline, client
@@ -203,7 +203,7 @@ def test_verify_uses_what_its_role_is_granted_and_all_of_it(
 
     monkeypatch.setattr(Trial, "upload", uploaded)
     monkeypatch.setattr(Trial, "start", started)
-    monkeypatch.setattr(verification, "wait_for", once)
+    monkeypatch.setattr(verify_photos, "wait_for", once)
     stack.noting = True
     verify(stack.deployment, lambda _: None)
     statements = _statements()

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from operations.deployment import Deployment
-from operations.verification import PHOTOS, Trial, trying, wait_for
+from operations.verify_photos import PHOTOS, Trial, trying, wait_for
 from tests.unit.pipeline import BUCKET, TABLE, Pipeline, client
 
 
