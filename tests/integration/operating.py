@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,9 +19,13 @@ from operations.deployment import Deployment
 from operations.program import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from click.testing import Result
 
     from localcloud import LocalCloud
+    from localcloud.stack import Stack
+    from operations.environments import Environment
 
 
 class Operator:
@@ -51,6 +58,31 @@ class Operator:
         assert result.exit_code == 1, result.stdout
         assert result.stdout == ""
         return sentence(result.stderr)
+
+
+@contextlib.contextmanager
+def allowed(stack: Stack, policy: Mapping[str, Any]) -> Iterator[Environment]:
+    """The environment, for a user who may do what a policy of the documents allows on photo-analysis-dev."""
+    account = stack.outputs["key_arn"].split(":")[4]
+    here = json.dumps(policy).replace("photo-analysis-dev", "photo-analysis-local")
+    iam, name = stack.client("iam"), f"caller-{uuid.uuid4().hex}"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    iam.put_user_policy(
+        UserName=name, PolicyName="allowed", PolicyDocument=here.replace("111122223333", account)
+    )
+    environment = replace(stack.environment)
+    vars(environment)["variables"] = {
+        **environment.variables,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+    try:
+        yield environment
+    finally:
+        iam.delete_user_policy(UserName=name, PolicyName="allowed")
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user(UserName=name)
 
 
 def sentence(errors: str) -> str:

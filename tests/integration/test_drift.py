@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,8 @@ from rich.console import Console
 
 from operations import drift
 from operations.program import ROOT
+from tests.documents.grants import policy
+from tests.integration.operating import allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,24 +57,8 @@ def disabled_rule(stack: Stack) -> Iterator[None]:
 @pytest.fixture
 def planner(stack: Stack) -> Iterator[Environment]:
     """The environment, for somebody who may do what docs/ci.md gives the role that looks."""
-    document = (ROOT / "docs" / "ci.md").read_text("utf-8")
-    [policy] = re.findall(r"^`plan\.json`: .*?```json\n(.*?)```", document, re.MULTILINE | re.DOTALL)
-    account = stack.outputs["key_arn"].split(":")[4]
-    here = policy.replace("photo-analysis-dev", "photo-analysis-local").replace("111122223333", account)
-    iam, name = stack.client("iam"), f"planner-{uuid.uuid4().hex}"
-    iam.create_user(UserName=name)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    iam.put_user_policy(UserName=name, PolicyName="plan", PolicyDocument=here)
-    environment = replace(stack.environment)
-    vars(environment)["variables"] = {
-        **environment.variables,
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-    }
-    yield environment
-    iam.delete_user_policy(UserName=name, PolicyName="plan")
-    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-    iam.delete_user(UserName=name)
+    with allowed(stack, policy("plan.json")) as environment:
+        yield environment
 
 
 def test_nothing_differs_after_an_apply_for_whoever_may_only_look(stack: Stack, planner: Environment) -> None:

@@ -32,6 +32,7 @@ CALLS = (
     ("rollback", "process_image"),
     ("redrive", "--confirm"),
     ("audit", "--confirm"),
+    ("verify",),
 )
 
 
