@@ -5,7 +5,7 @@ for rekognition:DetectFaces. Like the service it
 
 - reads the S3 object with the caller's own permissions, so the caller needs s3:GetObject (s3:GetObjectVersion
   when a version is named) and, for an object encrypted with a customer-managed key, kms:Decrypt;
-- refuses what the service refuses, with the same exception.
+- refuses what the service refuses, with the same exception: requests here, files in `faces.read`.
 
 What its detector cannot know (age, gender, emotions, ...) is left out of the answer, never made up.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operations import program
 
+# The Makefile lists them too.
 VERBS = {
     # Deploying
     "bootstrap": "operations.state:bootstrap_command",

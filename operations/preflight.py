@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from operations import account, options
+from operations import options, preflight_checks
 from operations.environments import Environment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from operations.account import Found, Outcome
+    from operations.preflight_checks import Found, Outcome
 
 _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
@@ -37,7 +37,7 @@ def check(environment: Environment) -> list[Line]:
         UserError: there are no usable credentials; nothing else can be looked at then.
     """
     lines = [Line("ok", "account", f"credentials for {environment.account()}")]
-    for about, action, look in account.CHECKS:
+    for about, action, look in preflight_checks.CHECKS:
         if found := _look(environment, action, look):
             lines.append(Line(found[0], about, found[1]))
     return lines

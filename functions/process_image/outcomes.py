@@ -1,6 +1,7 @@
 """The outcomes an upload can have and the reasons to reject one: the one table of both.
 
-The rest reads it or is tested against it: messages, dashboard, operations.
+analysis.py and convert_image's decoders.py choose among them. The rest reads the table or is tested against
+it: messages, dashboard, operations.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from operations import account
+from operations import preflight_checks
 from operations.program import ROOT
 
 # What a check asks besides the action it names, which is the one that decides.
@@ -24,7 +24,7 @@ ALSO = {
 def preflight() -> str:
     """The actions of each check of preflight, but those that ask AWS nothing."""
     lines = ["| Check | Actions |", "|---|---|"]
-    for about, action, _ in account.CHECKS:
+    for about, action, _ in preflight_checks.CHECKS:
         if action:
             actions = ", ".join(f"`{one}`" for one in (action, *ALSO.get(about, ())))
             lines.append(f"| {about} | {actions} |")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations import account, preflight
+from operations import preflight, preflight_checks
 from tests.documents import grants
 from tests.integration.operating import allowed
 
@@ -66,7 +66,7 @@ def check(stack: Stack, actions: set[str]) -> tuple[dict[str, tuple[str, str]], 
 def test_preflight_looks_at_everything_with_what_the_document_grants(stack: Stack) -> None:
     actions = {
         action
-        for about, action, _ in account.CHECKS
+        for about, action, _ in preflight_checks.CHECKS
         if action
         for action in (action, *grants.ALSO.get(about, ()))
     }
@@ -93,7 +93,7 @@ def test_preflight_looks_at_everything_with_what_the_document_grants(stack: Stac
     ],
 )
 def test_preflight_names_what_its_caller_lacks(stack: Stack, about: str, action: str) -> None:
-    actions = {one for _, one, _ in account.CHECKS if one} | {
+    actions = {one for _, one, _ in preflight_checks.CHECKS if one} | {
         one for also in grants.ALSO.values() for one in also
     }
     found, _ = check(stack, actions - {action})

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from operations import account, preflight
+from operations import preflight, preflight_checks
 from operations.environments import Environment
 from operations.errors import UserError
 from tests.documents import grants
@@ -62,7 +62,7 @@ class Aws:
         self[service][1].add_client_error(call, code, "no")
 
     def looks(self, about: str) -> list[tuple[str, str]]:
-        [(_, action, look)] = [one for one in account.CHECKS if one[0] == about]
+        [(_, action, look)] = [one for one in preflight_checks.CHECKS if one[0] == about]
         found = preflight._look(self.environment, action, look)
         # Which needs no grant.
         assert self._used - {"sts:GetCallerIdentity"} <= {action, *grants.ALSO.get(about, ())}
@@ -208,7 +208,7 @@ def test_a_key_of_ones_own_must_serve_the_services(
             "Principal": {"Service": name.format(region="us-east-1")},
             "Action": sorted(actions),
         }
-        for name, actions in account._KEY_USERS.items()
+        for name, actions in preflight_checks._KEY_USERS.items()
         if name.format(region="us-east-1") != missing
     ]
     aws.answers("kms", "get_key_policy", {"Policy": json.dumps({"Statement": statements})})
