@@ -260,6 +260,8 @@ def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
 def _stop(deployment: Deployment, execution: str) -> None:
     """Have the execution start nothing more, and wait for what it started."""
     click.echo("Stopping; what is on its way still ends.", err=True)
-    deployment.client("stepfunctions").stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C")
+    client = deployment.client("stepfunctions")
+    with contextlib.suppress(client.exceptions.ValidationException):  # It ended by itself just then.
+        client.stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C")
     with contextlib.suppress(UserError):  # That it was aborted.
         list(follow(deployment, execution))

@@ -30,7 +30,9 @@ ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:backfill"
 class States:
     """Step Functions: a map that runs everything at once, and says so."""
 
-    exceptions = SimpleNamespace(ExecutionAlreadyExists=KeyError, ClientError=Exception)
+    exceptions = SimpleNamespace(
+        ExecutionAlreadyExists=KeyError, ValidationException=LookupError, ClientError=Exception
+    )
 
     def __init__(self) -> None:
         self.inputs: list[dict[str, Any]] = []
@@ -359,3 +361,24 @@ def test_ctrl_c_stops_a_run_and_waits_for_what_it_started(
     )
     assert stopped == ["Ctrl-C"]
     assert next(going_on, None) is None, "what was on its way is waited for"
+
+
+def test_a_run_that_ends_while_it_is_stopped_is_as_good_as_stopped(
+    pipeline: Pipeline, states: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.upload("a.jpg", b"abc")
+    ends = iter(["RUNNING", "SUCCEEDED"])
+
+    def sleep(seconds: float) -> None:
+        if seconds:
+            raise KeyboardInterrupt
+
+    def stop_execution(**_: str) -> None:
+        raise LookupError("Execution is not running")
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(states, "stop_execution", stop_execution, raising=False)
+    monkeypatch.setattr(states, "describe_execution", lambda **_: {"status": next(ends)})
+    result = run("backfill", "", "--confirm")
+    assert result.exit_code == 130
+    assert "Stopped after 1 of 1 photos" in result.stderr
