@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -63,6 +64,26 @@ class States:
         if any(request["name"] == one for _, one, _ in self.started):
             raise self.exceptions.ExecutionAlreadyExists({"Error": {}}, "StartExecution")
         self.started.append((moment, request["name"], request["input"]))
+
+
+class OneAtATime:
+    """A client for threads: each call is atomic, as AWS's are, where moto reads first and then writes."""
+
+    _lock = threading.Lock()
+
+    def __init__(self, client: object) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._client, name)
+        if name == "exceptions":
+            return value
+
+        def call(**request: Any) -> Any:
+            with self._lock:
+                return value(**request)
+
+        return call
 
 
 class World:

@@ -13,7 +13,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from start_workflow.settings import ConfigurationError, Settings
 from start_workflow.start import Clients, name, start
-from tests.unit.buffered import SETTINGS, Hands, States, World, refusal
+from tests.unit.buffered import SETTINGS, Hands, OneAtATime, States, World, refusal
 from tests.unit.pipeline import event_for
 
 if TYPE_CHECKING:
@@ -162,11 +162,12 @@ def test_the_cap_holds_for_workers_side_by_side_and_after_a_restart() -> None:
     world = World(photos_per_day=25)
     batches = [world.batch(10, 10 * index) for index in range(6)]
     started: list[int] = []
+    sqs, dynamodb = OneAtATime(world.sqs), OneAtATime(world.dynamodb)
 
     def worker(records: list[dict[str, Any]]) -> None:
         # A new process each: nothing but the table remembers.
         clock = Hands()
-        clients = Clients(cast("Any", States(clock)), world.sqs, world.dynamodb)
+        clients = Clients(cast("Any", States(clock)), cast("Any", sqs), cast("Any", dynamodb))
         done = start(records, settings=world.settings, clients=clients, clock=clock)
         started.append(done.started)
 
