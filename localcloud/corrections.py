@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import unescape
 
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import lambda_svc, s3
 
 _KEYS = re.compile(r"<(Key|Prefix|Delimiter|KeyMarker|NextKeyMarker)>(.*?)</\1>", re.DOTALL)
@@ -21,6 +22,8 @@ def apply() -> None:
     s3._list_multipart_uploads = _url_encoded(s3._list_multipart_uploads)
     s3._list_objects_v1 = _unless_who_pays_is_asked(s3._list_objects_v1)
     iam_evaluator._fnmatch_compile = _across_lines(iam_evaluator._fnmatch_compile)
+    iam_actions.extract_iam_action = _one_message_or_many(iam_actions.extract_iam_action)
+    iam_actions.extract_resource_arn = _rules_and_roles(iam_actions.extract_resource_arn)
 
 
 def _named_throttling(original: Any) -> Any:
@@ -71,3 +74,35 @@ def _across_lines(original: Any) -> Any:
         return re.compile(found.pattern.removesuffix("$") + r"\Z", found.flags | re.DOTALL)
 
     return compiled
+
+
+def _one_message_or_many(original: Any) -> Any:
+    """A call for many messages needs the permission of the call for one.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
+    """
+
+    def extract(service: str, *request: Any) -> Any:
+        action = original(service, *request)
+        return action.removesuffix("Batch") if service == "sqs" and action else action
+
+    return extract
+
+
+def _rules_and_roles(original: Any) -> Any:
+    """A rule's ARN does not name the default bus; its targets are listed, and a role is simulated, by name.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+
+    def extract(
+        service: str, method: str, path: str, headers: Any, body: bytes, query_params: Any, *where: str
+    ) -> str:
+        if service == "events" and (rule := json.loads(body or b"{}").get("Rule")):
+            body = json.dumps({**json.loads(body), "RuleName": rule}).encode()
+        if service == "iam" and (simulated := query_params.get("PolicySourceArn")):
+            return str(simulated[0] if isinstance(simulated, list) else simulated)
+        found: str = original(service, method, path, headers, body, query_params, *where)
+        return found.replace(":rule/default/", ":rule/") if service == "events" else found
+
+    return extract

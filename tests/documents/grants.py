@@ -48,13 +48,13 @@ def verify() -> str:
     lines = ["| To | Actions | On |", "|---|---|---|"]
     for one in policy("verify.json")["Statement"]:
         words = re.sub(r"(?<!^)([A-Z])", r" \1", one["Sid"]).lower()
-        actions, resources = (_listed(one[field]) for field in ("Action", "Resource"))
+        actions, resources = (listed(one[field]) for field in ("Action", "Resource"))
         where = "<br>".join(f"`{_general(resource)}`" for resource in resources)
         lines.append(f"| {words} | {', '.join(f'`{action}`' for action in actions)} | {where} |")
     return "\n".join(lines)
 
 
-def _listed(value: str | list[str]) -> list[str]:
+def listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 

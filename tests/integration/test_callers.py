@@ -1,4 +1,4 @@
-"""Preflight works with what the documents grant its caller, and names what its caller lacks."""
+"""Preflight and verify work with what the documents grant their callers; preflight names what is lacking."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from operations import preflight, preflight_checks
+from operations import preflight, preflight_checks, verify_photos
+from operations.deployment import Deployment
+from operations.verify import verify
 from tests.documents import grants
 from tests.integration.operating import allowed
 
 if TYPE_CHECKING:
     from localcloud.stack import Stack
     from operations.environments import Environment
+    from tests.integration.world import World
 
 _SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states"}
 # Where the action is not called as the operation is.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _ACTIONS = {
+    # Verify deletes nothing but versions; the local cloud refuses it anything else.
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
     "s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
 }
 
 
@@ -98,3 +106,21 @@ def test_preflight_names_what_its_caller_lacks(stack: Stack, about: str, action:
     }
     found, _ = check(stack, actions - {action})
     assert found[about] == ("not checked", f"needs {action}")
+
+
+def test_verify_passes_with_the_role_of_the_document_and_uses_all_of_it(
+    stack: Stack, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_photos, "SECONDS", 20.0)
+    # Somebody else's parked event is met among its own, and left where it is.
+    world.park("{}")
+    policy = grants.policy("verify.json")
+    with allowed(stack, policy) as environment:
+        calls = used(environment)
+        lines = verify(Deployment(environment, dict(stack.outputs)), lambda _: None)
+    assert {line.about: line.text for line in lines if line.outcome == "failed"} == {}
+    granted = {action for one in policy["Statement"] for action in grants.listed(one["Action"])}
+    assert calls - granted == set()
+    # The services use the key on their caller's behalf; Terraform's state is a file here.
+    assert granted - calls == {"kms:Decrypt", "kms:GenerateDataKey", "s3:GetObject"}
+    assert [letter.body for letter in stack.dead_letters()] == ["{}"]

@@ -47,6 +47,10 @@ TAKEN = {
     "ministack.app:app": "scope receive send",
     "ministack.app:SERVICE_HANDLERS.s3": "method path headers body query_params",
     "ministack.core.iam_actions:SERVICE_TO_IAM_NAMESPACE.s3": "",
+    "ministack.core.iam_actions:extract_iam_action": "service method path headers body query_params",
+    "ministack.core.iam_actions:extract_resource_arn": (
+        "service method path headers body query_params region account_id"
+    ),
     "ministack.core.iam_evaluator:_fnmatch_compile": "pattern ignore_case",
     "ministack.core.iam_evaluator:enforce": (
         "access_key_id iam_action service region resource_arn service_context"
