@@ -1,4 +1,4 @@
-"""Which fault is proven by which tests: the table in docs/reliability.md, from the tests' own marks.
+"""The table of faults in docs/reliability.md, with the tests that prove each, from the tests' marks.
 
 A test is marked `@pytest.mark.proves("case")`, a `run` block of Terraform's tests `# proves: case`.
 """
@@ -20,7 +20,7 @@ _RUN = re.compile(r'^# proves: ([\w-]+)\nrun "(\w+)"', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Fault:
-    """What the world does, and what is right then; `end_to_end` when it is shown on the whole pipeline."""
+    """What happens, and the right outcome; `end_to_end` when a test proves it on the whole pipeline."""
 
     case: str
     outcome: str
@@ -40,17 +40,17 @@ FAULTS = {
         True,
     ),
     "gone": Fault("Gone before it is processed", "rejected: gone; no retry"),
-    "folder-marker": Fault("Folder marker `photos/`", "nothing is processed, recorded or told"),
+    "folder-marker": Fault("Folder marker `photos/`", "not processed, recorded or notified"),
     "empty": Fault("Empty object", "rejected: empty; Rekognition is not called", True),
-    "no-photo": Fault(
+    "not-a-photo": Fault(
         "Truncated JPEG, text renamed `.jpg`, damaged HEIC and WebP, SVG, PDF",
         "rejected: unsupported format; no retry",
         True,
     ),
     "fifteen-mb": Fault(
         "15 MB exactly, and one byte more",
-        "analysed, and converted without asking Rekognition first (where nothing is converted, rejected: too"
-        " large)",
+        "analysed; converted without calling Rekognition first (rejected as too large where nothing is"
+        " converted)",
     ),
     "too-small": Fault("79 pixels", "rejected: too small"),
     "kinds-of-photo": Fault(
@@ -60,48 +60,50 @@ FAULTS = {
     ),
     "odd-key": Fault(
         "Keys with space, `+`, `%2B`, `%`, quotes, backslash, newline, emoji, 1,024 bytes, `a//b`",
-        "the very key in the record and in the notification",
+        "the exact key in the record and in the notification",
         True,
     ),
     "odd-subject": Fault(
         "The same keys in a subject line", "ASCII, under 100 characters, no control characters"
     ),
-    "no-face": Fault("No faces", "success, recorded, told", True),
+    "no-face": Fault("No faces", "success, recorded, notified", True),
     "many-faces": Fault(
         "100 faces with every attribute", "a record under 400 KB, a workflow payload under 256 KiB"
     ),
-    "throttled": Fault("Rekognition throttles, then answers", "success, one record, one notification", True),
-    "throttled-for-ever": Fault(
-        "Rekognition throttles for ever",
+    "throttled": Fault("Rekognition throttles, then recovers", "success, one record, one notification", True),
+    "always-throttled": Fault(
+        "Rekognition always throttles",
         "the original event in the dead-letter queue, the execution failed, the alarm's condition met",
         True,
     ),
     "table-refuses": Fault(
-        "DynamoDB refuses after DetectFaces answered", "retried; one record, one notification", True
+        "DynamoDB refuses the write after DetectFaces succeeded",
+        "retried; one record, one notification",
+        True,
     ),
     "topic-refuses": Fault(
-        "SNS refuses",
-        "the record stays, only the notification is tried again; then parked; told once after a redrive",
+        "SNS refuses the publish",
+        "the record stays, only the notification is retried; then parked; notified once after a redrive",
         True,
     ),
     "killed": Fault(
-        "The function dies between write and answer", "the retry in the same execution notifies", True
+        "The function dies between write and response", "the retry in the same execution notifies", True
     ),
     "out-of-time": Fault("The function times out or runs out of memory", "few retries, then parked"),
     "invoke-refused": Fault("The workflow may not invoke the function", "fails at once, parked, alarm"),
     "start-refused": Fault(
         "The rule may not start the workflow", "the event in the dead-letter queue, alarm"
     ),
-    "redrive-twice": Fault("A redrive of parked events, run twice", "every image processed once", True),
+    "redrive-twice": Fault("Parked events are redriven twice", "every image is processed once", True),
     "odd-event": Fault("Unknown extra fields, no `version-id`, a multipart ETag `...-12`", "accepted"),
-    "no-event": Fault(
+    "not-an-event": Fault(
         "Bucket, key or ETag missing; not an S3 event at all", "an error naming the field, parked at once"
     ),
     "no-setting": Fault("A missing environment variable", "the function fails at start naming the variable"),
     "updated": Fault("An image uploaded while the stack is being updated", "processed", True),
     "many-at-once": Fault(
         "Many images at once, duplicates and faults mixed in (`make soak`: 1,000)",
-        "each recorded and told once; parked are those alone that Rekognition refuses for ever",
+        "each recorded and notified once; only those that Rekognition always refuses are parked",
         True,
     ),
 }
@@ -121,7 +123,7 @@ class Proof:
 
 
 def proofs() -> Iterator[Proof]:
-    """Every mark there is, in the order of the files."""
+    """Every mark, in the order of the files."""
     for path in sorted(ROOT.glob("tests/*/test_*.py")):
         file = path.relative_to(ROOT).as_posix()
         for node in ast.parse(path.read_text("utf-8")).body:
@@ -140,7 +142,7 @@ def _marks(function: ast.FunctionDef) -> Iterator[str]:
 
 
 def table() -> str:
-    """The faults, what is right, and each one's tests, as a Markdown table.
+    """The faults, their right outcomes and their tests, as a Markdown table.
 
     Raises:
         KeyError: a test proves a case that is not in FAULTS.
@@ -148,7 +150,7 @@ def table() -> str:
     found: dict[str, list[Proof]] = {case: [] for case in FAULTS}
     for proof in proofs():
         found[proof.case].append(proof)
-    lines = ["| What happens | What is right | Proven by |", "|---|---|---|"]
+    lines = ["| What happens | Right outcome | Proven by |", "|---|---|---|"]
     for case, fault in FAULTS.items():
         tests = "<br>".join(
             f"[{proof.name}](../{proof.file}){' (end to end)' if proof.end_to_end else ''}"

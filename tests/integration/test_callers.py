@@ -71,7 +71,7 @@ def check(stack: Stack, actions: set[str]) -> tuple[dict[str, tuple[str, str]], 
         return {line.about: (line.outcome, line.text) for line in preflight.check(asking)}, calls
 
 
-def test_preflight_looks_at_everything_with_what_the_document_grants(stack: Stack) -> None:
+def test_preflight_checks_everything_with_the_documented_permissions(stack: Stack) -> None:
     actions = {
         action
         for about, action, _ in preflight_checks.CHECKS

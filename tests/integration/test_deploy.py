@@ -177,7 +177,7 @@ def bucket_of(shell: Shell) -> str:
     return (shell.repository / "environments/dev.s3.tfbackend").read_text().split('"')[1]
 
 
-def test_every_environment_has_both_files_and_a_state_of_its_own() -> None:
+def test_every_environment_has_both_files_and_a_separate_state() -> None:
     assert known() == ["dev", "local", "prod", "staging"]
     texts = [(ROOT / "environments" / f"{name}.s3.tfbackend").read_text() for name in known()]
     assert len({text.split('"')[1] for text in texts}) == len(texts)
@@ -246,7 +246,7 @@ def test_every_setting_there_is_may_be_set() -> None:
 
 
 @pytest.mark.parametrize("accounts", ['["11112222333"]', '"111122223333"', '["prod"]'])
-def test_an_account_that_is_none_is_refused_before_credentials(shell: Shell, accounts: str) -> None:
+def test_an_invalid_account_id_is_refused_before_credentials(shell: Shell, accounts: str) -> None:
     shell.write("environments/dev.tfvars", f"allowed_account_ids = {accounts}\n")
     sentence = shell.refused("plan", "--env=dev")
     assert sentence.startswith("environments/dev.tfvars: allowed_account_ids must be a list of account ids")
@@ -336,7 +336,7 @@ def test_data_is_protected_unless_the_file_says_otherwise(shell: Shell) -> None:
     assert "protects its photos" in shell.refused("destroy", "--env=dev", "--confirm")
 
 
-def test_what_is_deployed_protected_is_not_begun_to_be_destroyed(ready: Shell, cloud: LocalCloud) -> None:
+def test_destroying_a_protected_deployment_does_not_start(ready: Shell, cloud: LocalCloud) -> None:
     table = f"{bucket_of(ready)}-results"
     dynamodb = boto3.client(
         "dynamodb",
@@ -578,7 +578,7 @@ def summary_of(
         (QUEUE, FORTNIGHT, {"message_retention_seconds": 86_400}, "deletes events older than 1 day"),
     ],
 )
-def test_settings_that_lose_data_are_told_and_setting_them_back_is_not(
+def test_settings_that_lose_data_are_reported_and_setting_them_back_is_not(
     kind: str, before: dict[str, Any], after: dict[str, Any], losses: str
 ) -> None:
     summary = summary_of(kind, before, after)
@@ -725,7 +725,9 @@ def test_destroy_removes_what_was_applied_but_the_state_bucket(ready: Shell, s3:
 
 
 @pytest.mark.terraform
-def test_the_local_environment_is_destroyed_unasked(shell: Shell, cloud: LocalCloud, s3: S3Client) -> None:
+def test_the_local_environment_is_destroyed_without_confirmation(
+    shell: Shell, cloud: LocalCloud, s3: S3Client
+) -> None:
     local = replace(shell, variables={**NOWHERE, "LOCALCLOUD_DIRECTORY": str(cloud.directory)})
     s3.create_bucket(Bucket="photo-analysis-local-tfstate-000000000000")
     [data, plan] = re.findall(

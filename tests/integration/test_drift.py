@@ -61,7 +61,7 @@ def planner(stack: Stack) -> Iterator[Environment]:
         yield environment
 
 
-def test_nothing_differs_after_an_apply_for_whoever_may_only_look(stack: Stack, planner: Environment) -> None:
+def test_nothing_differs_after_an_apply_for_a_read_only_caller(stack: Stack, planner: Environment) -> None:
     assert drift.check(planner, Console(quiet=True)) == ([], [])
 
     key = f"drift/{uuid.uuid4().hex}/"

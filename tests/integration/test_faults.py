@@ -41,7 +41,7 @@ def test_the_same_event_delivered_again_later_changes_nothing(world: World, noti
 
 
 @pytest.mark.proves("same-event")
-def test_the_same_event_delivered_several_times_at_once_is_told_once(
+def test_the_same_event_delivered_several_times_at_once_is_notified_once(
     world: World, notifications: Told
 ) -> None:
     key = world.key()
@@ -85,7 +85,7 @@ def test_a_photo_overwritten_before_it_is_processed_is_analysed_in_the_version_o
 
 
 @pytest.mark.proves("empty")
-def test_an_empty_object_is_rejected_without_asking_rekognition(world: World, notifications: Told) -> None:
+def test_an_empty_object_is_rejected_without_calling_rekognition(world: World, notifications: Told) -> None:
     key = world.key()
     image_id = world.stack.upload(key, b"")
     (told,) = notifications(image_id)
@@ -106,8 +106,8 @@ def test_an_empty_object_is_rejected_without_asking_rekognition(world: World, no
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-@pytest.mark.proves("no-photo")
-def test_a_file_that_is_no_usable_photo_is_rejected_at_the_first_attempt(
+@pytest.mark.proves("not-a-photo")
+def test_a_file_that_is_not_a_usable_photo_is_rejected_at_the_first_attempt(
     world: World, notifications: Told, name: str, body: bytes
 ) -> None:
     key = world.key(name)
@@ -149,7 +149,9 @@ def test_odd_keys_come_back_exactly(world: World, notifications: Told) -> None:
 
 
 @pytest.mark.proves("throttled")
-def test_a_photo_rekognition_throttles_for_a_while_is_told_once(world: World, notifications: Told) -> None:
+def test_a_photo_rekognition_throttles_for_a_while_is_notified_once(
+    world: World, notifications: Told
+) -> None:
     key = world.key()
     world.rekognition(error="ThrottlingException", count=3, key=key)
     image_id = world.stack.upload(key, world.photo())
@@ -160,8 +162,8 @@ def test_a_photo_rekognition_throttles_for_a_while_is_told_once(world: World, no
     assert len(world.executions(key)) == 1
 
 
-@pytest.mark.proves("throttled-for-ever")
-def test_a_photo_rekognition_throttles_for_ever_is_parked_with_its_event(
+@pytest.mark.proves("always-throttled")
+def test_a_photo_rekognition_always_throttles_is_parked_with_its_event(
     world: World, notifications: Told
 ) -> None:
     key = world.key()
@@ -202,7 +204,7 @@ def test_a_record_dynamodb_refuses_after_the_analysis_is_written_by_a_retry(
 
 
 @pytest.mark.proves("killed")
-def test_a_function_that_dies_between_write_and_answer_is_retried_and_tells(
+def test_a_function_that_dies_between_write_and_response_is_retried_and_notifies(
     world: World, notifications: Told
 ) -> None:
     key = world.key()

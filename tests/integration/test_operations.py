@@ -118,7 +118,7 @@ def test_status_counts_executions_and_outcomes(operator: Operator, photos: Photo
     assert 0 < after["latency"]["p50"] <= after["latency"]["p95"]
 
 
-def test_status_tells_failures_dead_letters_and_alarms(world: World, operator: Operator) -> None:
+def test_status_reports_failures_dead_letters_and_alarms(world: World, operator: Operator) -> None:
     world.empty_queue()
     before = operator.json("status")
     execution = world.start(world.created("operations/stopped.jpg@e1"))
@@ -244,7 +244,7 @@ def test_watch_shows_an_upload_on_its_way_and_ends_with_ctrl_c(world: World) -> 
     assert line["execution"] == world.record(image)["ExecutionId"]
 
 
-def test_watch_tells_duplicates_folders_and_what_was_analysed_again(
+def test_watch_reports_duplicates_folders_and_reanalysed_photos(
     world: World, operator: Operator, photos: Photos
 ) -> None:
     first = world.record(photos.rejected)["ExecutionId"]
@@ -265,7 +265,7 @@ def test_watch_tells_duplicates_folders_and_what_was_analysed_again(
 # reprocess
 
 
-def test_reprocess_analyses_replaces_and_tells_again(
+def test_reprocess_analyses_replaces_and_notifies_again(
     world: World, operator: Operator, photos: Photos, notifications: Told
 ) -> None:
     key = f"{photos.folder}face.jpg"

@@ -82,7 +82,7 @@ def most_at_once(world: World, folder: str) -> int:
     return most
 
 
-def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
+def test_a_backfill_counts_first_then_analyses_what_is_new_and_notifies_nobody(
     world: World, operator: Operator, subscription: Subscription
 ) -> None:
     folder, images = seed(world, 6)
@@ -119,7 +119,7 @@ def test_a_backfill_counts_first_then_analyses_what_is_new_and_tells_nobody(
     assert told(subscription, images) == []
 
 
-def test_a_backfill_tells_people_when_it_is_asked_to(
+def test_a_backfill_notifies_when_requested(
     world: World, operator: Operator, subscription: Subscription
 ) -> None:
     folder, images = seed(world, 2)
@@ -249,9 +249,7 @@ def test_what_failed_in_a_run_that_was_followed_counts_only_if_it_fails_again(
     assert all(world.stack.record(image) for image in images)
 
 
-def test_a_log_is_told_how_far_it_is(
-    world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_shows_progress(world: World, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = seed(world, 3)
     monkeypatch.setattr(bulk, "_LOG_SECONDS", 0.0)
     started = time.monotonic()

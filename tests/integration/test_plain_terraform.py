@@ -95,7 +95,7 @@ def test_a_workspace_is_refused(checkout: Checkout) -> None:
     assert "unset TF_WORKSPACE" in sentence
 
 
-def test_a_state_of_its_own_takes_over_nothing_of_another_stack(
+def test_a_separate_state_takes_over_nothing_of_another_stack(
     stack: Stack, checkout: Checkout, tmp_path: Path
 ) -> None:
     copied = tmp_path / "copied.s3.tfbackend"

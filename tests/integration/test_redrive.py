@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.proves("topic-refuses", "redrive-twice")
-def test_an_image_recorded_but_not_told_is_told_once_after_its_redrive(
+def test_an_image_recorded_but_not_notified_is_notified_once_after_its_redrive(
     world: World, notifications: Told
 ) -> None:
     key = world.key()

@@ -36,7 +36,7 @@ def test_every_sample_has_an_expectation() -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.proves("kinds-of-photo", "no-face")
-def test_a_sample_is_recorded_and_told(
+def test_a_sample_is_recorded_and_notified(
     stack: Stack, notifications: Callable[..., list[Notification]], name: str
 ) -> None:
     outcome, faces = EXPECTED[name]

@@ -77,7 +77,7 @@ def test_a_second_notification_of_an_upload_is_counted(stack: Stack, prefix: str
     assert run.account().duplicated == 1
 
 
-def test_an_upload_parked_with_no_reason_or_told_all_the_same_is_counted(stack: Stack, prefix: str) -> None:
+def test_an_upload_parked_for_no_reason_or_parked_and_notified_is_counted(stack: Stack, prefix: str) -> None:
     run = Soak(stack, prefix, patience=2)
     [image] = draw(1, duplicates=0, faults=0, seed=1, prefix=prefix)
     stack.control_rekognition(

@@ -234,8 +234,8 @@ def test_the_chain_of_executions_grows_and_stays_out_of_the_body(workflow: Workf
     [{}, {"detail": {}}, {"detail": "text"}, {"detail": {"object": {"key": 7}}}, {"detail": {"object": []}}],
     ids=json.dumps,
 )
-@pytest.mark.proves("no-event")
-def test_an_input_that_is_no_event_is_parked_too(workflow: Workflow, given: object) -> None:
+@pytest.mark.proves("not-an-event")
+def test_an_input_that_is_not_an_event_is_parked_too(workflow: Workflow, given: object) -> None:
     execution = workflow.start("ProcessImage-InvalidEventError", given)
     assert workflow.finished(execution)["status"] == "FAILED"
     (message,) = workflow.parked()

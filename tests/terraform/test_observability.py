@@ -161,7 +161,7 @@ def plan(request: pytest.FixtureRequest, workspace: Workspace) -> Plan:
     )
 
 
-def test_every_metric_asked_for_is_documented_with_these_dimensions(plan: Plan) -> None:
+def test_every_metric_queried_is_documented_with_these_dimensions(plan: Plan) -> None:
     own = plan.own()
     unknown = []
     for metric in plan.metrics():

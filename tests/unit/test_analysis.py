@@ -64,7 +64,7 @@ def test_an_event_without_a_version_has_the_current_one_analysed(pipeline: Pipel
 
 
 @pytest.mark.proves("empty")
-def test_an_empty_object_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
+def test_an_empty_object_is_rejected_without_calling_rekognition(pipeline: Pipeline) -> None:
     assert ask(pipeline, pipeline.upload(body=b"")) == rejected("empty")
     assert pipeline.rekognition.calls == []
 
@@ -80,7 +80,7 @@ def test_15_mb_exactly_are_analysed(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.proves("fifteen-mb")
-def test_one_byte_more_than_15_mb_is_rejected_without_asking_rekognition(pipeline: Pipeline) -> None:
+def test_one_byte_more_than_15_mb_is_rejected_without_calling_rekognition(pipeline: Pipeline) -> None:
     analysis = ask(pipeline, event_for("a.jpg", size=20_000_000))
     assert (analysis.reason, analysis.detail) == (
         "too_large",

@@ -169,7 +169,7 @@ def test_the_image_is_the_one_the_function_recorded(deployment: Deployment) -> N
     assert (account.uploaded, account.recorded, account.started) == (1, 1, 0)
 
 
-def test_what_was_recorded_but_not_notified_is_notified_without_asking_rekognition_again(
+def test_what_was_recorded_but_not_notified_is_notified_without_calling_rekognition_again(
     deployment: Deployment,
 ) -> None:
     event = deployment.pipeline.upload("photos/anna.jpg", b"abc")
@@ -249,7 +249,7 @@ def test_nothing_is_started_while_parked_events_are_out_of_sight(
     assert deployment.started == {}
 
 
-def test_what_dynamodb_leaves_over_is_asked_for_again(
+def test_keys_dynamodb_leaves_unprocessed_are_requested_again(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):

@@ -63,7 +63,7 @@ def test_what_rekognition_refuses_is_left_to_convert_image(pipeline: Pipeline, c
 
 
 @pytest.mark.proves("fifteen-mb")
-def test_what_is_over_15_mb_is_converted_without_asking_rekognition_first(pipeline: Pipeline) -> None:
+def test_what_is_over_15_mb_is_converted_without_calling_rekognition_first(pipeline: Pipeline) -> None:
     pipeline.configure(convert=True)
     with pytest.raises(NeedsConversionError):
         pipeline.process(event_for("a.jpg", size=15_728_641))
@@ -83,7 +83,7 @@ def test_a_fault_of_the_settings_is_not_converted_away(pipeline: Pipeline) -> No
         )
 
 
-def test_a_heic_is_asked_about_as_jpeg_bytes(pipeline: Pipeline) -> None:
+def test_a_heic_is_sent_to_rekognition_as_jpeg_bytes(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds(full_face())
     found = ask(pipeline, pipeline.upload("a.jpg", portrait("heic")))
     assert (found.outcome, found.format, found.converted) == ("face_detected", "heic", True)

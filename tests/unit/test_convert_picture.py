@@ -260,7 +260,7 @@ def test_a_part_of_a_photo_is_refused(kind: str, share: float) -> None:
     assert refused(data[: int(len(data) * share)]).reason in {"unsupported_format", "too_small"}
 
 
-def test_the_decoder_answers_from_a_process_of_its_own() -> None:
+def test_the_decoder_runs_in_a_separate_process() -> None:
     converted = sandbox.decode(portrait("heic"), formats=FORMATS, max_pixels=256, memory_mb=1769)
     assert opened(converted).size == (256, 256)
     assert (converted.format, converted.width, converted.height) == ("heic", 512, 512)

@@ -148,7 +148,7 @@ def test_what_is_hidden_or_no_file_is_left_out_and_named(folder: Path) -> None:
     assert set(map(str, left_out)) == {".git", "gone.jpg", "loop.jpg", "pipe", "round", "trip/.DS_Store"}
 
 
-def test_a_folder_that_is_none_or_empty_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no folder .*/none; name one"):
         find_photos(tmp_path / "none")
     with pytest.raises(UserError, match=f"There is no photo in {tmp_path}; name another"):
@@ -254,7 +254,7 @@ def invoke(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.usefixtures("pretended")
-def test_the_report_says_what_became_of_each_photo(folder: Path, build: Path) -> None:
+def test_the_report_gives_the_outcome_of_each_photo(folder: Path, build: Path) -> None:
     (folder / ".hidden").touch()
     shown = invoke("--photos", folder)
     assert shown.exit_code == 0, shown.output

@@ -293,7 +293,7 @@ def test_only_what_rekognition_refuses_is_converted_again(
     assert report("reprocess", "--outcome", "rejected")["convertible"] == 0
 
 
-def test_reprocessing_an_outcome_notifies_nobody_when_asked(pipeline: Pipeline, states: States) -> None:
+def test_reprocessing_an_outcome_notifies_nobody_on_request(pipeline: Pipeline, states: States) -> None:
     reject(pipeline, "a.heic", "too_large")
     report("reprocess", "--outcome", "rejected", "--quiet", "--confirm")
     assert [event["notify"] for event in states.events()] == [False]

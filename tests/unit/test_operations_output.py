@@ -153,7 +153,7 @@ def test_a_photo_must_be_named_to_be_analysed_again() -> None:
         )
 
 
-def test_reprocess_shows_a_record_and_obeys_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reprocess_escapes_control_sequences_in_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     record = {"Outcome": "no_face", "Timestamp": "2026-11-24T10:00:00.000Z", "ExecutionId": HOSTILE}
     monkeypatch.setattr(Deployment, "load", lambda _: None)
     monkeypatch.setattr(reprocess, "reprocess", lambda *_, **__: (None, record))

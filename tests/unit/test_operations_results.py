@@ -110,7 +110,7 @@ def reading(found: Sequence[str]) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("aws")
-def test_whole_records_are_asked_for_until_all_are_answered_in_order_a_hundred_at_once(
+def test_whole_records_are_read_in_order_in_batches_of_a_hundred_until_all_are_returned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
@@ -152,7 +152,7 @@ def test_a_key_is_shown_and_not_obeyed(dynamodb: Any) -> None:
     assert len(text.splitlines()) == 2
 
 
-def test_a_rejected_photo_is_listed_with_what_its_uploader_was_told(dynamodb: Any) -> None:
+def test_a_rejected_photo_is_listed_with_the_reason_in_its_notification(dynamodb: Any) -> None:
     detail = "the file is an SVG drawing; send a photo"
     item = {
         "ImageID": "b.svg@1",

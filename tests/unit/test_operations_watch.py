@@ -124,7 +124,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     return made
 
 
-def test_every_image_is_told_once_at_twenty_a_second(cloud: Cloud) -> None:
+def test_every_image_is_reported_once_at_twenty_a_second(cloud: Cloud) -> None:
     for number in range(600):
         fate = "Lambda.Unknown" if number % 60 == 7 else "duplicate" if number % 60 == 9 else "no_face"
         cloud.start(number / 21, fate, seconds=1 + number % 5)
@@ -138,7 +138,7 @@ def test_every_image_is_told_once_at_twenty_a_second(cloud: Cloud) -> None:
     assert pipeline.shortfall() is None
 
 
-def test_what_ends_faster_than_it_can_be_looked_up_is_told_without_its_photo_and_counted(
+def test_what_ends_faster_than_it_can_be_looked_up_is_reported_without_its_photo_and_counted(
     cloud: Cloud,
 ) -> None:
     for number in range(2_000):
@@ -152,7 +152,7 @@ def test_what_ends_faster_than_it_can_be_looked_up_is_told_without_its_photo_and
     assert f"{len(unnamed):,} ended without being looked up" in str(pipeline.shortfall())
 
 
-def test_an_execution_that_never_ends_makes_nothing_be_told_twice_and_costs_no_memory(cloud: Cloud) -> None:
+def test_an_execution_that_never_ends_causes_no_second_report_and_costs_no_memory(cloud: Cloud) -> None:
     cloud.start(0, None)
     for number in range(400):
         cloud.start(1 + number, "face_detected")
@@ -173,7 +173,7 @@ def test_more_than_can_be_listed_is_said_so(cloud: Cloud, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("aws")
-def test_an_express_workflow_s_images_are_told_once_when_they_are_recorded(
+def test_an_express_workflow_s_images_are_reported_once_when_they_are_recorded(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = client("stepfunctions")
@@ -240,7 +240,7 @@ def test_without_a_terminal_ctrl_c_leaves_a_whole_last_line(
     assert err == ""
 
 
-def test_ctrl_c_tells_what_could_not_be_looked_up_yet(
+def test_ctrl_c_reports_what_could_not_be_looked_up_yet(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(20):

@@ -121,7 +121,7 @@ def test_every_python_gives_the_same_bytes(function: Path, tmp_path: Path, versi
         ("package.py", "3.6", "3.7 or newer is needed"),
     ],
 )
-def test_a_python_that_is_too_old_is_told_so(tool: str, version: str, needed: str) -> None:
+def test_a_python_that_is_too_old_is_refused(tool: str, version: str, needed: str) -> None:
     python = find_python(version)
     if python is None:
         pytest.skip(f"there is no Python {version} here")

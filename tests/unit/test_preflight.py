@@ -85,7 +85,7 @@ def test_a_new_account_that_refuses_a_reservation_fails_with_the_command_that_ra
     assert "--quota-code L-B99A9384" in text
 
 
-def test_what_the_stack_reserves_already_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_stack_already_reserves_is_not_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     aws = Aws(monkeypatch, process_image={"reserved_concurrency": 500})
     aws.outputs = {"function_names": {"process_image": "stack-process-image"}}
     aws.answers("lambda", "get_account_settings", limits(1000, 500))

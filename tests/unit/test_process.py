@@ -25,7 +25,7 @@ def redriven(event: dict[str, Any], *executions: str, **extra: Any) -> dict[str,
     return event | {"redriven_from": list(executions)} | extra
 
 
-def test_the_summary_tells_everything_but_the_faces(pipeline: Pipeline) -> None:
+def test_the_summary_has_everything_but_the_faces(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds(FACE)
     created = pipeline.upload()
     stored = created["detail"]["object"]
@@ -56,7 +56,7 @@ def test_an_image_is_recorded_as_what_the_summary_says(pipeline: Pipeline) -> No
     assert item["ExecutionId"] == {"S": "execution-1"}
 
 
-def test_a_rejected_photo_is_recorded_and_told_with_its_reason(pipeline: Pipeline) -> None:
+def test_a_rejected_photo_is_recorded_and_notified_with_its_reason(pipeline: Pipeline) -> None:
     pipeline.rekognition.refuses("InvalidImageFormatException")
     created = pipeline.upload()
     summary = pipeline.process(created)
@@ -114,7 +114,7 @@ def test_of_two_executions_at_once_one_owns_the_image_and_the_other_is_a_duplica
 
 
 @pytest.mark.proves("older-event")
-def test_a_late_event_of_an_older_upload_keeps_a_record_of_its_own(pipeline: Pipeline) -> None:
+def test_a_late_event_of_an_older_upload_keeps_a_separate_record(pipeline: Pipeline) -> None:
     older, newer = pipeline.upload("a.jpg", b"old"), pipeline.upload("a.jpg", b"new")
     pipeline.rekognition.finds()
     pipeline.rekognition.finds(FACE)
@@ -125,7 +125,7 @@ def test_a_late_event_of_an_older_upload_keeps_a_record_of_its_own(pipeline: Pip
     assert len(pipeline.records()) == 2
 
 
-def test_a_retry_in_the_same_execution_tells_the_record_again_without_asking_rekognition(
+def test_a_retry_in_the_same_execution_returns_the_record_again_without_calling_rekognition(
     pipeline: Pipeline,
 ) -> None:
     pipeline.rekognition.finds(FACE)
@@ -147,7 +147,7 @@ def test_a_retry_in_the_same_execution_writes_nothing(pipeline: Pipeline) -> Non
         assert pipeline.process(created)["duplicate"] is False
 
 
-def test_a_write_whose_answer_was_lost_is_told_by_the_retry(pipeline: Pipeline) -> None:
+def test_a_write_whose_response_was_lost_is_returned_by_the_retry(pipeline: Pipeline) -> None:
     pipeline.rekognition.finds(FACE)
     created = pipeline.upload()
 
@@ -198,7 +198,7 @@ def test_a_table_that_cannot_be_read_costs_no_analysis(pipeline: Pipeline) -> No
     assert pipeline.rekognition.calls == []
 
 
-def test_a_redrive_takes_the_record_over_as_it_is_without_asking_rekognition(pipeline: Pipeline) -> None:
+def test_a_redrive_takes_the_record_over_as_it_is_without_calling_rekognition(pipeline: Pipeline) -> None:
     pipeline.configure(retention_days=7)
     pipeline.rekognition.finds(FACE)
     created = pipeline.upload()
@@ -296,7 +296,7 @@ def test_an_empty_chain_is_no_redrive(pipeline: Pipeline) -> None:
     assert pipeline.process(redriven(pipeline.upload()))["duplicate"] is False
 
 
-def test_an_owner_told_to_reanalyse_asks_rekognition_again_and_replaces_the_record(
+def test_an_owner_that_reanalyses_calls_rekognition_again_and_replaces_the_record(
     pipeline: Pipeline,
 ) -> None:
     created = pipeline.upload()
@@ -417,7 +417,7 @@ def test_a_duplicate_of_a_rejected_photo_is_a_duplicate(pipeline: Pipeline) -> N
 
 
 @pytest.mark.parametrize("key", odd_keys(), ids=short)
-def test_an_odd_key_is_asked_recorded_and_told_exactly(pipeline: Pipeline, key: str) -> None:
+def test_an_odd_key_is_analysed_recorded_and_returned_exactly(pipeline: Pipeline, key: str) -> None:
     pipeline.rekognition.finds(FACE)
     created = event_for(key)
     assert pipeline.process(created)["key"] == key

@@ -40,7 +40,7 @@ def build(
     )
 
 
-def test_a_record_of_a_photo_with_a_face_holds_everything_asked_of_it() -> None:
+def test_a_record_of_a_photo_with_a_face_holds_every_attribute() -> None:
     assert build(Analysis("face_detected", ({"Confidence": 99.123456},))) == {
         "ImageID": {"S": "photos/2026/anna.jpg@b1946ac92492d2347c6235b4d2611184"},
         "Bucket": {"S": "photo-analysis-dev-uploads-111122223333"},
@@ -256,7 +256,7 @@ def test_an_image_is_read_consistently_so_a_write_just_answered_is_seen(pipeline
         assert record.read("a@1", dynamodb=pipeline.dynamodb, table=TABLE) == item
 
 
-def test_an_image_that_was_never_recorded_reads_as_none(pipeline: Pipeline) -> None:
+def test_reading_an_image_that_was_never_recorded_returns_none(pipeline: Pipeline) -> None:
     assert record.read("a@1", dynamodb=pipeline.dynamodb, table=TABLE) is None
 
 

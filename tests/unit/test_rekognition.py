@@ -207,7 +207,7 @@ def test_calls_are_counted_by_key(rekognition: Rekognition) -> None:
         ("AccessDeniedException", 400),
     ],
 )
-def test_the_next_calls_fail_as_asked_and_then_no_more(
+def test_the_next_calls_fail_as_configured_and_then_no_more(
     rekognition: Rekognition, error: str, status: int
 ) -> None:
     assert control(rekognition, "POST", "/faults", {"error": error, "count": 2})[0] == 200

@@ -232,7 +232,7 @@ def test_a_line_is_read_whatever_wrote_it(message: Any, expected: tuple[str, str
     assert (line.level, line.text, line.request_id) == expected
 
 
-def test_lines_the_local_cloud_does_not_number_are_told_apart() -> None:
+def test_lines_the_local_cloud_does_not_number_are_distinguished() -> None:
     events = [
         {"timestamp": 0, "message": text, "logStreamName": stream}
         for text, stream in (

@@ -74,7 +74,7 @@ def test_the_longest_image_id_fits_a_partition_key() -> None:
         ("s3_test_event", "detail"),
     ],
 )
-@pytest.mark.proves("no-event")
+@pytest.mark.proves("not-an-event")
 def test_an_unusable_event_is_refused_naming_the_field(name: str, field: str) -> None:
     with pytest.raises(InvalidEventError, match=f"'{field}'"):
         Upload.from_event(event(name))
@@ -108,7 +108,7 @@ def _detail(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("nothing", [None, [], "event", 1, {}, {"detail": "text"}], ids=repr)
-@pytest.mark.proves("no-event")
+@pytest.mark.proves("not-an-event")
 def test_what_is_not_an_event_at_all_is_refused(nothing: object) -> None:
     with pytest.raises(InvalidEventError, match=r"'detail(\.bucket)?'"):
         Upload.from_event(nothing)

@@ -102,7 +102,7 @@ def test_no_key_is_stored() -> None:
     }
 
 
-def test_an_apply_is_verified_afterwards_by_a_role_of_its_own_where_there_is_one() -> None:
+def test_an_apply_is_verified_afterwards_by_the_verify_role_where_there_is_one() -> None:
     steps = workflow("apply.yml")["jobs"]["apply"]["steps"]
     *_, applying, role, verifying = steps
     assert applying["run"].startswith("make apply")

@@ -26,7 +26,7 @@ override_resource {
   }
 }
 
-run "buffer_stands_in_direct_mode_too_and_the_rule_passes_it_by" {
+run "buffer_exists_in_direct_mode_too_and_the_rule_bypasses_it" {
   assert {
     condition     = aws_cloudwatch_event_target.workflow.arn == var.state_machine_arn && aws_cloudwatch_event_target.workflow.role_arn == aws_iam_role.rule.arn
     error_message = "Direct, the rule must start the workflow."

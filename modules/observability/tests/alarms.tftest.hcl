@@ -29,7 +29,7 @@ variables {
   }
 }
 
-# proves: throttled-for-ever
+# proves: always-throttled
 run "alarms_watch_every_way_to_lose_or_delay_a_photo" {
   command = plan
 

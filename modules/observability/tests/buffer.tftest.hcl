@@ -50,7 +50,7 @@ run "an_old_backlog_is_an_alarm_long_before_its_events_are_gone" {
   }
 }
 
-run "without_a_cap_none_is_watched" {
+run "without_a_cap_there_is_no_alarm_on_it" {
   command = plan
 
   variables {

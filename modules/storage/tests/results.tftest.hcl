@@ -48,7 +48,7 @@ run "records_are_encrypted_recoverable_and_indexed" {
   }
 }
 
-run "data_is_protected_unless_asked_otherwise" {
+run "data_is_protected_by_default" {
   command = plan
 
   assert {

@@ -92,7 +92,7 @@ run "plain_http_and_other_keys_are_denied" {
   }
 }
 
-run "photos_are_kept_unless_asked_otherwise" {
+run "photos_are_kept_by_default" {
   command = plan
 
   assert {
