@@ -98,39 +98,39 @@ def file(html: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-class Opened:
-    """A page in the browser, and all it asked for and complained of."""
+class OpenedPage:
+    """A page in the browser, with its requests and errors."""
 
     def __init__(self, shown: Page) -> None:
         self.page = shown
         self.requests: list[str] = []
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
         shown.on("request", lambda request: self.requests.append(request.url))
-        shown.on("console", lambda message: self.complaints.append(message.text))
-        shown.on("pageerror", lambda error: self.complaints.append(str(error)))
-        shown.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        shown.on("console", lambda message: self.errors.append(message.text))
+        shown.on("pageerror", lambda error: self.errors.append(str(error)))
+        shown.on("dialog", lambda dialog: self.errors.append(dialog.message))
 
 
 @pytest.fixture(params=SCREENS, ids=str)
-def opened(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[Opened]:
+def opened(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[OpenedPage]:
     width, scheme = request.param
     yield from _open(browser, file, width, scheme)
 
 
 @pytest.fixture
-def wide(browser: Browser, file: Path) -> Iterator[Opened]:
+def wide(browser: Browser, file: Path) -> Iterator[OpenedPage]:
     yield from _open(browser, file, 1440, "light")
 
 
-def _open(browser: Browser, file: Path, width: int, scheme: Literal["light", "dark"]) -> Iterator[Opened]:
+def _open(browser: Browser, file: Path, width: int, scheme: Literal["light", "dark"]) -> Iterator[OpenedPage]:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    made = Opened(context.new_page())
+    made = OpenedPage(context.new_page())
     made.page.goto(file.as_uri())
     yield made
     context.close()
 
 
-def test_every_box_lies_where_the_record_says(opened: Opened) -> None:
+def test_every_box_lies_where_the_record_says(opened: OpenedPage) -> None:
     measured = opened.page.evaluate("""() => [...document.querySelectorAll('.picture')].map(picture => {
         const whole = picture.querySelector('image').getBoundingClientRect();
         return [...picture.querySelectorAll('rect')].map(rect => {
@@ -152,7 +152,7 @@ def test_every_box_lies_where_the_record_says(opened: Opened) -> None:
             assert box == pytest.approx(right, abs=0.002)
 
 
-def test_a_picture_is_upright_and_whole_inside_its_frame(opened: Opened) -> None:
+def test_a_picture_is_upright_and_whole_inside_its_frame(opened: OpenedPage) -> None:
     frames = opened.page.evaluate("""() => [...document.querySelectorAll('.picture')].map(picture => {
         return [picture.closest('.frame'), picture.querySelector('image')].map(element => {
             const box = element.getBoundingClientRect();
@@ -168,7 +168,7 @@ def test_a_picture_is_upright_and_whole_inside_its_frame(opened: Opened) -> None
     assert turned.height > turned.width, "stored on its side"
 
 
-def test_hostile_keys_are_shown_and_never_run(opened: Opened) -> None:
+def test_hostile_keys_are_shown_and_never_run(opened: OpenedPage) -> None:
     assert opened.page.evaluate("window.ran") is None
     assert opened.page.locator("script, img, iframe, [onload], [onerror]").count() == 0
     titles = opened.page.locator("h3").all_inner_texts()
@@ -181,7 +181,7 @@ def test_hostile_keys_are_shown_and_never_run(opened: Opened) -> None:
         HOSTILE[5],
     ]
     assert opened.page.title() == f"Photos {HOSTILE[0]}"
-    assert opened.complaints == []
+    assert opened.errors == []
 
 
 def test_the_page_itself_runs_nothing_even_what_escaped_us(
@@ -193,15 +193,15 @@ def test_the_page_itself_runs_nothing_even_what_escaped_us(
     )
     for opened in _open(browser, file, 1440, "light"):
         assert opened.page.evaluate("window.ran") is None
-        assert any("Content Security Policy" in complaint for complaint in opened.complaints)
+        assert any("Content Security Policy" in error for error in opened.errors)
 
 
-def test_no_request_leaves_the_file(wide: Opened, file: Path) -> None:
+def test_no_request_leaves_the_file(wide: OpenedPage, file: Path) -> None:
     wide.page.wait_for_load_state("networkidle")
     assert [url for url in wide.requests if not url.startswith("data:image/jpeg;base64,")] == [file.as_uri()]
 
 
-def test_nothing_is_wider_than_the_window_and_nothing_jumps(opened: Opened) -> None:
+def test_nothing_is_wider_than_the_window_and_nothing_jumps(opened: OpenedPage) -> None:
     width, window = opened.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= window
     jumps = opened.page.evaluate("""() => new Promise(done => {
@@ -212,7 +212,7 @@ def test_nothing_is_wider_than_the_window_and_nothing_jumps(opened: Opened) -> N
     assert jumps == 0
 
 
-def test_it_has_no_barrier_axe_knows(opened: Opened, axe: str) -> None:
+def test_it_has_no_barrier_axe_knows(opened: OpenedPage, axe: str) -> None:
     opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     opened.page.evaluate(axe)
     found = opened.page.evaluate("axe.run(document, {resultTypes: ['violations', 'incomplete']})")
@@ -246,10 +246,10 @@ def test_a_report_fits_has_no_barrier_and_names_its_columns(
             opened.page.evaluate(axe)
             assert [one["id"] for one in opened.page.evaluate("axe.run()")["violations"]] == []
             assert opened.page.locator(".plot").first.locator("rect").count() == 3 * 23
-            assert opened.complaints == []
+            assert opened.errors == []
 
 
-def test_outcomes_are_filtered_and_details_opened_by_keyboard_alone(wide: Opened) -> None:
+def test_outcomes_are_filtered_and_details_opened_by_keyboard_alone(wide: OpenedPage) -> None:
     keys = wide.page.keyboard
     keys.press("Tab")
     assert wide.page.evaluate("document.activeElement.value") == "all"
@@ -271,7 +271,7 @@ def test_outcomes_are_filtered_and_details_opened_by_keyboard_alone(wide: Opened
     assert message.inner_text() == "Face detected in image: turned-by-exif.jpg\nFaces: 1"
 
 
-def test_a_retry_and_what_was_parked_can_be_seen(wide: Opened) -> None:
+def test_a_retry_and_what_was_parked_can_be_seen(wide: OpenedPage) -> None:
     parked = wide.page.locator(".card[data-outcome=parked]")
     assert "its event waits in the dead-letter queue" in parked.inner_text()
     assert parked.locator(".steps li").all_inner_texts()[-2:] == [

@@ -10,7 +10,7 @@ import pytest
 from localcloud import LocalCloud
 from localcloud.stack import Stack
 from tests.integration.operating import Operator
-from tests.integration.world import Told, World
+from tests.integration.pipeline import DeployedPipeline, Notifications
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,13 +61,13 @@ def stack(cloud: LocalCloud) -> Stack:
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
+def pipeline(stack: Stack) -> Iterator[DeployedPipeline]:
     """The deployed pipeline with nothing in its dead-letter queue, before and afterwards."""
-    world = World(stack)
-    world.empty_queue()
-    yield world
-    world.heal_rekognition()
-    world.empty_queue()
+    pipeline = DeployedPipeline(stack)
+    pipeline.empty_queue()
+    yield pipeline
+    pipeline.heal_rekognition()
+    pipeline.empty_queue()
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def subscription(stack: Stack) -> Iterator[Subscription]:
 
 
 @pytest.fixture
-def notifications(subscription: Subscription) -> Told:
+def notifications(subscription: Subscription) -> Notifications:
     """`notifications(image_id, settle=1.0, timeout=30.0)`: the notifications of an image.
 
     Waits for the first one, then `settle` seconds for any that should not come.

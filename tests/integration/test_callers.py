@@ -16,7 +16,7 @@ from tests.integration.operating import allowed
 if TYPE_CHECKING:
     from localcloud.stack import Stack
     from operations.environments import Environment
-    from tests.integration.world import World
+    from tests.integration.pipeline import DeployedPipeline
 
 _SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states"}
 # Where the action is not called as the operation is.
@@ -109,11 +109,11 @@ def test_preflight_names_what_its_caller_lacks(stack: Stack, about: str, action:
 
 
 def test_verify_passes_with_the_role_of_the_document_and_uses_all_of_it(
-    stack: Stack, world: World, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, pipeline: DeployedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify_photos, "SECONDS", 20.0)
     # Somebody else's parked event is met among its own, and left where it is.
-    world.park("{}")
+    pipeline.park("{}")
     policy = grants.policy("verify.json")
     with allowed(stack, policy) as environment:
         calls = used(environment)

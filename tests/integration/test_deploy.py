@@ -596,7 +596,7 @@ def test_versioning_that_is_taken_away_loses_replaced_photos() -> None:
 
 def test_rules_lose_photos_of_a_bucket_that_is_there_only() -> None:
     assert summary_of(RULES, None, lifecycle(photos=30), "create")["loses_data"] == [f"{RULES}.it"]
-    # Of a bucket to be created only the apply tells the name.
+    # The name of a bucket to be created is known only after the apply.
     new = {"rule": lifecycle(photos=30)["rule"]}
     assert summary_of(RULES, None, new, "create")["loses_data"] == []
     assert summary_of(RULES, lifecycle(photos=30), None, "delete")["loses_data"] == []

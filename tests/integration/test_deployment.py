@@ -19,8 +19,8 @@ from rich.console import Console
 from operations import deploy, plan
 from operations.errors import UserError
 from operations.program import ROOT
+from tests.integration.pipeline import COFFEE, DeployedPipeline
 from tests.integration.proxy import RefusingProxy
-from tests.integration.world import COFFEE, World
 from tools.package import source_hash
 
 if TYPE_CHECKING:
@@ -127,22 +127,22 @@ def test_every_output_names_something_that_is_there(stack: Stack) -> None:
 def test_photos_uploaded_while_the_stack_is_updated_are_processed(
     stack: Stack, notifications: Callable[..., list[Notification]]
 ) -> None:
-    world = World(stack)
+    pipeline = DeployedPipeline(stack)
     images: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        update = pool.submit(world.update, memory_size=640)
+        update = pool.submit(pipeline.update, memory_size=640)
         while not update.done():
-            images.append(stack.upload(world.key(), world.photo(COFFEE)))
+            images.append(stack.upload(pipeline.key(), pipeline.photo(COFFEE)))
             time.sleep(0.25)
         update.result()
-    images.append(stack.upload(world.key(), world.photo(COFFEE)))
+    images.append(stack.upload(pipeline.key(), pipeline.photo(COFFEE)))
     try:
         assert len(images) > 2
         for image_id in images:
-            (told,) = notifications(image_id, settle=0.0)
-            assert world.record(image_id)["Outcome"] == told.facts["outcome"]
+            (notification,) = notifications(image_id, settle=0.0)
+            assert pipeline.record(image_id)["Outcome"] == notification.facts["outcome"]
     finally:
-        world.update()
+        pipeline.update()
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_photos_uploaded_while_the_stack_is_updated_are_processed(
 def test_the_rule_leaves_out_empty_folder_markers_and_nothing_else(
     stack: Stack, key: str, size: int, matches: bool
 ) -> None:
-    world = World(stack)
-    event = world.created(f"{key}@etag") | {
+    pipeline = DeployedPipeline(stack)
+    event = pipeline.created(f"{key}@etag") | {
         "id": "1",
         "account": "000000000000",
         "time": "2026-11-25T00:00:00Z",
@@ -161,7 +161,7 @@ def test_the_rule_leaves_out_empty_folder_markers_and_nothing_else(
         "resources": [],
     }
     event["detail"]["object"]["size"] = size
-    pattern = world.rule()["EventPattern"]
+    pattern = pipeline.rule()["EventPattern"]
     answer = stack.client("events").test_event_pattern(EventPattern=pattern, Event=json.dumps(event))
     assert answer["Result"] is matches
 

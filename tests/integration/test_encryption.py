@@ -42,7 +42,7 @@ KEEPS_LOGS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:GenerateDa
 
 @dataclass(frozen=True)
 class Deployed:
-    """What stands on the paths. `encrypted`: the key each resource is encrypted with; `policies`: by ARN."""
+    """The deployed resources. `encrypted`: the key each one is encrypted with; `policies`: by ARN."""
 
     account: str
     region: str
@@ -58,8 +58,8 @@ TLS_ONLY = {"s3": "s3:GetObject", "sns": "sns:Publish", "sqs": "sqs:ReceiveMessa
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Who makes a request: a service, with the condition keys it sends, or a caller's ARN."""
+class Requester:
+    """The origin of a request: a service, with the condition keys it sends, or a caller's ARN."""
 
     service: str = ""
     caller: str = ""
@@ -100,7 +100,7 @@ def missing(deployed: Deployed) -> list[str]:
         *_rule_to_key(deployed),
         *_logs_to_key(deployed),
         # Without it nobody could manage the key, and no role be granted its use.
-        *Asking(caller=f"arn:aws:iam::{deployed.account}:role/administrator").may_not(
+        *Requester(caller=f"arn:aws:iam::{deployed.account}:role/administrator").may_not(
             deployed, deployed.key_arn, ["kms:PutKeyPolicy"]
         ),
         *_tls_only(deployed),
@@ -109,7 +109,7 @@ def missing(deployed: Deployed) -> list[str]:
 
 
 def _alarm_to_key(deployed: Deployed) -> Iterator[str]:
-    alarm = Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": deployed.account})
+    alarm = Requester("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": deployed.account})
     for topic in {topic for topics in deployed.alarms.values() for topic in topics}:
         yield from alarm.may_not(deployed, topic, ["sns:Publish"])
     yield from alarm.may_not(deployed, deployed.key_arn, WRITES_MESSAGES)
@@ -117,23 +117,23 @@ def _alarm_to_key(deployed: Deployed) -> Iterator[str]:
 
 def _rule_to_key(deployed: Deployed) -> Iterator[str]:
     for rule, queue in deployed.parking.items():
-        asking = Asking("events.amazonaws.com", keys={"aws:SourceArn": rule})
-        yield from asking.may_not(deployed, queue, ["sqs:SendMessage"])
+        requester = Requester("events.amazonaws.com", keys={"aws:SourceArn": rule})
+        yield from requester.may_not(deployed, queue, ["sqs:SendMessage"])
         # EventBridge does not say for which rule it uses a key.
-        yield from replace(asking, keys={}).may_not(deployed, deployed.key_arn, WRITES_MESSAGES)
+        yield from replace(requester, keys={}).may_not(deployed, deployed.key_arn, WRITES_MESSAGES)
 
 
 def _logs_to_key(deployed: Deployed) -> Iterator[str]:
     for group in deployed.log_groups:
         arn = f"arn:aws:logs:{deployed.region}:{deployed.account}:log-group:{group}"
-        asking = Asking(
+        requester = Requester(
             f"logs.{deployed.region}.amazonaws.com", keys={"kms:EncryptionContext:aws:logs:arn": arn}
         )
-        yield from asking.may_not(deployed, deployed.key_arn, KEEPS_LOGS)
+        yield from requester.may_not(deployed, deployed.key_arn, KEEPS_LOGS)
 
 
 def _tls_only(deployed: Deployed) -> Iterator[str]:
-    function = Asking(caller=f"arn:aws:sts::{deployed.account}:assumed-role/any/session")
+    function = Requester(caller=f"arn:aws:sts::{deployed.account}:assumed-role/any/session")
     for arn, policy in deployed.policies.items():
         service = arn.split(":")[2]
         if service not in TLS_ONLY:
@@ -157,8 +157,12 @@ def _uploads_to_key(deployed: Deployed) -> Iterator[str]:
         ({sse: "aws:kms", key: strange}, False),
         ({"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"}, False),
     ):
-        asking = Asking(caller=f"arn:aws:sts::{deployed.account}:assumed-role/any/session", keys=headers)
-        refused = asking.decision(deployed.policies[bucket], f"{bucket}/photo.jpg", "s3:PutObject") == "Deny"
+        requester = Requester(
+            caller=f"arn:aws:sts::{deployed.account}:assumed-role/any/session", keys=headers
+        )
+        refused = (
+            requester.decision(deployed.policies[bucket], f"{bucket}/photo.jpg", "s3:PutObject") == "Deny"
+        )
         if refused is fine:
             yield f"an upload with {headers} is {'refused' if refused else 'stored under another key'}"
 
@@ -235,7 +239,7 @@ def test_no_link_is_missing(stack: Stack, deployed: Deployed) -> None:
         ),
     }
     assert deployed.alarms
-    assert all(deployed.alarms.values()), "an alarm tells nobody"
+    assert all(deployed.alarms.values()), "an alarm notifies nobody"
     assert deployed.parking
     assert missing(deployed) == []
 
@@ -309,17 +313,17 @@ def test_the_conditions_keep_strangers_out(deployed: Deployed) -> None:
     another_group = {
         "kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:{elsewhere}:log-group:/aws/lambda/another"
     }
-    for asking, resource, action in (
-        (Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), alerts, "sns:Publish"),
-        (Asking("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), key, "kms:Decrypt"),
-        (Asking(events, keys=another_rule), queue, "sqs:SendMessage"),
-        (Asking(logs, keys=another_group), key, "kms:Decrypt"),
-        (Asking(caller=f"arn:aws:iam::{stranger}:role/any"), key, "kms:Decrypt"),
+    for requester, resource, action in (
+        (Requester("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), alerts, "sns:Publish"),
+        (Requester("cloudwatch.amazonaws.com", keys={"aws:SourceAccount": stranger}), key, "kms:Decrypt"),
+        (Requester(events, keys=another_rule), queue, "sqs:SendMessage"),
+        (Requester(logs, keys=another_group), key, "kms:Decrypt"),
+        (Requester(caller=f"arn:aws:iam::{stranger}:role/any"), key, "kms:Decrypt"),
         # A service that uses the key with its caller's permissions only.
-        (Asking("s3.amazonaws.com"), key, "kms:Decrypt"),
-        (Asking("cloudwatch.amazonaws.com"), key, "kms:Encrypt"),
+        (Requester("s3.amazonaws.com"), key, "kms:Decrypt"),
+        (Requester("cloudwatch.amazonaws.com"), key, "kms:Encrypt"),
     ):
-        assert asking.decision(deployed.policies[resource], resource, action) == "ImplicitDeny", asking
+        assert requester.decision(deployed.policies[resource], resource, action) == "ImplicitDeny", requester
 
 
 def test_the_documented_policy_for_a_key_of_ones_own_is_the_one_made_here(

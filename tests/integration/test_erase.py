@@ -15,7 +15,7 @@ import pytest
 from operations.erase import erase, find
 from operations.errors import UserError
 from operations.program import ROOT
-from tests.integration.world import World
+from tests.integration.pipeline import DeployedPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def park(stack: Stack, key: str, **more: str) -> str:
 
 
 def parked(stack: Stack) -> set[str]:
-    return {letter.message_id for letter in stack.dead_letters()}
+    return {message.message_id for message in stack.dead_letters()}
 
 
 @pytest.fixture
@@ -138,13 +138,13 @@ def test_a_photo_whose_key_xml_cannot_hold_is_analysed_and_erased(
 
 def test_nothing_is_erased_while_a_parked_event_is_out_of_sight(stack: Stack) -> None:
     key = f"erase/{uuid.uuid4().hex}.jpg"
-    with World(stack).paused():
+    with DeployedPipeline(stack).paused():
         stack.upload(key, PHOTO)
-    letter = park(stack, key, etag="e1")
+    message = park(stack, key, etag="e1")
     sqs, url = stack.client("sqs"), stack.outputs["dead_letter_queue_url"]
     # As a redrive does, while it works on what it received.
     held = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=300)["Messages"]
-    assert letter in {one["MessageId"] for one in held}
+    assert message in {one["MessageId"] for one in held}
     try:
         shown = run(stack, "--", key)
         refused = run(stack, "--confirm", "--", key)
@@ -160,20 +160,20 @@ def test_nothing_is_erased_while_a_parked_event_is_out_of_sight(stack: Stack) ->
     assert versions(stack, key) == 1
     assert run(stack, "--confirm", "--", key).returncode == 0
     assert versions(stack, key) == 0
-    assert letter not in parked(stack)
+    assert message not in parked(stack)
 
 
 def test_a_parked_event_that_is_taken_meanwhile_stops_the_erasing(stack: Stack) -> None:
-    world = World(stack)
+    pipeline = DeployedPipeline(stack)
     key = f"erase/{uuid.uuid4().hex}.jpg"
-    with world.paused():
+    with pipeline.paused():
         stack.upload(key, PHOTO)
-    letter = park(stack, key, etag="e1")
-    found = find(world.deployment, key)
-    assert found.dead_letters == [letter]
-    world.empty_queue()
+    message = park(stack, key, etag="e1")
+    found = find(pipeline.deployment, key)
+    assert found.dead_letters == [message]
+    pipeline.empty_queue()
     with pytest.raises(UserError, match="1 parked events of the photo are being read by somebody else"):
-        erase(world.deployment, found)
+        erase(pipeline.deployment, found)
     assert versions(stack, key) == 1
 
 

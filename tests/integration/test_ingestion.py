@@ -13,7 +13,7 @@ import pytest
 
 from operations import buffer, state
 from operations.deployment import Deployment
-from tests.integration.world import World
+from tests.integration.pipeline import DeployedPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ BUFFERED = 'ingestion = { mode = "buffered", photos_per_second = 4, photos_per_d
 class Traffic:
     """Uploads that do not stop for a switch, some two a second, slower than the pace."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, pipeline: DeployedPipeline) -> None:
+        self.pipeline = pipeline
         self.images: list[str] = []
         self._over = threading.Event()
 
@@ -46,42 +46,42 @@ class Traffic:
 
     def _upload(self) -> None:
         while not self._over.wait(0.5):
-            self.images.append(self.world.stack.upload(self.world.key(), self.world.photo()))
+            self.images.append(self.pipeline.stack.upload(self.pipeline.key(), self.pipeline.photo()))
 
 
-def waiting(world: World) -> int:
-    attributes = world.stack.client("sqs").get_queue_attributes(
-        QueueUrl=world.deployment.outputs["ingestion"]["queue_url"],
+def waiting(pipeline: DeployedPipeline) -> int:
+    attributes = pipeline.stack.client("sqs").get_queue_attributes(
+        QueueUrl=pipeline.deployment.outputs["ingestion"]["queue_url"],
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
     return sum(int(value) for value in attributes.values())
 
 
-def counted(world: World) -> int:
-    items = world.stack.client("dynamodb").scan(TableName="photo-analysis-local-counts")["Items"]
+def counted(pipeline: DeployedPipeline) -> int:
+    items = pipeline.stack.client("dynamodb").scan(TableName="photo-analysis-local-counts")["Items"]
     return sum(int(item["Started"]["N"]) for item in items)
 
 
 def test_switching_under_traffic_loses_nothing_and_doubles_nothing(
     stack: Stack, subscription: Subscription
 ) -> None:
-    world = World(stack)
+    pipeline = DeployedPipeline(stack)
     notified: Counter[str] = Counter()
-    traffic = Traffic(world)
+    traffic = Traffic(pipeline)
     with traffic.flowing():
-        world.update(more=BUFFERED)
+        pipeline.update(more=BUFFERED)
         before = len(traffic.images)
-        world.eventually(lambda: len(traffic.images) >= before + 10, "buffered uploads")
-        through_the_buffer = world.eventually(lambda: counted(world), "a count of buffered photos")
+        pipeline.eventually(lambda: len(traffic.images) >= before + 10, "buffered uploads")
+        through_the_buffer = pipeline.eventually(lambda: counted(pipeline), "a count of buffered photos")
         # What is still in the buffer when the mode changes back is worked off.
-        with paused(world):
+        with paused(pipeline):
             before = len(traffic.images)
-            world.eventually(lambda: waiting(world) >= 5, "uploads that wait")
+            pipeline.eventually(lambda: waiting(pipeline) >= 5, "uploads that wait")
             assert len(traffic.images) > before
-            world.update()
-            assert buffer.state(world.deployment) == "Disabled", "an apply must not resume what was paused"
-            assert buffer.look(world.deployment, datetime.now(UTC))["paused"]
-        world.eventually(lambda: waiting(world) == 0, "the end of the backlog")
+            pipeline.update()
+            assert buffer.state(pipeline.deployment) == "Disabled", "an apply must not resume what was paused"
+            assert buffer.look(pipeline.deployment, datetime.now(UTC))["paused"]
+        pipeline.eventually(lambda: waiting(pipeline) == 0, "the end of the backlog")
         assert through_the_buffer > 0
 
     deadline = time.monotonic() + 60
@@ -96,9 +96,9 @@ def test_switching_under_traffic_loses_nothing_and_doubles_nothing(
 
 
 @contextmanager
-def paused(world: World) -> Iterator[None]:
+def paused(pipeline: DeployedPipeline) -> Iterator[None]:
     # The mode of now, not that of the first apply.
-    deployment = Deployment(world.stack.environment, state.output(world.stack.environment))
+    deployment = Deployment(pipeline.stack.environment, state.output(pipeline.stack.environment))
     buffer.switch(deployment, on=False)
     try:
         yield

@@ -19,7 +19,7 @@ from pyarrow import parquet
 from localcloud.cloud import REPOSITORY
 from operations.records import ATTRIBUTES
 from tests.integration.operating import Operator, environment, make
-from tests.integration.world import COFFEE, PORTRAIT, Told, World
+from tests.integration.pipeline import COFFEE, PORTRAIT, DeployedPipeline, Notifications
 from tests.locales import latin_1
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ NO_PHOTO = (REPOSITORY / "samples" / "not-a-photo.jpg").read_bytes()
 
 @dataclass(frozen=True)
 class Photos:
-    """Uploads these tests share, by what comes of them: ImageIDs. `before` is the status without them."""
+    """Uploads these tests share, by their outcome: ImageIDs. `before` is the status without them."""
 
     folder: str
     face: str
@@ -48,25 +48,25 @@ class Photos:
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> World:
-    return World(stack)
+def pipeline(stack: Stack) -> DeployedPipeline:
+    return DeployedPipeline(stack)
 
 
 @pytest.fixture(scope="module")
-def operator(world: World) -> Operator:
-    return Operator(world.deployment)
+def operator(pipeline: DeployedPipeline) -> Operator:
+    return Operator(pipeline.deployment)
 
 
 @pytest.fixture(scope="module")
-def photos(world: World, operator: Operator) -> Photos:
-    world.empty_queue()
+def photos(pipeline: DeployedPipeline, operator: Operator) -> Photos:
+    pipeline.empty_queue()
     before = operator.json("status")
     folder = f"operations/{uuid.uuid4().hex}/"
     odd = f"{folder}[/bold] a+b%20'`x`$.jpg"
 
     def upload(key: str, seed: bytes) -> str:
-        image = world.stack.upload(key, world.photo(seed))
-        world.finished(world.record(image)["ExecutionId"])
+        image = pipeline.stack.upload(key, pipeline.photo(seed))
+        pipeline.finished(pipeline.record(image)["ExecutionId"])
         return image
 
     face = upload(f"{folder}face.jpg", PORTRAIT)
@@ -118,20 +118,22 @@ def test_status_counts_executions_and_outcomes(operator: Operator, photos: Photo
     assert 0 < after["latency"]["p50"] <= after["latency"]["p95"]
 
 
-def test_status_reports_failures_dead_letters_and_alarms(world: World, operator: Operator) -> None:
-    world.empty_queue()
+def test_status_reports_failures_dead_letters_and_alarms(
+    pipeline: DeployedPipeline, operator: Operator
+) -> None:
+    pipeline.empty_queue()
     before = operator.json("status")
-    execution = world.start(world.created("operations/stopped.jpg@e1"))
-    world.states.stop_execution(executionArn=execution, error="Stopped", cause="[/by] hand\nfor once")
-    world.park(json.dumps(world.created("operations/parked.jpg@e1")), ERROR_CODE="NO_PERMISSIONS")
+    execution = pipeline.start(pipeline.created("operations/stopped.jpg@e1"))
+    pipeline.states.stop_execution(executionArn=execution, error="Stopped", cause="[/by] hand\nfor once")
+    pipeline.park(json.dumps(pipeline.created("operations/parked.jpg@e1")), ERROR_CODE="NO_PERMISSIONS")
     alarm, silent = (f"photo-analysis-local-{kind}" for kind in ("executions-failed", "events-lost"))
-    cloudwatch = world.stack.client("cloudwatch")
+    cloudwatch = pipeline.stack.client("cloudwatch")
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
     try:
         after, shown = operator.json("status"), operator.run("status").stdout
     finally:
         cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="a test")
-        world.empty_queue()
+        pipeline.empty_queue()
 
     assert not after["healthy"]
     assert after["executions"]["ABORTED"] == before["executions"]["ABORTED"] + 1
@@ -188,7 +190,7 @@ def test_results_with_faces_hold_where_they_are(operator: Operator, photos: Phot
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_an_export_holds_the_whole_table(
-    ending: str, world: World, operator: Operator, photos: Photos, tmp_path: Path
+    ending: str, pipeline: DeployedPipeline, operator: Operator, photos: Photos, tmp_path: Path
 ) -> None:
     path = tmp_path / f"results.{ending}"
     result = operator.run("results", "--export", str(path))
@@ -201,7 +203,9 @@ def test_an_export_holds_the_whole_table(
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     else:
         rows = parquet.read_table(path).to_pylist()
-    count = world.stack.client("dynamodb").scan(TableName=world.deployment.table, Select="COUNT")["Count"]
+    count = pipeline.stack.client("dynamodb").scan(TableName=pipeline.deployment.table, Select="COUNT")[
+        "Count"
+    ]
     assert len(rows) == count
     assert result.stdout == f"Wrote {count:,} records to {path}.\n"
     [row] = [one for one in rows if one["ImageID"] == photos.face]
@@ -219,11 +223,11 @@ def test_an_export_can_be_of_one_question(operator: Operator, photos: Photos, tm
 # watch
 
 
-def test_watch_shows_an_upload_on_its_way_and_ends_with_ctrl_c(world: World) -> None:
+def test_watch_shows_an_upload_on_its_way_and_ends_with_ctrl_c(pipeline: DeployedPipeline) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "operations", "watch", "--json"],
         cwd=REPOSITORY,
-        env=environment(world.stack.cloud),
+        env=environment(pipeline.stack.cloud),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -231,9 +235,9 @@ def test_watch_shows_an_upload_on_its_way_and_ends_with_ctrl_c(world: World) -> 
         assert process.stdout
         assert process.stderr
         try:
-            # Whatever was in the last minute tells that it is watching.
-            key = world.key("watched.jpg")
-            image = world.stack.upload(key, world.photo())
+            # Any upload of the last minute shows that it is watching.
+            key = pipeline.key("watched.jpg")
+            image = pipeline.stack.upload(key, pipeline.photo())
             line = next(one for one in map(json.loads, process.stdout) if one["key"] == key)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 0
@@ -241,17 +245,17 @@ def test_watch_shows_an_upload_on_its_way_and_ends_with_ctrl_c(world: World) -> 
         finally:
             process.kill()
     assert (line["status"], line["outcome"], line["faces"]) == ("SUCCEEDED", "face_detected", 1)
-    assert line["execution"] == world.record(image)["ExecutionId"]
+    assert line["execution"] == pipeline.record(image)["ExecutionId"]
 
 
 def test_watch_reports_duplicates_folders_and_reanalysed_photos(
-    world: World, operator: Operator, photos: Photos
+    pipeline: DeployedPipeline, operator: Operator, photos: Photos
 ) -> None:
-    first = world.record(photos.rejected)["ExecutionId"]
-    world.finished(world.start(world.created(photos.rejected)))
-    marker = world.created(f"{photos.folder}@e1")
+    first = pipeline.record(photos.rejected)["ExecutionId"]
+    pipeline.finished(pipeline.start(pipeline.created(photos.rejected)))
+    marker = pipeline.created(f"{photos.folder}@e1")
     marker["detail"]["object"]["size"] = 0
-    world.finished(world.start(marker))
+    pipeline.finished(pipeline.start(marker))
     operator.json("reprocess", photos.rejected.rpartition("@")[0], "--quiet")
     result = operator.run("watch", "--json", "--seconds", "0.1")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -266,13 +270,13 @@ def test_watch_reports_duplicates_folders_and_reanalysed_photos(
 
 
 def test_reprocess_analyses_replaces_and_notifies_again(
-    world: World, operator: Operator, photos: Photos, notifications: Told
+    pipeline: DeployedPipeline, operator: Operator, photos: Photos, notifications: Notifications
 ) -> None:
     key = f"{photos.folder}face.jpg"
-    asked, before = world.calls(key), world.record(photos.again)
+    asked, before = pipeline.calls(key), pipeline.record(photos.again)
     report = operator.json("reprocess", key)
-    after = world.record(photos.again)
-    assert world.calls(key) == asked + 1
+    after = pipeline.record(photos.again)
+    assert pipeline.calls(key) == asked + 1
     assert report["before"]["ExecutionId"] == before["ExecutionId"] != after["ExecutionId"]
     assert report["after"]["ExecutionId"] == after["ExecutionId"]
     assert after["Timestamp"] > before["Timestamp"]
@@ -282,15 +286,15 @@ def test_reprocess_analyses_replaces_and_notifies_again(
     shown = operator.run("reprocess", key, "--quiet").stdout.splitlines()
     assert [line[:22] for line in shown] == ["Before: face_detected ", "Now:    face_detected "]
     assert notifications(photos.again, settle=0.3, timeout=0.5) != []
-    assert len(notifications(photos.again, settle=0.0)) == 1, "--quiet tells nobody"
+    assert len(notifications(photos.again, settle=0.0)) == 1, "--quiet notifies nobody"
 
 
 # cost
 
 
-def test_cost_takes_durations_from_what_was_measured(world: World) -> None:
-    name = world.stack.outputs["function_names"]["process_image"]
-    world.stack.client("cloudwatch").put_metric_data(
+def test_cost_takes_durations_from_what_was_measured(pipeline: DeployedPipeline) -> None:
+    name = pipeline.stack.outputs["function_names"]["process_image"]
+    pipeline.stack.client("cloudwatch").put_metric_data(
         Namespace="AWS/Lambda",
         MetricData=[
             {
@@ -301,7 +305,7 @@ def test_cost_takes_durations_from_what_was_measured(world: World) -> None:
             }
         ],
     )
-    result = make(world.stack.cloud, "cost", ENV="local", IMAGES="1000000", JSON="1")
+    result = make(pipeline.stack.cloud, "cost", ENV="local", IMAGES="1000000", JSON="1")
     report = json.loads(result.stdout)
     assert report["measured"] == {"process_image_seconds": 0.25}
     [line] = [one for one in report["lines"] if one["what"].startswith("process_image")]
@@ -313,9 +317,9 @@ def test_cost_takes_durations_from_what_was_measured(world: World) -> None:
 
 
 @pytest.fixture
-def second_version(world: World) -> Iterator[str]:
+def second_version(pipeline: DeployedPipeline) -> Iterator[str]:
     """Another version of ProcessImage behind the alias; its number."""
-    client, name = world.stack.client("lambda"), world.stack.outputs["function_names"]["process_image"]
+    client, name = pipeline.stack.client("lambda"), pipeline.stack.outputs["function_names"]["process_image"]
     usual = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
     description = client.get_function_configuration(FunctionName=name)["Description"]
     client.update_function_configuration(FunctionName=name, Description="a second version")
@@ -328,9 +332,9 @@ def second_version(world: World) -> Iterator[str]:
 
 
 def test_rollback_moves_the_alias_at_once_and_back(
-    world: World, operator: Operator, second_version: str
+    pipeline: DeployedPipeline, operator: Operator, second_version: str
 ) -> None:
-    client, name = world.stack.client("lambda"), world.stack.outputs["function_names"]["process_image"]
+    client, name = pipeline.stack.client("lambda"), pipeline.stack.outputs["function_names"]["process_image"]
 
     def live() -> str:
         return str(client.get_alias(FunctionName=name, Name="live")["FunctionVersion"])
@@ -348,8 +352,8 @@ def test_rollback_moves_the_alias_at_once_and_back(
     assert "'live' is here now" in done.stdout
     assert "moves it forward again" in done.stdout
     assert f"FUNCTION=process_image TO={second_version}" in done.stdout
-    image = world.stack.upload(world.key(), world.photo())
-    assert world.record(image)["Outcome"] == "face_detected", "the version before does the work"
+    image = pipeline.stack.upload(pipeline.key(), pipeline.photo())
+    assert pipeline.record(image)["Outcome"] == "face_detected", "the version before does the work"
 
     assert operator.json("rollback", "process_image", "--to", second_version)["details"][-1]["rolled_back"]
     there = operator.json("rollback", "process_image", "--to", second_version, "--confirm")
@@ -357,17 +361,19 @@ def test_rollback_moves_the_alias_at_once_and_back(
     assert live() == second_version
 
 
-def test_every_verb_that_prints_keys_does_on_a_latin_1_terminal(world: World, tmp_path: Path) -> None:
+def test_every_verb_that_prints_keys_does_on_a_latin_1_terminal(
+    pipeline: DeployedPipeline, tmp_path: Path
+) -> None:
     folder = f"latin/{uuid.uuid4().hex}/"
     key, other = f"{folder}ñandú\x9b.jpg", f"{folder}\u202e\N{GRINNING FACE}.jpg"
     typed = key.encode("latin-1")
-    images = [world.stack.upload(one, world.photo(COFFEE)) for one in (key, other)]
+    images = [pipeline.stack.upload(one, pipeline.photo(COFFEE)) for one in (key, other)]
     for image in images:
-        world.finished(world.record(image)["ExecutionId"])
-        world.park(
-            json.dumps(world.created(image)), ERROR_CODE="LATIN", ERROR_MESSAGE="grün \N{GRINNING FACE}"
+        pipeline.finished(pipeline.record(image)["ExecutionId"])
+        pipeline.park(
+            json.dumps(pipeline.created(image)), ERROR_CODE="LATIN", ERROR_MESSAGE="grün \N{GRINNING FACE}"
         )
-    terminal = environment(world.stack.cloud) | latin_1(tmp_path)
+    terminal = environment(pipeline.stack.cloud) | latin_1(tmp_path)
     asked: list[tuple[str | bytes, ...]] = [
         ("results", typed),
         ("results", typed, "--json"),
@@ -392,7 +398,7 @@ def test_every_verb_that_prints_keys_does_on_a_latin_1_terminal(world: World, tm
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(answer, asked))
     finally:
-        world.empty_queue()
+        pipeline.empty_queue()
     for asking, result in zip(asked, results, strict=True):
         said = result.stdout + result.stderr
         # The functions' log may hold other tests' tracebacks.

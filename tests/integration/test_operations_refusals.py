@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localcloud.stack import Stack
-    from tests.integration.world import World
+    from tests.integration.pipeline import DeployedPipeline
 
 # Every verb that needs a deployment, as somebody would call it.
 CALLS = (
@@ -59,12 +59,12 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     return call
 
 
-def executions(world: World) -> list[str]:
-    arns = (world.deployment.state_machine_arn, world.stack.outputs["backfill_state_machine_arn"])
+def executions(pipeline: DeployedPipeline) -> list[str]:
+    arns = (pipeline.deployment.state_machine_arn, pipeline.stack.outputs["backfill_state_machine_arn"])
     return [
         one["executionArn"]
         for arn in arns
-        for one in world.states.list_executions(stateMachineArn=arn, maxResults=10)["executions"]
+        for one in pipeline.states.list_executions(stateMachineArn=arn, maxResults=10)["executions"]
     ]
 
 
@@ -99,31 +99,31 @@ def test_no_local_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert sentence(result.stderr).startswith("No local cloud is running in ")
 
 
-def test_a_prefix_with_no_photos(world: World, operator: Operator) -> None:
-    folder = world.key("")
-    world.stack.client("s3").put_object(Bucket=world.stack.bucket, Key=f"{folder}marker/", Body=b"")
-    before = executions(world)
+def test_a_prefix_with_no_photos(pipeline: DeployedPipeline, operator: Operator) -> None:
+    folder = pipeline.key("")
+    pipeline.stack.client("s3").put_object(Bucket=pipeline.stack.bucket, Key=f"{folder}marker/", Body=b"")
+    before = executions(pipeline)
     for arguments in ((), ("--confirm",), ("--confirm", "--json")):
         said = operator.refused("backfill", folder, *arguments)
-        assert said.startswith(f"There is no photo under '{folder}' in {world.stack.bucket};")
-    assert executions(world) == before
+        assert said.startswith(f"There is no photo under '{folder}' in {pipeline.stack.bucket};")
+    assert executions(pipeline) == before
 
 
-def test_an_image_that_is_not_there(world: World, operator: Operator) -> None:
-    before = executions(world)
-    assert "keys are exact" in operator.refused("reprocess", world.key())
-    assert executions(world) == before
+def test_an_image_that_is_not_there(pipeline: DeployedPipeline, operator: Operator) -> None:
+    before = executions(pipeline)
+    assert "keys are exact" in operator.refused("reprocess", pipeline.key())
+    assert executions(pipeline) == before
 
 
-def test_an_image_that_was_there_once(world: World, operator: Operator) -> None:
-    key = world.key()
-    image = world.stack.upload(key, world.photo())
-    record = world.record(image)
-    world.finished(record["ExecutionId"])
-    record = world.record(image)
-    world.stack.client("s3").delete_object(Bucket=world.stack.bucket, Key=key)
+def test_an_image_that_was_there_once(pipeline: DeployedPipeline, operator: Operator) -> None:
+    key = pipeline.key()
+    image = pipeline.stack.upload(key, pipeline.photo())
+    record = pipeline.record(image)
+    pipeline.finished(record["ExecutionId"])
+    record = pipeline.record(image)
+    pipeline.stack.client("s3").delete_object(Bucket=pipeline.stack.bucket, Key=key)
     assert "or no longer;" in operator.refused("reprocess", key, "--json")
-    assert world.stack.record(image) == record
+    assert pipeline.stack.record(image) == record
 
 
 def test_an_output_file_that_exists(operator: Operator, tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_questions_that_make_no_sense(arguments: tuple[str, ...], said: str, ope
 
 
 @pytest.fixture
-def old_record(world: World) -> Iterator[dict[str, Any]]:
+def old_record(pipeline: DeployedPipeline) -> Iterator[dict[str, Any]]:
     """A record as the tutorial this began with wrote them, with what puts it into the indexes."""
-    client, table = world.stack.client("dynamodb"), world.deployment.table
+    client, table = pipeline.stack.client("dynamodb"), pipeline.deployment.table
     key = f"old/{uuid.uuid4().hex}.jpg"
     item = {
         "ImageID": {"S": key},

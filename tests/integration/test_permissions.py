@@ -26,7 +26,7 @@ from operations.program import ROOT
 from tests.documents import permissions
 from tests.documents.permissions import Role, listed
 from tests.documents.proofs import ELSEWHERE, PROOFS
-from tests.integration.world import World
+from tests.integration.pipeline import DeployedPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,28 +113,28 @@ def _cut(statement: dict[str, Any], action: str, resource: str | None) -> Iterat
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a function answered: its result, or the error it ended with."""
+class Response:
+    """A function's response: its result, or the error it ended with."""
 
     result: Any
     error: str | None
 
 
-def invoke(stack: Stack, function: str, payload: dict[str, Any]) -> Answer:
+def invoke(stack: Stack, function: str, payload: dict[str, Any]) -> Response:
     answer = stack.client("lambda").invoke(
         FunctionName=stack.outputs["function_names"][function], Qualifier="live", Payload=json.dumps(payload)
     )
     result = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        return Answer(None, f"{result.get('errorType')}: {result.get('errorMessage')}")
-    return Answer(result, None)
+        return Response(None, f"{result.get('errorType')}: {result.get('errorMessage')}")
+    return Response(result, None)
 
 
-def process(stack: Stack, function: str = "process_image", *, version: bool = True) -> Answer:
+def process(stack: Stack, function: str = "process_image", *, version: bool = True) -> Response:
     """Upload a photo under a new key and have a function process it (without the workflow's retries)."""
     key = f"permissions/{uuid.uuid4().hex}.jpg"
     stored: dict[str, Any] = {"etag": uuid.uuid4().hex, "size": len(PHOTO)}
-    with World(stack).paused():
+    with DeployedPipeline(stack).paused():
         put = stack.client("s3").put_object(Bucket=stack.bucket, Key=key, Body=PHOTO)
         if version:
             stored["version-id"] = put["VersionId"]
@@ -142,7 +142,7 @@ def process(stack: Stack, function: str = "process_image", *, version: bool = Tr
         return invoke(stack, function, {"event": event, "execution_id": f"test-{uuid.uuid4().hex}"})
 
 
-def use(stack: Stack, role: str, action: str) -> Answer:
+def use(stack: Stack, role: str, action: str) -> Response:
     """Make the function need the action."""
     if role == "send-notification":
         result = {
@@ -219,7 +219,8 @@ def _function_calls(stack: Stack, settings: dict[str, Any]) -> Iterator[tuple[st
         yield "xray:PutTelemetryRecords", "*"
         yield "xray:PutTraceSegments", "*"
     if "FACE_ATTRIBUTES" in settings["Environment"]["Variables"]:
-        # What analyses photos asks S3 whether a photo it may not read is gone; S3 tells only who may list.
+        # process_image calls S3 to learn whether a photo it may not read is gone; S3 answers only callers
+        # that may list.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
         yield "s3:ListBucket", f"arn:aws:s3:::{stack.bucket}"
     if "CONVERT_FORMATS" in settings["Environment"]["Variables"]:
@@ -348,14 +349,14 @@ def test_an_upload_is_parked_when_the_function_lost_a_grant(stack: Stack, roles:
     with without(stack, roles["process-image"], "dynamodb:PutItem"):
         image_id = stack.upload(key, PHOTO)
         deadline = time.monotonic() + 45
-        letters: list[ParkedEvent] = []
-        while not letters and time.monotonic() < deadline:
+        messages: list[ParkedEvent] = []
+        while not messages and time.monotonic() < deadline:
             time.sleep(0.2)
-            letters = [one for one in stack.dead_letters() if one.key() == key]
-    [letter] = letters
-    assert "dynamodb:PutItem" in letter.cause
+            messages = [one for one in stack.dead_letters() if one.key() == key]
+    [message] = messages
+    assert "dynamodb:PutItem" in message.cause
     assert stack.record(image_id) is None
-    _delete(stack, letter.message_id)
+    _delete(stack, message.message_id)
 
 
 def _delete(stack: Stack, message_id: str) -> None:

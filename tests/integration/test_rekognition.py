@@ -159,7 +159,7 @@ def test_callers_without_known_credentials_are_refused(cloud: LocalCloud) -> Non
 
 
 def analysed(function: Function, name: str, version: str | None = None, **more: str) -> Any:
-    """How many faces the function is told of, or the error it gets."""
+    """How many faces the function gets, or the error it gets."""
     return function.call(photo(name, version)["S3Object"] | more)
 
 

@@ -42,9 +42,9 @@ def test_a_sample_is_recorded_and_notified(
     outcome, faces = EXPECTED[name]
     body = (SAMPLES / name).read_bytes()
     image_id = stack.upload(f"samples/{name}", body)
-    told = notifications(image_id)
-    assert [(one.facts["outcome"], one.facts["face_count"]) for one in told] == [(outcome, faces)]
-    assert told[0].attributes == {"outcome": outcome, "face_count": str(faces), "key_prefix": "samples/"}
+    received = notifications(image_id)
+    assert [(one.facts["outcome"], one.facts["face_count"]) for one in received] == [(outcome, faces)]
+    assert received[0].attributes == {"outcome": outcome, "face_count": str(faces), "key_prefix": "samples/"}
     record = stack.record(image_id)
     assert record is not None
     assert (record["Outcome"], record["FaceCount"], record["FaceDetected"]) == (outcome, faces, faces > 0)

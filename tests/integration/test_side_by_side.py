@@ -16,7 +16,7 @@ from operations import environments, new_env
 from operations.__main__ import main
 from operations.program import ROOT
 from tests.integration.operating import Operator
-from tests.integration.world import COFFEE, World
+from tests.integration.pipeline import COFFEE, DeployedPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,44 +54,48 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def two(cloud: LocalCloud, folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[World, World]]:
+def two(
+    cloud: LocalCloud, folder: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[DeployedPipeline, DeployedPipeline]]:
     """`local`, and the new environment beside it, deployed at the same time."""
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(environments, "FOLDER", folder)
         second = pool.submit(Stack.deploy, cloud, NAME)
         first: Stack = request.getfixturevalue("stack")
-        yield World(first), World(second.result())
+        yield DeployedPipeline(first), DeployedPipeline(second.result())
 
 
 @pytest.fixture
-def subscriptions(two: tuple[World, World]) -> Iterator[list[Subscription]]:
-    made = [world.stack.subscribe() for world in two]
+def subscriptions(two: tuple[DeployedPipeline, DeployedPipeline]) -> Iterator[list[Subscription]]:
+    made = [pipeline.stack.subscribe() for pipeline in two]
     yield made
     for one in made:
         one.close()
 
 
-def operators(two: tuple[World, World]) -> list[Operator]:
-    return [Operator(world.deployment) for world in two]
+def operators(two: tuple[DeployedPipeline, DeployedPipeline]) -> list[Operator]:
+    return [Operator(pipeline.deployment) for pipeline in two]
 
 
-def everything(world: World) -> dict[str, Any]:
+def everything(pipeline: DeployedPipeline) -> dict[str, Any]:
     """What an environment holds that an upload changes."""
-    count = world.stack.client("dynamodb").scan(TableName=world.deployment.table, Select="COUNT")["Count"]
+    count = pipeline.stack.client("dynamodb").scan(TableName=pipeline.deployment.table, Select="COUNT")[
+        "Count"
+    ]
     runs = [
-        world.states.list_executions(stateMachineArn=world.stack.outputs[name])["executions"]
+        pipeline.states.list_executions(stateMachineArn=pipeline.stack.outputs[name])["executions"]
         for name in ("state_machine_arn", "backfill_state_machine_arn")
     ]
-    queue = world.stack.client("sqs").get_queue_attributes(
-        QueueUrl=world.deployment.dead_letter_queue_url,
+    queue = pipeline.stack.client("sqs").get_queue_attributes(
+        QueueUrl=pipeline.deployment.dead_letter_queue_url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    objects = world.stack.client("s3").list_objects_v2(Bucket=world.stack.bucket)["KeyCount"]
+    objects = pipeline.stack.client("s3").list_objects_v2(Bucket=pipeline.stack.bucket)["KeyCount"]
     return {"records": count, "runs": runs, "queue": queue, "objects": objects}
 
 
-def test_they_share_no_resource(two: tuple[World, World]) -> None:
-    first, second = (world.stack.outputs for world in two)
+def test_they_share_no_resource(two: tuple[DeployedPipeline, DeployedPipeline]) -> None:
+    first, second = (pipeline.stack.outputs for pipeline in two)
     shared = {name for name in first if first[name] == second[name]}
     assert shared == {"aws_region"}
     assert not set(first["alarm_names"]) & set(second["alarm_names"])
@@ -99,7 +103,7 @@ def test_they_share_no_resource(two: tuple[World, World]) -> None:
 
 @pytest.mark.parametrize("mine", [0, 1], ids=["local", NAME])
 def test_an_upload_to_one_leaves_the_other_alone(
-    mine: int, two: tuple[World, World], subscriptions: list[Subscription]
+    mine: int, two: tuple[DeployedPipeline, DeployedPipeline], subscriptions: list[Subscription]
 ) -> None:
     here, there = two[mine], two[1 - mine]
     before = everything(there)
@@ -108,11 +112,11 @@ def test_an_upload_to_one_leaves_the_other_alone(
     here.finished(record["ExecutionId"])
     found: list[str] = []
 
-    def told() -> bool:
+    def notified() -> bool:
         found.extend(one.image_id for one in subscriptions[mine].receive())
         return image in found
 
-    here.eventually(told, "the notification")
+    here.eventually(notified, "the notification")
     assert found == [image]
     assert record["Bucket"] == here.stack.bucket
     assert record["ExecutionId"].startswith(
@@ -123,55 +127,55 @@ def test_an_upload_to_one_leaves_the_other_alone(
     assert list(subscriptions[1 - mine].receive()) == []
 
 
-def test_the_same_photo_in_both_is_analysed_in_both(two: tuple[World, World]) -> None:
+def test_the_same_photo_in_both_is_analysed_in_both(two: tuple[DeployedPipeline, DeployedPipeline]) -> None:
     key, photo = two[0].key(), two[0].photo(COFFEE)
-    images = [world.stack.upload(key, photo) for world in two]
-    records = [world.record(image) for world, image in zip(two, images, strict=True)]
-    assert [record["Bucket"] for record in records] == [world.stack.bucket for world in two]
+    images = [pipeline.stack.upload(key, photo) for pipeline in two]
+    records = [pipeline.record(image) for pipeline, image in zip(two, images, strict=True)]
+    assert [record["Bucket"] for record in records] == [pipeline.stack.bucket for pipeline in two]
     assert records[0]["ExecutionId"] != records[1]["ExecutionId"]
 
 
-def grants(world: World) -> list[tuple[str, str, str]]:
+def grants(pipeline: DeployedPipeline) -> list[tuple[str, str, str]]:
     """What an environment's roles do with its own resources: role, action, resource."""
 
     def workflow(output: str) -> str:
-        machine = world.states.describe_state_machine(stateMachineArn=world.stack.outputs[output])
+        machine = pipeline.states.describe_state_machine(stateMachineArn=pipeline.stack.outputs[output])
         return str(machine["roleArn"])
 
-    client, name = world.stack.client("lambda"), world.stack.outputs["function_names"]["process_image"]
+    client, name = pipeline.stack.client("lambda"), pipeline.stack.outputs["function_names"]["process_image"]
     function = str(client.get_function_configuration(FunctionName=name)["Role"])
     live = str(client.get_alias(FunctionName=name, Name="live")["AliasArn"])
-    bucket = f"arn:aws:s3:::{world.stack.bucket}"
-    table = f"arn:aws:dynamodb:{client.meta.region_name}:000000000000:table/{world.deployment.table}"
-    pipeline, backfill = workflow("state_machine_arn"), workflow("backfill_state_machine_arn")
+    bucket = f"arn:aws:s3:::{pipeline.stack.bucket}"
+    table = f"arn:aws:dynamodb:{client.meta.region_name}:000000000000:table/{pipeline.deployment.table}"
+    processing, backfill = workflow("state_machine_arn"), workflow("backfill_state_machine_arn")
     return [
         (function, "s3:GetObject", f"{bucket}/a.jpg"),
         (function, "dynamodb:PutItem", table),
-        (pipeline, "lambda:InvokeFunction", live),
-        (pipeline, "sqs:SendMessage", world.stack.outputs["dead_letter_queue_arn"]),
-        (backfill, "states:StartExecution", world.deployment.state_machine_arn),
+        (processing, "lambda:InvokeFunction", live),
+        (processing, "sqs:SendMessage", pipeline.stack.outputs["dead_letter_queue_arn"]),
+        (backfill, "states:StartExecution", pipeline.deployment.state_machine_arn),
     ]
 
 
-def test_the_roles_of_one_may_nothing_in_the_other(two: tuple[World, World]) -> None:
+def test_the_roles_of_one_may_nothing_in_the_other(two: tuple[DeployedPipeline, DeployedPipeline]) -> None:
     for here, there in zip(*map(grants, two), strict=True):
         (role, action, own), (other_role, _, others) = here, there
-        assert two[0].may(role, action, own), action
-        assert two[1].may(other_role, action, others), action
-        assert not two[0].may(role, action, others), action
-        assert not two[1].may(other_role, action, own), action
+        assert two[0].allows(role, action, own), action
+        assert two[1].allows(other_role, action, others), action
+        assert not two[0].allows(role, action, others), action
+        assert not two[1].allows(other_role, action, own), action
 
 
-def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> None:
+def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[DeployedPipeline, DeployedPipeline]) -> None:
     first, second = two
     one, other = operators(two)
-    for world in two:
-        world.empty_queue()
+    for pipeline in two:
+        pipeline.empty_queue()
     before = one.json("status")
     key = second.key()
     image = second.stack.upload(key, second.photo(COFFEE))
     second.finished(second.record(image)["ExecutionId"])
-    letter = second.park(json.dumps(second.created(f"{key}.parked@e1")), ERROR_CODE="NO_PERMISSIONS")
+    message = second.park(json.dumps(second.created(f"{key}.parked@e1")), ERROR_CODE="NO_PERMISSIONS")
     cloudwatch, alarm = second.stack.client("cloudwatch"), second.stack.outputs["alarm_names"][0]
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
     name = second.stack.outputs["function_names"]["process_image"]
@@ -196,7 +200,7 @@ def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> 
     assert f"There is no photo under '{key}' in {first.stack.bucket}" in one.refused("backfill", key)
     assert other.json("backfill", key)["photos"] == 1
     assert one.json("redrive", "--confirm")["messages"] == 0
-    assert [parked.message_id for parked in second.stack.dead_letters()] == [letter]
+    assert [parked.message_id for parked in second.stack.dead_letters()] == [message]
     assert f"Nothing is stored about '{key}' in {first.stack.bucket}" in one.refused("erase", key)
     assert name not in one.run("rollback", "process_image").stderr
     assert name in other.run("rollback", "process_image").stderr
@@ -204,7 +208,7 @@ def test_the_verbs_of_one_see_nothing_of_the_other(two: tuple[World, World]) -> 
 
 
 def test_each_is_found_by_its_name(
-    two: tuple[World, World], cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+    two: tuple[DeployedPipeline, DeployedPipeline], cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCALCLOUD_DIRECTORY", str(cloud.directory))
     key = two[1].key()

@@ -1,4 +1,4 @@
-"""The soak accounts for every upload, and says so when one is lost or told twice."""
+"""The soak accounts for every upload, and reports one that is lost or notified twice."""
 
 from __future__ import annotations
 

@@ -87,9 +87,9 @@ module "observability" {{
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric somebody asks for; `asker` is an alarm's name or a widget's title."""
+    """A metric in use; `user` is an alarm's name or a widget's title."""
 
-    asker: str
+    user: str
     namespace: str
     name: str
     dimensions: frozenset[str]
@@ -183,7 +183,7 @@ def test_alarms_use_the_statistic_that_fits_the_metric(plan: Plan) -> None:
     """Counts are added up; the depth of a queue is a gauge, times have percentiles."""
     gauges = {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}
     names = {alarm["alarm_name"] for alarm in plan.alarms}
-    for metric in (metric for metric in plan.metrics() if metric.asker in names):
+    for metric in (metric for metric in plan.metrics() if metric.user in names):
         unit = DOCUMENTED.get((metric.namespace, metric.name), {"unit": "Count"})["unit"]
         expected = "Maximum" if metric.name in gauges else "p95" if unit == "Milliseconds" else "Sum"
         assert metric.statistic == expected, metric

@@ -154,7 +154,7 @@ def alarm_to_key(deployment: Deployment) -> Iterator[str]:
     topic, policy, key = deployment.one(ALERTS), deployment.one(ALERTS_POLICY), deployment.one(KEY)
     for alarm in deployment.all("aws_cloudwatch_metric_alarm"):
         if topic["arn"] not in (alarm.values["alarm_actions"] or []):
-            yield f"{alarm.address} does not tell the alerts topic"
+            yield f"{alarm.address} does not notify the alerts topic"
     publish = dict(_allowed(policy["policy"], "cloudwatch.amazonaws.com")).get("sns:Publish")
     if policy["arn"] != topic["arn"] or not publish or publish["Resource"] != topic["arn"]:
         yield "alarms may not publish to the alerts topic"

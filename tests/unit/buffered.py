@@ -1,4 +1,4 @@
-"""start_workflow's surroundings: a clock moved by hand, Step Functions as told, queues and counts in moto."""
+"""A buffer for start_workflow: a fake clock, a fake Step Functions, and queues and counts in moto."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.unit.pipeline import event_for
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = Settings(
     state_machine_arn="arn:aws:states:us-east-1:111122223333:stateMachine:pipeline",
-    queue_url="set by the world",
-    dead_letter_queue_url="set by the world",
+    queue_url="set by the buffer",
+    dead_letter_queue_url="set by the buffer",
     photos_per_second=5.0,
     photos_per_day=None,
     counts_table="counts",
@@ -27,8 +27,8 @@ SETTINGS = Settings(
 
 
 @dataclass
-class Hands(Clock):
-    """A clock that is moved by sleeping, and by calls that take their time."""
+class FakeClock(Clock):
+    """A clock that only sleeping and slow calls move."""
 
     moment: datetime = NOON
     elapsed: float = 0.0
@@ -45,9 +45,9 @@ class Hands(Clock):
 
 @dataclass
 class States:
-    """StartExecution, answering as told: `seconds` a call, and an error for a body where one is set."""
+    """StartExecution: each call takes `seconds`, and fails for a body with an error set."""
 
-    clock: Hands
+    clock: FakeClock
     seconds: float = 0.05
     errors: dict[str, Exception] = field(default_factory=dict)
     started: list[tuple[float, str, str]] = field(default_factory=list)
@@ -86,7 +86,7 @@ class OneAtATime:
         return call
 
 
-class World:
+class Buffer:
     """A queue with messages, a dead-letter queue, a table of counts and one worker's clock."""
 
     def __init__(self, **changes: Any) -> None:
@@ -103,7 +103,7 @@ class World:
             "dead_letter_queue_url": self.sqs.create_queue(QueueName="dead-letter")["QueueUrl"],
         }
         self.settings = replace(SETTINGS, **(urls | changes))
-        self.clock = Hands()
+        self.clock = FakeClock()
         self.states = States(self.clock)
         self.hidden: dict[str, int] = {}
         self.sqs.meta.events.register("provide-client-params.sqs.ChangeMessageVisibilityBatch", self._note)

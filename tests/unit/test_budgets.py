@@ -2,8 +2,8 @@
 
 Almost all of a handler's import is boto3 and its clients. What that costs differs from minute to minute by
 more than the whole budget, so a process with the handler and one without cannot be compared fairly. Each
-process is its own yardstick instead: it imports a handler as a cold start does, and tells how much processor
-time went to boto3 and its clients, and how much was spent in all. The median of several processes counts.
+process is its own yardstick instead: it imports a handler as a cold start does, and reports the
+processor time of boto3 and its clients, and the total. The median of several processes counts.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @dataclass
-class Clock:
+class FakeClock:
     """Time that passes only while somebody sleeps, a hundred times as fast."""
 
     now: float = 0.0
@@ -104,8 +104,8 @@ class FakeStack:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(demo, "time", clock)
     monkeypatch.setattr(demo, "read", lambda *_: TIMELINE)
     return clock
@@ -191,7 +191,7 @@ def test_photos_are_accounted_for_in_order_each_with_its_record(folder: Path) ->
     )
 
 
-def test_seconds_run_from_the_answer_to_the_upload(folder: Path, clock: Clock) -> None:
+def test_seconds_run_from_the_answer_to_the_upload(folder: Path, clock: FakeClock) -> None:
     class Slow(FakeStack):
         def upload(self, key: str, body: bytes) -> str:
             clock.now += 7
@@ -208,7 +208,7 @@ def test_a_parked_photo_is_said_to_be(folder: Path) -> None:
     assert results[1] == demo.Result("b.jpg", "parked", execution="execution-of-b.jpg", timeline=TIMELINE)
 
 
-def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock: Clock) -> None:
+def test_a_lost_photo_is_named_a_minute_after_its_own_upload(folder: Path, clock: FakeClock) -> None:
     for number in range(200):
         (folder / f"{number}.jpg").write_bytes(f"{number}.jpg".encode())
     stack = FakeStack(lost=("100.jpg",))
@@ -244,7 +244,7 @@ def pretended(build: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:  # noq
     stack = FakeStack()
     monkeypatch.setattr(LocalCloud, "start", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(Stack, "deploy", lambda *_, **__: stack)
-    monkeypatch.setattr(demo, "time", Clock())
+    monkeypatch.setattr(demo, "time", FakeClock())
     monkeypatch.setattr(demo, "read", lambda *_: TIMELINE)
     return stack
 

@@ -253,8 +253,8 @@ def test_faces_are_never_logged_at_any_level_lambda_knows(
     caplog = lambda_logs(level)
     module = load(AWS_LAMBDA_LOG_LEVEL=level, LOG_OBJECT_KEYS="true")
     assert invoke(module, event("object_created"))["face_count"] == 2
-    told = [entry for entry in caplog.records if entry.name == "process_image"]
-    assert bool(told) is (level in {"TRACE", "DEBUG", "INFO"})
+    entries = [entry for entry in caplog.records if entry.name == "process_image"]
+    assert bool(entries) is (level in {"TRACE", "DEBUG", "INFO"})
     for word in ("FaceDetails", "BoundingBox", "eyeLeft", "SURPRISED", "Confidence"):
         assert word not in logged(caplog)
 
@@ -328,10 +328,10 @@ def mailbox(load_handler: Callable[..., ModuleType]) -> tuple[ModuleType, Callab
 
 def recorded(module: ModuleType, **changes: Any) -> dict[str, Any]:
     """A summary whose record is in the table; `changes` are of the record."""
-    told = summary()
-    item = {"ImageID": {"S": told["image_id"]}, "ExecutionId": {"S": told["execution_id"]}}
+    sent = summary()
+    item = {"ImageID": {"S": sent["image_id"]}, "ExecutionId": {"S": sent["execution_id"]}}
     module.DYNAMODB.put_item(TableName=TABLE, Item=item | changes)
-    return told
+    return sent
 
 
 def the_record(module: ModuleType) -> dict[str, Any]:
@@ -394,8 +394,8 @@ def test_a_published_notification_is_marked_on_the_record_in_utc(mailbox: Mailbo
 
 def test_a_retry_that_finds_the_mark_publishes_nothing(mailbox: Mailbox) -> None:
     module, read = mailbox
-    told = recorded(module, NotifiedAt={"S": "2026-11-12T13:14:16.000Z"})
-    assert module.handler({**told, "retry_count": 1}, None) == {"message_id": None}
+    sent = recorded(module, NotifiedAt={"S": "2026-11-12T13:14:16.000Z"})
+    assert module.handler({**sent, "retry_count": 1}, None) == {"message_id": None}
     assert read() == []
     assert the_record(module)["NotifiedAt"] == {"S": "2026-11-12T13:14:16.000Z"}
 
@@ -409,8 +409,8 @@ def test_a_retry_that_finds_no_mark_publishes_and_marks(mailbox: Mailbox) -> Non
 
 def test_a_retry_for_a_record_that_was_taken_over_publishes_nothing(mailbox: Mailbox) -> None:
     module, read = mailbox
-    told = recorded(module, ExecutionId={"S": "redrive"})
-    module.handler({**told, "retry_count": 1}, None)
+    sent = recorded(module, ExecutionId={"S": "redrive"})
+    module.handler({**sent, "retry_count": 1}, None)
     assert read() == []
     assert the_record(module)["ExecutionId"] == {"S": "redrive"}
 
@@ -420,10 +420,10 @@ def test_a_mark_that_cannot_be_written_is_an_error_in_the_log_and_no_second_mess
     mailbox: Mailbox, lambda_logs: Callable[[str], pytest.LogCaptureFixture], error: str
 ) -> None:
     (module, read), caplog = mailbox, lambda_logs("INFO")
-    told = recorded(module)
+    sent = recorded(module)
     with Stubber(module.DYNAMODB) as dynamodb:
         dynamodb.add_client_error("update_item", error)
-        assert module.handler(told, None)["message_id"]
+        assert module.handler(sent, None)["message_id"]
     assert len(read()) == 1
     entry = caplog.records[-1]
     assert (entry.levelname, entry.getMessage()) == ("ERROR", "notification not marked")

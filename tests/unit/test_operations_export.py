@@ -220,7 +220,7 @@ def load(name):
 Deployment.load = load
 main(["results", "--json", "--export", sys.argv[2]], standalone_mode=False)
 if sys.platform == "linux":
-    # What getrusage tells began with the memory of the process that forked this one.
+    # What getrusage reports starts with the memory of the process that forked this one.
     peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 else:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -228,7 +228,7 @@ print(peak, file=sys.stderr)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's peak memory this way")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report peak memory this way")
 def test_the_command_exports_a_hundred_thousand_records_in_little_memory(target: Path, table: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", _EXPORT, table, str(target)],

@@ -67,7 +67,7 @@ class Deployment:
         return {"Attributes": counts}
 
 
-def told(deployment: Any, *, on: bool, capsys: pytest.CaptureFixture[str]) -> str:
+def printed(deployment: Any, *, on: bool, capsys: pytest.CaptureFixture[str]) -> str:
     buffer._switch(deployment, on=on, as_json=False)
     return capsys.readouterr().out
 
@@ -81,14 +81,14 @@ def test_pausing_waits_until_lambda_has_stopped_and_says_what_waits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     deployment = Deployment()
-    text = told(deployment, on=False, capsys=capsys)
+    text = printed(deployment, on=False, capsys=capsys)
     assert deployment.asked == [False]
     assert "ENV=prod is paused: 89,990 uploads wait, the oldest for 90 s" in text
     assert "make resume ENV=prod" in text
 
 
 def test_resuming_says_how_long_the_backlog_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(Deployment(), on=True, capsys=capsys)
+    text = printed(Deployment(), on=True, capsys=capsys)
     assert "45 photos a second: 89,990 uploads wait, the oldest for 90 s, done in 33 min at this pace" in text
 
 

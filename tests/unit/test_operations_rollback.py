@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NAME = "stack-process-image"
 
 
-class Lambda:
+class FakeLambda:
     """A function with published versions and aliases."""
 
     exceptions = SimpleNamespace(PreconditionFailedException=RuntimeError)
@@ -57,19 +57,19 @@ class Lambda:
         return SimpleNamespace(paginate=lambda **_: pages[operation])
 
 
-def deployment(client: Lambda) -> Any:
+def deployment(client: FakeLambda) -> Any:
     environment: Any = SimpleNamespace(name="dev", client=lambda _: client)
     return Deployment(environment, {"function_names": {"process_image": NAME}})
 
 
-def go(client: Lambda, version: int | None = None) -> tuple[int, int]:
+def go(client: FakeLambda, version: int | None = None) -> tuple[int, int]:
     step = rollback.prepare(deployment(client), "process_image", version)
     rollback.carry_out(deployment(client), step)
     return step.current, step.target
 
 
 def test_what_was_rolled_back_from_is_not_offered_after_the_fix() -> None:
-    client = Lambda(2)
+    client = FakeLambda(2)
     assert go(client) == (2, 1)
     # Version 3 is the fix, and an apply moves the alias there.
     client.versions = 3
@@ -79,7 +79,7 @@ def test_what_was_rolled_back_from_is_not_offered_after_the_fix() -> None:
 
 
 def test_a_version_gone_to_on_purpose_is_good_again() -> None:
-    client = Lambda(2)
+    client = FakeLambda(2)
     assert go(client) == (2, 1)
     assert go(client, 2) == (1, 2)
     assert list(client.aliases) == ["live"], "going forward marks nothing"
@@ -89,7 +89,7 @@ def test_a_version_gone_to_on_purpose_is_good_again() -> None:
 
 
 def test_versions_carry_what_they_are_and_when_they_were_left() -> None:
-    client = Lambda(2)
+    client = FakeLambda(2)
     go(client)
     versions = rollback.prepare(deployment(client), "process_image", 2).versions
     assert [one.description for one in versions.values()] == ["code 1", "code 2"]
@@ -97,7 +97,7 @@ def test_versions_carry_what_they_are_and_when_they_were_left() -> None:
 
 
 def test_when_every_earlier_version_was_left_one_is_to_be_chosen() -> None:
-    client = Lambda(3)
+    client = FakeLambda(3)
     go(client)
     go(client)
     client.aliases["live"]["FunctionVersion"] = "3"

@@ -138,8 +138,8 @@ def test_healthy_means_that_uploads_are_worked_on_and_nothing_is_left(
 
 def test_failures_of_an_express_workflow_are_those_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = {"executions": {"listed": False}}
-    letters = ({"count": 10, "looked_at": 10, "reasons": []}, PARKED)
-    answer = look(monkeypatch, _executions=ran, _dead_letters=letters)
+    parked = ({"count": 10, "looked_at": 10, "reasons": []}, PARKED)
+    answer = look(monkeypatch, _executions=ran, _dead_letters=parked)
     assert [(one["error"], one["count"]) for one in answer["failures"]] == [("Throttling", 10)]
 
 
@@ -274,8 +274,8 @@ def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Queue, "state", lambda _: (501, 0, 0.0))
     monkeypatch.setattr(Queue, "events", lambda *_, **__: iter(PARKED))
     monkeypatch.setattr(metrics, "oldest_message", lambda *_: None)
-    letters, _ = status._dead_letters(deployment, NOW)
-    assert (letters["count"], letters["looked_at"], letters["reasons"][0]["count"]) == (501, 10, 10)
+    parked, _ = status._dead_letters(deployment, NOW)
+    assert (parked["count"], parked["looked_at"], parked["reasons"][0]["count"]) == (501, 10, 10)
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

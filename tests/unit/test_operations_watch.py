@@ -1,4 +1,4 @@
-"""Watching: every image is told once, whatever the rate, and what is not named is counted."""
+"""Watching: every image is reported once, whatever the rate; those without a name are counted."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Run:
 
 
 @dataclass
-class Cloud:
-    """A workflow and its records at the moment `now`: Step Functions, and two questions put to the table."""
+class FakeWorkflow:
+    """A workflow and its records at the moment `now`; fakes Step Functions and two queries of the table."""
 
     now: datetime = BEGIN
     runs: list[Run] = field(default_factory=list)
@@ -104,33 +104,33 @@ class Cloud:
             yield {"ExecutionId": run.arn, "Key": run.key, "FaceCount": 1, "Timestamp": f"{run.started}"}
 
     def watch(self, until: float, pipeline: Pipeline | None = None) -> tuple[Pipeline, list[TrackedImage]]:
-        """Look once a second until then; what was told. No round asks for more than Step Functions allows."""
+        """Poll once a second until then; what was reported. No round calls Step Functions too often."""
         pipeline = pipeline or Pipeline(self, self.now)  # type: ignore[arg-type]
-        told: list[TrackedImage] = []
+        reported: list[TrackedImage] = []
         while self.now < BEGIN + timedelta(seconds=until):
             self.now += timedelta(seconds=1)
             self.described = 0
             pipeline.look()
-            told += pipeline.report()
+            reported += pipeline.report()
             assert self.described <= MAX_DESCRIBED
-        return pipeline, told
+        return pipeline, reported
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    made = Cloud()
+def workflow(monkeypatch: pytest.MonkeyPatch) -> FakeWorkflow:
+    made = FakeWorkflow()
     monkeypatch.setattr(records, "by_outcome", made.by_outcome)
     monkeypatch.setattr(records, "get", lambda *_: None)
     return made
 
 
-def test_every_image_is_reported_once_at_twenty_a_second(cloud: Cloud) -> None:
+def test_every_image_is_reported_once_at_twenty_a_second(workflow: FakeWorkflow) -> None:
     for number in range(600):
         fate = "Lambda.Unknown" if number % 60 == 7 else "duplicate" if number % 60 == 9 else "no_face"
-        cloud.start(number / 21, fate, seconds=1 + number % 5)
-    pipeline, told = cloud.watch(until=60)
-    assert Counter(one.key for one in told) == Counter(run.key for run in cloud.runs)
-    assert Counter(one.outcome for one in told) == {
+        workflow.start(number / 21, fate, seconds=1 + number % 5)
+    pipeline, reported = workflow.watch(until=60)
+    assert Counter(one.key for one in reported) == Counter(run.key for run in workflow.runs)
+    assert Counter(one.outcome for one in reported) == {
         "no_face": 580,
         "parked: Lambda.Unknown out of memory": 10,
         "duplicate": 10,
@@ -139,59 +139,61 @@ def test_every_image_is_reported_once_at_twenty_a_second(cloud: Cloud) -> None:
 
 
 def test_what_ends_faster_than_it_can_be_looked_up_is_reported_without_its_photo_and_counted(
-    cloud: Cloud,
+    workflow: FakeWorkflow,
 ) -> None:
     for number in range(2_000):
-        cloud.start(number / 300, "Lambda.Unknown")
-    pipeline, told = cloud.watch(until=20)
-    told += pipeline.report(last=True)
-    assert Counter(one.execution for one in told) == Counter(run.arn for run in cloud.runs)
-    unnamed = [one for one in told if not one.key]
+        workflow.start(number / 300, "Lambda.Unknown")
+    pipeline, reported = workflow.watch(until=20)
+    reported += pipeline.report(last=True)
+    assert Counter(one.execution for one in reported) == Counter(run.arn for run in workflow.runs)
+    unnamed = [one for one in reported if not one.key]
     assert {(one.status, one.outcome) for one in unnamed} == {("FAILED", "not looked up")}
-    assert len(told) - len(unnamed) >= MAX_DESCRIBED * 17
+    assert len(reported) - len(unnamed) >= MAX_DESCRIBED * 17
     assert f"{len(unnamed):,} ended without being looked up" in str(pipeline.shortfall())
 
 
-def test_an_execution_that_never_ends_causes_no_second_report_and_costs_no_memory(cloud: Cloud) -> None:
-    cloud.start(0, None)
+def test_an_execution_that_never_ends_causes_no_second_report_and_costs_no_memory(
+    workflow: FakeWorkflow,
+) -> None:
+    workflow.start(0, None)
     for number in range(400):
-        cloud.start(1 + number, "face_detected")
-    pipeline, told = cloud.watch(until=420)
-    assert Counter(one.key for one in told) == Counter(run.key for run in cloud.runs[1:])
+        workflow.start(1 + number, "face_detected")
+    pipeline, reported = workflow.watch(until=420)
+    assert Counter(one.key for one in reported) == Counter(run.key for run in workflow.runs[1:])
     assert len(pipeline.seen) < 200
-    cloud.runs[0].fate, cloud.runs[0].seconds = "Lambda.Unknown", 1
-    _, [last] = cloud.watch(until=422, pipeline=pipeline)
+    workflow.runs[0].fate, workflow.runs[0].seconds = "Lambda.Unknown", 1
+    _, [last] = workflow.watch(until=422, pipeline=pipeline)
     assert (last.key, last.outcome) == ("0.jpg", "parked: Lambda.Unknown out of memory")
 
 
-def test_more_than_can_be_listed_is_said_so(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_can_be_listed_is_said_so(workflow: FakeWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "MAX_LISTED", 100)
     for number in range(200):
-        cloud.start(number / 1000)
-    pipeline, _ = cloud.watch(until=1)
+        workflow.start(number / 1000)
+    pipeline, _ = workflow.watch(until=1)
     assert "more than 100 started at once, so some are not shown" in str(pipeline.shortfall())
 
 
 @pytest.mark.usefixtures("aws")
 def test_an_express_workflow_s_images_are_reported_once_when_they_are_recorded(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    workflow: FakeWorkflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = client("stepfunctions")
     with Stubber(states) as stub:
-        # As AWS refuses it; the local cloud lists them.
+        # As AWS refuses it; the local workflow lists them.
         stub.add_client_error("list_executions", "StateMachineTypeNotSupported", "EXPRESS")
-        monkeypatch.setattr(Cloud, "client", lambda *_: states)
-        cloud.now = datetime.now(UTC)
+        monkeypatch.setattr(FakeWorkflow, "client", lambda *_: states)
+        workflow.now = datetime.now(UTC)
         for number in range(30):
-            cloud.start((cloud.now - BEGIN).total_seconds() - 40 + number, "rejected", seconds=1)
-        pipeline = Pipeline(cloud, cloud.now - timedelta(minutes=1))  # type: ignore[arg-type]
-        told = []
+            workflow.start((workflow.now - BEGIN).total_seconds() - 40 + number, "rejected", seconds=1)
+        pipeline = Pipeline(workflow, workflow.now - timedelta(minutes=1))  # type: ignore[arg-type]
+        reported = []
         for _ in range(3):
             pipeline.look()
-            told += pipeline.report()
+            reported += pipeline.report()
         stub.assert_no_pending_responses()
-    assert [one.key for one in told] == [run.key for run in cloud.runs]
-    assert {(one.status, one.outcome, one.faces) for one in told} == {("SUCCEEDED", "rejected", 1)}
+    assert [one.key for one in reported] == [run.key for run in workflow.runs]
+    assert {(one.status, one.outcome, one.faces) for one in reported} == {("SUCCEEDED", "rejected", 1)}
     assert "30 recorded (EXPRESS: what is on the way or failed is not listed)" in shown(pipeline)
 
 
@@ -202,21 +204,23 @@ def shown(pipeline: Pipeline) -> str:
     return file.getvalue()
 
 
-def test_the_screen_says_how_many_it_shows_and_obeys_no_key(cloud: Cloud) -> None:
+def test_the_screen_says_how_many_it_shows_and_obeys_no_key(workflow: FakeWorkflow) -> None:
     for number in range(50):
-        cloud.start(number / 10, seconds=1)
-    cloud.runs[-1].key = "\x1b]0;owned\x07[bold]\n.jpg"
-    pipeline, _ = cloud.watch(until=10)
+        workflow.start(number / 10, seconds=1)
+    workflow.runs[-1].key = "\x1b]0;owned\x07[bold]\n.jpg"
+    pipeline, _ = workflow.watch(until=10)
     text = shown(pipeline)
     assert "dev: 0 on the way, 50 done, the newest 20 shown" in text
     assert "\\x1b]0;owned\\x07[bold]\\n.jpg" in text
     assert "\x1b]0" not in text
 
 
-def interrupted(cloud: Cloud, *, as_json: bool, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+def interrupted(
+    workflow: FakeWorkflow, *, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> tuple[str, str]:
     """What watching prints when Ctrl-C comes after a round."""
-    cloud.now += timedelta(seconds=10)
-    pipeline = Pipeline(cloud, BEGIN)  # type: ignore[arg-type]
+    workflow.now += timedelta(seconds=10)
+    pipeline = Pipeline(workflow, BEGIN)  # type: ignore[arg-type]
 
     def rounds(*_: object, **__: object) -> Iterator[None]:
         pipeline.look()
@@ -231,21 +235,21 @@ def interrupted(cloud: Cloud, *, as_json: bool, capsys: pytest.CaptureFixture[st
 
 
 def test_without_a_terminal_ctrl_c_leaves_a_whole_last_line(
-    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+    workflow: FakeWorkflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cloud.start(0)
-    out, err = interrupted(cloud, as_json=False, capsys=capsys)
+    workflow.start(0)
+    out, err = interrupted(workflow, as_json=False, capsys=capsys)
     assert out.rstrip(" \n").endswith("0.jpg")
     assert out.endswith("\n")
     assert err == ""
 
 
 def test_ctrl_c_reports_what_could_not_be_looked_up_yet(
-    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+    workflow: FakeWorkflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(20):
-        cloud.start(number / 10, "Lambda.Unknown")
-    out, err = interrupted(cloud, as_json=True, capsys=capsys)
+        workflow.start(number / 10, "Lambda.Unknown")
+    out, err = interrupted(workflow, as_json=True, capsys=capsys)
     assert len(out.splitlines()) == 20
     assert err == (
         "Of the images 8 ended without being looked up, so their photos are not named; 'make status' counts"

@@ -27,8 +27,8 @@ QUOTA = {"QuotaCode": "L-1", "ServiceCode": "rekognition"}
 DETECT_FACES = "Transactions per second per account for the Amazon Rekognition Image DetectFaces operation"
 
 
-class Aws:
-    """Clients of an account whose answers a test gives, in the order they are asked for."""
+class FakeAws:
+    """Clients of an account whose responses a test sets, in the order of the calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.environment = Environment("dev", {"aws_region": "us-east-1", **settings}, BACKEND)
@@ -77,7 +77,7 @@ def limits(concurrency: int, unreserved: int) -> dict[str, Any]:
 def test_a_new_account_that_refuses_a_reservation_fails_with_the_command_that_raises_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    aws = Aws(monkeypatch, process_image={"reserved_concurrency": 50})
+    aws = FakeAws(monkeypatch, process_image={"reserved_concurrency": 50})
     aws.answers("lambda", "get_account_settings", limits(10, 10))
     [(outcome, text)] = aws.looks("Lambda concurrency")
     assert outcome == "fails"
@@ -86,7 +86,7 @@ def test_a_new_account_that_refuses_a_reservation_fails_with_the_command_that_ra
 
 
 def test_what_the_stack_already_reserves_is_not_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws = Aws(monkeypatch, process_image={"reserved_concurrency": 500})
+    aws = FakeAws(monkeypatch, process_image={"reserved_concurrency": 500})
     aws.outputs = {"function_names": {"process_image": "stack-process-image"}}
     aws.answers("lambda", "get_account_settings", limits(1000, 500))
     aws.answers("lambda", "get_function_concurrency", {"ReservedConcurrentExecutions": 500})
@@ -105,7 +105,7 @@ def test_what_the_stack_already_reserves_is_not_requested_again(monkeypatch: pyt
 def test_what_may_not_be_read_is_not_checked_and_never_ok(
     about: str, service: str, call: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(monkeypatch, subscriptions={"me": {"protocol": "sms", "endpoint": "+4915112345678"}})
+    aws = FakeAws(monkeypatch, subscriptions={"me": {"protocol": "sms", "endpoint": "+4915112345678"}})
     aws.refuses(service, call)
     assert aws.looks(about) == [("not checked", f"needs {action}")]
 
@@ -120,7 +120,7 @@ def test_what_may_not_be_read_is_not_checked_and_never_ok(
 def test_a_protection_that_may_not_be_looked_at_is_not_called_missing(
     code: str, found: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(monkeypatch)
+    aws = FakeAws(monkeypatch)
     aws.answers("sts", "get_caller_identity", {"Account": "111122223333"})
     aws.answers("s3", "head_bucket", {})
     aws.answers("s3", "get_bucket_versioning", {"Status": "Enabled"})
@@ -142,7 +142,7 @@ def test_a_protection_that_may_not_be_looked_at_is_not_called_missing(
 def test_the_pace_is_held_against_what_rekognition_allows(
     settings: dict[str, Any], outcome: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(monkeypatch, **settings)
+    aws = FakeAws(monkeypatch, **settings)
     aws.answers(
         "service-quotas",
         "list_service_quotas",
@@ -155,13 +155,13 @@ def test_the_pace_is_held_against_what_rekognition_allows(
 def test_a_region_without_rekognition_is_warned_of(
     region: str, outcome: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(monkeypatch, aws_region=region)
+    aws = FakeAws(monkeypatch, aws_region=region)
     assert [found for found, _ in aws.looks("region")] == [outcome]
 
 
 def test_a_number_outside_the_sms_sandbox_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {"a": "+4915112345678", "b": "+4915187654321"}
-    aws = Aws(
+    aws = FakeAws(
         monkeypatch,
         subscriptions={name: {"protocol": "sms", "endpoint": number} for name, number in numbers.items()},
     )
@@ -175,7 +175,7 @@ def test_a_number_outside_the_sms_sandbox_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_subscriptions_nobody_confirmed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws = Aws(monkeypatch)
+    aws = FakeAws(monkeypatch)
     aws.outputs = {"results_topic_arn": "arn:aws:sns:us-east-1:111122223333:results"}
     one = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "you@example.com", "Protocol": "email"}
     aws.answers("sns", "list_subscriptions_by_topic", {"Subscriptions": [one]})
@@ -184,7 +184,7 @@ def test_subscriptions_nobody_confirmed_are_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_notifications_an_apply_would_remove_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws = Aws(monkeypatch)
+    aws = FakeAws(monkeypatch)
     aws.outputs = {"uploads_bucket_name": "photos"}
     topic = {"TopicArn": "arn:aws:sns:us-east-1:111122223333:other", "Events": ["s3:ObjectCreated:*"]}
     aws.answers(
@@ -200,7 +200,7 @@ def test_a_key_of_ones_own_must_serve_the_services(
     missing: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arn = "arn:aws:kms:us-east-1:111122223333:key/one"
-    aws = Aws(monkeypatch, kms_key_arn=arn)
+    aws = FakeAws(monkeypatch, kms_key_arn=arn)
     aws.answers("kms", "describe_key", {"KeyMetadata": {"KeyId": "one", "KeyState": "Enabled"}})
     statements = [
         {
@@ -219,7 +219,7 @@ def test_a_key_of_ones_own_must_serve_the_services(
 
 def test_executions_in_flight_are_counted_before_the_type_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     arn = "arn:aws:states:us-east-1:111122223333:stateMachine:stack-pipeline-standard"
-    aws = Aws(monkeypatch, workflow_type="EXPRESS")
+    aws = FakeAws(monkeypatch, workflow_type="EXPRESS")
     aws.outputs = {"state_machine_arns": {"STANDARD": arn, "EXPRESS": arn.replace("standard", "express")}}
     execution = {"executionArn": arn, "stateMachineArn": arn, "name": "a", "status": "RUNNING"}
     execution |= {"startDate": 0}  # type: ignore[dict-item]
@@ -233,12 +233,12 @@ def test_a_warning_does_not_stop_an_apply_and_a_failure_does(
 ) -> None:
     found = [preflight.Line("warning", "SMS", "slow")]
     monkeypatch.setattr(preflight, "check", lambda _environment: found)
-    preflight.before(Aws(monkeypatch).environment, True)
+    preflight.before(FakeAws(monkeypatch).environment, True)
     assert "warning: SMS: slow." in capsys.readouterr().err
     found.append(preflight.Line("fails", "Lambda concurrency", "none left"))
     with pytest.raises(UserError, match=r"An apply would fail\. Lambda concurrency: none left\."):
-        preflight.before(Aws(monkeypatch).environment, True)
-    preflight.before(Aws(monkeypatch).environment, False)
+        preflight.before(FakeAws(monkeypatch).environment, True)
+    preflight.before(FakeAws(monkeypatch).environment, False)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_warning_does_not_stop_an_apply_and_a_failure_does(
 def test_a_missing_state_bucket_stops_nobody_on_the_local_cloud(
     name: str, outcome: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws = Aws(monkeypatch)
+    aws = FakeAws(monkeypatch)
     aws.environment = Environment(name, {"aws_region": "us-east-1"}, BACKEND)
     monkeypatch.setattr(Environment, "account", lambda _: "111122223333")
     monkeypatch.setattr("operations.state.bucket_exists", lambda *_: False)

@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def init(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> tuple[list[str], str | None]:
-    """What an init is told besides, and its plugin cache."""
+    """Further settings of an init, and its plugin cache."""
     runner = Terraform("dev", folder=ROOT, variables=variables)
     run: list[str] = []
 

@@ -15,7 +15,7 @@ from operations.deployment import Deployment
 RESULTS, ALERTS = (f"arn:aws:sns:us-east-1:123456789012:photos-dev-{name}" for name in ("results", "alerts"))
 
 
-class Sns:
+class FakeSns:
     """SNS as far as `subscriptions` asks it; an ARN is given to who has confirmed, or who need not.
 
     https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html
@@ -42,7 +42,7 @@ def subscription(arn: str, protocol: str, endpoint: str) -> dict[str, str]:
     return {"SubscriptionArn": arn, "Protocol": protocol, "Endpoint": endpoint}
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, sns: Sns, *more: str) -> str:
+def ask(monkeypatch: pytest.MonkeyPatch, sns: FakeSns, *more: str) -> str:
     environment: Any = SimpleNamespace(name="dev", client=lambda _: sns)
     outputs = {"results_topic_arn": RESULTS, "alerts_topic_arn": ALERTS}
     monkeypatch.setattr(Deployment, "load", lambda _: Deployment(environment, outputs))
@@ -53,9 +53,9 @@ def ask(monkeypatch: pytest.MonkeyPatch, sns: Sns, *more: str) -> str:
 
 
 @pytest.fixture
-def sns() -> Sns:
+def sns() -> FakeSns:
     mail, queue, unanswered = f"{RESULTS}:mail", f"{RESULTS}:queue", f"{ALERTS}:unanswered"
-    return Sns(
+    return FakeSns(
         {
             RESULTS: [
                 subscription(mail, "email", "ann@example.com"),
@@ -74,7 +74,7 @@ def sns() -> Sns:
     )
 
 
-def test_each_address_is_confirmed_or_waits(sns: Sns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_address_is_confirmed_or_waits(sns: FakeSns, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(ask(monkeypatch, sns, "--json"))
     assert [(one["topic"], one["endpoint"].partition("@")[0], one["state"]) for one in found] == [
         ("results", "ann", "confirmed"),
@@ -87,7 +87,7 @@ def test_each_address_is_confirmed_or_waits(sns: Sns, monkeypatch: pytest.Monkey
     assert [one["outcomes"] for one in found] == [["rejected"], [], [], [], []]
 
 
-def test_who_gets_nothing_is_counted_with_what_to_do(sns: Sns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_gets_nothing_is_counted_with_what_to_do(sns: FakeSns, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ask(monkeypatch, sns).splitlines()
     assert lines[0].split() == ["State", "Topic", "Protocol", "Address", "Outcomes"]
     assert lines[1].split() == ["confirmed", "results", "email", "ann@example.com", "rejected"]
@@ -98,13 +98,15 @@ def test_who_gets_nothing_is_counted_with_what_to_do(sns: Sns, monkeypatch: pyte
     )
 
 
-def test_nothing_is_to_be_done_where_everybody_confirmed(sns: Sns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_to_be_done_where_everybody_confirmed(
+    sns: FakeSns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sns.topics = {RESULTS: sns.topics[RESULTS][:2], ALERTS: []}
     assert len(ask(monkeypatch, sns).splitlines()) == 3
 
 
 def test_that_nobody_is_subscribed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = Sns({RESULTS: [], ALERTS: []}, {})
+    nobody = FakeSns({RESULTS: [], ALERTS: []}, {})
     assert ask(monkeypatch, nobody) == (
         "Nobody is subscribed in ENV=dev; add to subscriptions and alert_subscriptions in its tfvars.\n"
     )

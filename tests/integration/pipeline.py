@@ -1,4 +1,4 @@
-"""The deployed pipeline and what a test may do to it."""
+"""The deployed pipeline, and what tests do to it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 PORTRAIT = (REPOSITORY / "samples" / "eileen-collins.jpg").read_bytes()
 COFFEE = (REPOSITORY / "samples" / "coffee.jpg").read_bytes()
 # The fixture `notifications`.
-Told = Callable[..., list[Notification]]
+Notifications = Callable[..., list[Notification]]
 T = TypeVar("T")
 
 
-class World:
-    """Keys and photos of its own for each test, faults, and what became of an upload."""
+class DeployedPipeline:
+    """Unique keys and photos for each test, faults, and the outcome of an upload."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -54,7 +54,7 @@ class World:
         self.stack.control_rekognition("DELETE", "/faults")
 
     def calls(self, key: str) -> int:
-        """How often DetectFaces was asked for a key."""
+        """How often DetectFaces was called for a key."""
         found: int = self.stack.control_rekognition("GET", "/calls")["by_key"].get(key, 0)
         return found
 
@@ -83,7 +83,7 @@ class World:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Start no workflow for what is uploaded while the block runs."""
+        """Start no workflow for uploads while the block runs."""
         rule = self.rule()["Name"]
         self.stack.client("events").disable_rule(Name=rule)
         try:
@@ -126,23 +126,23 @@ class World:
         ]
         return [arn for arn in arns if self.event(arn)["detail"]["object"]["key"] == key]
 
-    def letters(self, key: str) -> list[ParkedEvent]:
+    def dead_letters(self, key: str) -> list[ParkedEvent]:
         """The dead letters of a key."""
         return [one for one in self.stack.dead_letters() if one.key() == key]
 
     def parked(self, key: str) -> ParkedEvent:
-        """The one dead letter of a key, waited for."""
-        (letter,) = self.eventually(lambda: self.letters(key), "a dead letter")
-        return letter
+        """The one dead letter of a key; waits for it."""
+        (message,) = self.eventually(lambda: self.dead_letters(key), "a dead letter")
+        return message
 
     def record(self, image_id: str) -> dict[str, Any]:
         return self.eventually(lambda: self.stack.record(image_id), "a record")
 
     @staticmethod
-    def eventually(look: Callable[[], T | None], what: str) -> T:
+    def eventually(poll: Callable[[], T | None], what: str) -> T:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            if found := look():
+            if found := poll():
                 return found
             time.sleep(0.1)
         raise AssertionError(f"{what} did not come within {PATIENCE_SECONDS:.0f} s")
@@ -159,7 +159,7 @@ class World:
         found: dict[str, Any] = events.describe_rule(Name=name)
         return found
 
-    def may(self, role_arn: str, action: str, resource: str) -> bool:
+    def allows(self, role_arn: str, action: str, resource: str) -> bool:
         """Whether a role's policies allow an action."""
         (answer,) = self.stack.client("iam").simulate_principal_policy(
             PolicySourceArn=role_arn, ActionNames=[action], ResourceArns=[resource]
