@@ -6,10 +6,10 @@ import itertools
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,11 +27,11 @@ _LIST = json.loads(Path(__file__).with_name("prices.json").read_text("utf-8"))
 PRICES: Mapping[str, Mapping[str, Any]] = _LIST["prices"]
 ASSUMPTIONS: Mapping[str, float] = {name: one["value"] for name, one in _LIST["assumptions"].items()}
 AS_OF, REGION = str(_LIST["as_of"]), str(_LIST["region"])
-MEASURED_DAYS = 14
+# Megabytes each function has where the settings do not say.
+_MEMORY_MB = {"process_image": 512, "convert_image": 1769, "send_notification": 256, "start_workflow": 256}
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One thing that is paid for: `quantity` units a month, `dollars` for all of them."""
 
     group: str
@@ -96,7 +96,7 @@ def command(env: str, images: int, photo_mb: float, as_json: bool) -> None:
                 "measured": measured,
                 "prices_as_of": AS_OF,
                 "total": round(sum(line.dollars for line in lines), 2),
-                "lines": [vars(line) for line in lines],
+                "lines": [line._asdict() for line in lines],
                 "notes": notes,
             }
         )
@@ -118,61 +118,61 @@ def estimate(
     """
     known = _known(settings, measured)
     ingestion = settings.get("ingestion") or {}
-    functions = _functions(settings, known, images, notify=notify)
-    converted = sum(count for name, count, _ in functions if name == "convert_image")
+    invoked = _invocations(settings, known, images, notify=notify)
+    converted = invoked.get("convert_image", 0)
+    each, month = partial(line, "each image"), partial(line, "a month")
 
-    yield line("each image", "Rekognition", "DetectFaces", "rekognition_image", images)
+    yield each("Rekognition", "DetectFaces", "rekognition_image", images)
     standard = settings.get("workflow_type", "STANDARD") == "STANDARD"
     if standard:
         transitions = images * known["standard_transitions"] + converted * known["converting_transitions"]
-        yield line("each image", "Step Functions", "STANDARD", "states_transition", transitions)
+        yield each("Step Functions", "STANDARD", "states_transition", transitions)
     else:
         memory = images * known["workflow_seconds"] * known["workflow_gb"]
-        yield line("each image", "Step Functions", "EXPRESS", "states_express_request", images)
-        yield line("each image", "Step Functions", "EXPRESS, 64 MB", "states_express_gb_second", memory)
-    calls = sum(count for _, count, _ in functions)
-    yield line("each image", "Lambda", "every function", "lambda_request", calls)
-    for name, count, function in functions:
-        memory = count * known[f"{name}_seconds"] * float(function["memory_size"]) / 1024
-        price = f"lambda_gb_second_{function['architecture']}"
-        yield line("each image", "Lambda", f"{name} {function['memory_size']} MB", price, memory)
+        yield each("Step Functions", "EXPRESS", "states_express_request", images)
+        yield each("Step Functions", "EXPRESS, 64 MB", "states_express_gb_second", memory)
+    yield each("Lambda", "every function", "lambda_request", sum(invoked.values()))
+    for name, count in invoked.items():
+        function = settings.get("convert" if name == "convert_image" else name) or {}
+        memory_mb = function.get("memory_size", _MEMORY_MB[name])
+        price = f"lambda_gb_second_{function.get('architecture', 'arm64')}"
+        memory = count * known[f"{name}_seconds"] * float(memory_mb) / 1024
+        yield each("Lambda", f"{name} {memory_mb} MB", price, memory)
 
     default = set(settings.get("face_attributes") or ["DEFAULT"]) == {"DEFAULT"}
     face = known["face_kb_default" if default else "face_kb_all"]
     record = known["record_kb"] + known["faces"] * face
     # The record, rounded up to whole KB, and a row of under 1 KB in each of the two indexes.
-    writes = math.ceil(record) + 2
-    yield line("each image", "DynamoDB", "record and indexes", "dynamodb_write", images * writes)
-    yield line("each image", "DynamoDB", "recorded already?", "dynamodb_read", images + converted)
-    yield line("each image", "EventBridge", "S3's events", "eventbridge_event", images)
+    yield each("DynamoDB", "record and indexes", "dynamodb_write", images * (math.ceil(record) + 2))
+    yield each("DynamoDB", "recorded already?", "dynamodb_read", images + converted)
+    yield each("EventBridge", "S3's events", "eventbridge_event", images)
     if ingestion.get("mode") == "buffered":
         requests = images * (1 + 2 / known["buffer_batch"])
-        yield line("each image", "SQS", "into the buffer and out", "sqs_request", requests)
+        yield each("SQS", "into the buffer and out", "sqs_request", requests)
     if notify:
         # NotifiedAt rewrites the record.
-        mark = images * math.ceil(record)
-        yield line("each image", "DynamoDB", "notified", "dynamodb_write", mark)
-        yield line("each image", "SNS", "results topic", "sns_publish", images)
+        yield each("DynamoDB", "notified", "dynamodb_write", images * math.ceil(record))
+        yield each("SNS", "results topic", "sns_publish", images)
         yield from _deliveries(settings, images)
-    yield line("each image", "S3", "upload", "s3_put", images)
-    yield line("each image", "S3", "read by Rekognition", "s3_get", images + converted)
-    yield line("each image", "KMS", "requests of the services", "kms_request", images * known["kms_requests"])
+    yield each("S3", "upload", "s3_put", images)
+    yield each("S3", "read by Rekognition", "s3_get", images + converted)
+    yield each("KMS", "requests of the services", "kms_request", images * known["kms_requests"])
     logs = images * known["log_kb"] + converted * known["converting_log_kb"]
-    yield line("each image", "CloudWatch", "logs", "logs_gb", logs / 1024**2)
-    yield line("each image", "X-Ray", "traces", "xray_trace", images * known["traces"])
+    yield each("CloudWatch", "logs", "logs_gb", logs / 1024**2)
+    yield each("X-Ray", "traces", "xray_trace", images * known["traces"])
 
-    yield line("a month", "S3", "photos", "s3_gb_month", images * photo_mb / 1024)
+    yield month("S3", "photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
-    yield line("a month", "DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
+    yield month("DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
     # The queue stands in both modes, and is asked whether anything waits.
-    yield line("a month", "SQS", "looking into the buffer", "sqs_request", known["buffer_polls"])
+    yield month("SQS", "looking into the buffer", "sqs_request", known["buffer_polls"])
     if not settings.get("retire_made_key"):
-        yield line("a month", "KMS", "the stack's key", "kms_key", 1)
+        yield month("KMS", "the stack's key", "kms_key", 1)
     # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
     alarms = known["alarms"] - (0 if standard else 1) + bool(ingestion.get("photos_per_day"))
-    yield line("a month", "CloudWatch", "alarms", "alarm", alarms)
-    yield line("a month", "CloudWatch", "metrics from logs", "metric", known["metrics"])
-    yield line("a month", "CloudWatch", "dashboard", "dashboard", 1)
+    yield month("CloudWatch", "alarms", "alarm", alarms)
+    yield month("CloudWatch", "metrics from logs", "metric", known["metrics"])
+    yield month("CloudWatch", "dashboard", "dashboard", 1)
 
 
 def _known(settings: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float]:
@@ -193,23 +193,18 @@ def converts(settings: Mapping[str, Any]) -> bool:
     return bool((settings.get("convert") or {}).get("formats", True))
 
 
-def _functions(
+def _invocations(
     settings: Mapping[str, Any], known: Mapping[str, float], images: int, *, notify: bool
-) -> list[tuple[str, float, dict[str, Any]]]:
-    """Each function that is invoked: its name, how often, and its settings."""
-    invoked = [
-        ("process_image", float(images), {"memory_size": 512, **(settings.get("process_image") or {})})
-    ]
+) -> dict[str, float]:
+    """How often each function is invoked; those that are not are left out."""
+    invoked = {"process_image": float(images)}
     if converts(settings):
-        converted = images * known["converted_share"]
-        convert = {"memory_size": 1769, **(settings.get("convert") or {})}
-        invoked.append(("convert_image", converted, convert))
+        invoked["convert_image"] = images * known["converted_share"]
     if notify:
-        memory = {"memory_size": 256, **(settings.get("send_notification") or {})}
-        invoked.append(("send_notification", float(images), memory))
+        invoked["send_notification"] = float(images)
     if (settings.get("ingestion") or {}).get("mode") == "buffered":
-        invoked.append(("start_workflow", images / known["buffer_batch"], {"memory_size": 256}))
-    return [(name, count, {"architecture": "arm64", **function}) for name, count, function in invoked]
+        invoked["start_workflow"] = images / known["buffer_batch"]
+    return invoked
 
 
 def _deliveries(settings: Mapping[str, Any], images: int) -> Iterator[Line]:
@@ -233,7 +228,7 @@ def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
     }
     arn = deployment.state_machine_arn
     wanted["workflow_seconds"] = Metric("AWS/States", "ExecutionTime", "StateMachineArn", arn, "Average")
-    now, period = datetime.now(UTC), timedelta(days=MEASURED_DAYS)
+    now, period = datetime.now(UTC), timedelta(days=14)
     # Both metrics are in milliseconds.
     found = {
         name: round(next(iter(values.values())) / 1000, 3)
@@ -247,9 +242,8 @@ def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
 
 
 def _show(environment: Environment, images: int, lines: list[Line], notes: list[str]) -> None:
-    out = terminal.console()
+    out, rows = terminal.console(), []
     total = sum(line.dollars for line in lines)
-    rows = []
     for group, ones in itertools.groupby(lines, key=lambda line: line.group):
         rows.append((f"{group}:", "", "", "", ""))
         for line in ones:
