@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
     from operations.preflight_checks import Found, Outcome
 
-_DENIED = frozenset(
-    {"AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException"}
-)
-_ABSENT = frozenset({"InvalidAction", "UnknownOperationException", "UnsupportedOperation", "NotImplemented"})
+_DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException")
+_ABSENT = ("InvalidAction", "UnknownOperationException", "UnsupportedOperation", "NotImplemented")
 
 
 class Line(NamedTuple):
@@ -31,11 +29,8 @@ class Line(NamedTuple):
 
 
 def check(environment: Environment) -> list[Line]:
-    """Look at everything an apply needs; the lines in the order people set things up.
-
-    Raises:
-        UserError: there are no usable credentials; nothing else can be looked at then.
-    """
+    """Look at everything an apply needs; the lines in the order people set things up."""
+    # Without usable credentials nothing else can be looked at.
     lines = [Line("ok", "account", f"credentials for {environment.account()}")]
     for about, action, look in preflight_checks.CHECKS:
         if found := _look(environment, action, look):
@@ -65,11 +60,7 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
 
 
 def before(environment: Environment, wanted: bool) -> None:
-    """Check before a plan or an apply: print warnings on standard error, and stop at a certain failure.
-
-    Raises:
-        UserError: an apply would fail.
-    """
+    """Check before a plan or an apply: print warnings on standard error, and stop at a certain failure."""
     if not wanted:
         return
     found = check(environment)

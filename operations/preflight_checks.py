@@ -58,12 +58,10 @@ def _state_bucket(environment: Environment) -> Found:
 
 def _reserved(environment: Environment) -> dict[str, int]:
     """Concurrency each function of the settings reserves."""
-    names = ("process_image", "send_notification", "convert", "start_workflow")
-    settings = {name: environment.settings.get(name) or {} for name in names}
     return {
-        name: int(one["reserved_concurrency"])
-        for name, one in settings.items()
-        if one.get("reserved_concurrency")
+        name: int(count)
+        for name in ("process_image", "send_notification", "convert")
+        if (count := (environment.settings.get(name) or {}).get("reserved_concurrency"))
     }
 
 
@@ -103,7 +101,7 @@ def pace(environment: Environment) -> float | None:
 def _quota(environment: Environment, service: str, words: tuple[str, ...], what: str) -> Found:
     """Hold the pace against the least quota of `service` whose name holds all `words`."""
     pages = environment.client("service-quotas").get_paginator("list_service_quotas")
-    listed = (one for page in pages.paginate(ServiceCode=service) for one in page["Quotas"])
+    listed = pages.paginate(ServiceCode=service).search("Quotas[]")
     held = [float(one["Value"]) for one in listed if all(word in one["QuotaName"].lower() for word in words)]
     quota, wanted = min(held, default=None), pace(environment)
     if quota is None:
@@ -116,12 +114,9 @@ def _quota(environment: Environment, service: str, words: tuple[str, ...], what:
 
 def _subscriptions(environment: Environment, protocol: str) -> list[str]:
     """Endpoints of the settings' subscriptions with `protocol`."""
-    both = ("subscriptions", "alert_subscriptions")
+    both = [environment.settings.get(name) or {} for name in ("subscriptions", "alert_subscriptions")]
     return [
-        str(one["endpoint"])
-        for name in both
-        for one in (environment.settings.get(name) or {}).values()
-        if one.get("protocol") == protocol
+        str(one["endpoint"]) for named in both for one in named.values() if one.get("protocol") == protocol
     ]
 
 
@@ -134,17 +129,12 @@ def _email(environment: Environment) -> Found:
 
 
 def _sms(environment: Environment) -> Found:
-    numbers = _subscriptions(environment, "sms")
-    if not numbers:
+    if not (numbers := _subscriptions(environment, "sms")):
         return None
     client = environment.client("sns")
     if client.get_sms_sandbox_account_status()["IsInSandbox"]:
-        verified = {
-            one["PhoneNumber"]
-            for page in client.get_paginator("list_sms_sandbox_phone_numbers").paginate()
-            for one in page["PhoneNumbers"]
-            if one["Status"] == "Verified"
-        }
+        pages = client.get_paginator("list_sms_sandbox_phone_numbers").paginate()
+        verified = set(pages.search("PhoneNumbers[?Status=='Verified'].PhoneNumber"))
         if left := [number for number in numbers if number not in verified]:
             text = f"the account is in the SMS sandbox, and {', '.join(left)} gets nothing: verify it in the"
             return "warning", f"{text} console, or leave the sandbox"
@@ -158,32 +148,23 @@ def _confirmed(environment: Environment) -> Found:
     outputs = state.outputs(environment)
     topics = [outputs[name] for name in ("results_topic_arn", "alerts_topic_arn") if name in outputs]
     pages = environment.client("sns").get_paginator("list_subscriptions_by_topic")
-    pending = [
-        str(one["Endpoint"])
-        for topic in topics
-        for page in pages.paginate(TopicArn=topic)
-        for one in page["Subscriptions"]
-        if one["SubscriptionArn"] == "PendingConfirmation"
-    ]
-    if pending:
+    unconfirmed = "Subscriptions[?SubscriptionArn=='PendingConfirmation'].Endpoint"
+    if pending := [one for topic in topics for one in pages.paginate(TopicArn=topic).search(unconfirmed)]:
         return "warning", f"never confirmed: {', '.join(pending)}; confirm the email SNS sent there"
     return ("ok", "all subscriptions are confirmed") if topics else None
 
 
 def _notifications(environment: Environment) -> Found:
-    bucket = state.outputs(environment).get("uploads_bucket_name")
-    if not bucket:
+    if not (bucket := state.outputs(environment).get("uploads_bucket_name")):
         return None
     answer = environment.client("s3").get_bucket_notification_configuration(Bucket=bucket)
-    others = sorted(answer.keys() - {"EventBridgeConfiguration", "ResponseMetadata"})
-    if others:
+    if others := sorted(answer.keys() - {"EventBridgeConfiguration", "ResponseMetadata"}):
         return "warning", f"{bucket} has {', '.join(others)} that an apply removes: move them to EventBridge"
     return "ok", f"{bucket} notifies EventBridge alone"
 
 
 def _key(environment: Environment) -> Found:
-    arn = environment.settings.get("kms_key_arn")
-    if not arn:
+    if not (arn := environment.settings.get("kms_key_arn")):
         return None
     client = environment.client("kms")
     found = client.describe_key(KeyId=arn)["KeyMetadata"]
