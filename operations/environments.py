@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import boto3
 
 FOLDER = ROOT / "environments"
-LOCAL = "local"
 
 
 class LocalCloud(Protocol):
@@ -73,11 +72,7 @@ class Environment:
 
     @classmethod
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Environment:
-        """Read the files of environment `name`.
-
-        Raises:
-            UserError: there is none of that name, or one of its files is missing, unreadable or wrong.
-        """
+        """Read the files of environment `name`; refuse them where one is missing, unreadable or wrong."""
         # Every environment is on the local cloud that this names.
         directory = os.environ.get("LOCALCLOUD_DIRECTORY")
         if directory and not cloud and not (cloud := RunningCloud.find(Path(directory).resolve())):
@@ -104,7 +99,7 @@ class Environment:
     @property
     def local(self) -> bool:
         """Whether it is on this computer."""
-        return self.name == LOCAL or self.cloud is not None
+        return self.name == "local" or self.cloud is not None
 
     @property
     def variables_file(self) -> Path:
@@ -144,11 +139,7 @@ class Environment:
 
     @cached_property
     def variables(self) -> dict[str, str | None]:
-        """What the process environment needs to reach its account; None takes a variable away.
-
-        Raises:
-            UserError: it is the local one and the local cloud is not running.
-        """
+        """What the process environment needs to reach its account; None takes a variable away."""
         if not self.local:
             return {}
         cloud = self.cloud or RunningCloud.find(ROOT / "build" / "localcloud")
@@ -161,17 +152,12 @@ class Environment:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """Credentials for the SDK.
-
-        Raises:
-            UserError: as `variables`; or AWS_PROFILE names no profile.
-        """
+        """Credentials for the SDK."""
         import boto3
+        import botocore.session
         from botocore import exceptions
 
         if self.local:
-            import botocore.session
-
             # Neither variables nor files of the user's.
             nothing = dict.fromkeys(("profile", "config_file", "credentials_file"), (None,) * 4)
             return boto3.Session(
@@ -191,23 +177,17 @@ class Environment:
         config = Config(
             connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 2}
         )
-        local: dict[str, Any] = {}
+        verify = None
         if self.local:
             # A proxy of the user's leads away from this computer.
             config = config.merge(Config(proxies={}))
+            endpoint = endpoint or self.variables["AWS_ENDPOINT_URL"]
             verify = self.variables.get("AWS_CA_BUNDLE")
-            local = {"endpoint_url": self.variables["AWS_ENDPOINT_URL"], "verify": verify}
-        if endpoint:
-            local["endpoint_url"] = endpoint
         make: Any = self.session.client
-        return make(service, region_name=region or self.region, config=config, **local)
+        return make(service, region or self.region, config=config, endpoint_url=endpoint, verify=verify)
 
     def account(self) -> str:
-        """Return the account the credentials lead to, having made sure the environment may be applied to it.
-
-        Raises:
-            UserError: there are no usable credentials, or they lead to another account.
-        """
+        """Return the account the credentials lead to, having made sure the environment belongs to it."""
         from botocore import exceptions
 
         try:
