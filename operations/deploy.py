@@ -42,9 +42,6 @@ def connect(environment: Environment, console: Console) -> Terraform:
     """Make sure of credentials, account and state bucket, and return Terraform ready to plan.
 
     The local cloud forgets its state bucket with everything else, so there it is made when it is missing.
-
-    Raises:
-        UserError: something of that is missing.
     """
     account = environment.account()
     if not state.bucket_exists(environment, account):
@@ -78,9 +75,8 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:
     """Apply the saved plan, or make one, show it and apply it.
 
-    Raises:
-        UserError: as `connect`; the saved plan no longer fits the files or what is deployed; it destroys
-            protected data; or it loses data and is not confirmed.
+    Refused where the saved plan no longer fits the files or what is deployed, where it destroys protected
+    data, and where it loses data and is not `confirmed`.
     """
     terraform = connect(environment, console)
     saved = plan.saved(environment)
@@ -111,11 +107,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
 def _carry_out(
     environment: Environment, console: Console, terraform: Terraform, agreed: Sequence[plan.Change]
 ) -> None:
-    """Apply the plan that does what is `agreed`; and what is left of it, where IAM was behind.
-
-    Raises:
-        UserError: the files changed meanwhile, or more is left to do than was agreed.
-    """
+    """Apply the plan that does what is `agreed`; and what is left of it, where IAM was behind."""
     for wait in (*_IAM_WAITS, None):
         try:
             follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
@@ -194,11 +186,8 @@ def _protection(environment: Environment) -> str:
 def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
     """Destroy everything of the environment but its state bucket.
 
-    Data is protected when the environment's file or what is deployed says so. Unless it is the local one,
+    Refused while the environment's file or what is deployed protects its data. Unless it is the local one,
     whose data go with the local cloud anyway, it has to be confirmed.
-
-    Raises:
-        UserError: its data is protected; it is not confirmed; or as `connect`.
     """
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if reason := _protection(environment):

@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 def check(environment: Environment, console: Console) -> tuple[list[plan.Change], list[str]]:
     """Compare what is deployed with the code; changes nothing and locks nothing.
 
-    Returns:
-        What an apply would change, and the addresses among it that were changed without Terraform.
-
-    Raises:
-        UserError: nothing is deployed, or as `deploy.connect`.
+    Returns what an apply would change, and the addresses among it that were changed without Terraform.
     """
     state.output(environment)
     terraform = deploy.connect(environment, console)

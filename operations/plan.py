@@ -150,17 +150,14 @@ def _differences(
     before: Mapping[str, Any], after: Mapping[str, Any], unknown: Mapping[str, Any]
 ) -> dict[str, tuple[str, str]]:
     old, new = _flat(before), _flat(after)
+    later = [name for name, whether in _flat(unknown).items() if whether is True]
+    inside = tuple(f"{name}{mark}" for name in later for mark in (".", "["))
     found = {
         name: (_text(old.get(name)), _text(new.get(name)))
         for name in old | new
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and not name.startswith(inside)
     }
-    for name in (name for name, whether in _flat(unknown).items() if whether is True):
-        inside = [one for one in found if one.startswith((f"{name}.", f"{name}["))]
-        for one in inside:
-            del found[one]
-        found[name] = (_text(old.get(name, before.get(name))), _UNKNOWN)
-    return found
+    return found | {name: (_text(old.get(name, before.get(name))), _UNKNOWN) for name in later}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -224,8 +221,7 @@ def begin(environment: Environment) -> None:
 def saved(environment: Environment) -> str | None:
     """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC"; None without one.
 
-    Raises:
-        UserError: a file it was made from has changed since.
+    Refused where a file it was made from has changed since.
     """
     if not (environment.plan_file.is_file() and _sources_file(environment).is_file()):
         return None

@@ -31,26 +31,18 @@ def s3(environment: Environment) -> S3Client:
 
 
 def output(environment: Environment) -> dict[str, Any]:
-    """Return the outputs of what is deployed.
-
-    Raises:
-        UserError: nothing is deployed.
-    """
-    values = outputs(environment)
-    if not values:
-        name = environment.name
-        raise UserError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
-    return values
+    """Return the outputs of what is deployed, having made sure that something is."""
+    if values := outputs(environment):
+        return values
+    name = environment.name
+    raise UserError(f"Nothing is deployed in ENV={name}; deploy it with 'make apply ENV={name}'.")
 
 
 def outputs(environment: Environment) -> dict[str, Any]:
     """Return Terraform's outputs, empty without any, from the state itself: Terraform takes two seconds."""
-    account = environment.account()
-    client = s3(environment)
+    account, client, key = environment.account(), s3(environment), str(environment.backend["key"])
     try:
-        answer = client.get_object(
-            Bucket=environment.state_bucket, Key=str(environment.backend["key"]), ExpectedBucketOwner=account
-        )
+        answer = client.get_object(Bucket=environment.state_bucket, Key=key, ExpectedBucketOwner=account)
     except client.exceptions.ClientError as error:
         if error.response["Error"]["Code"] not in ("NoSuchBucket", "NoSuchKey"):
             raise
@@ -59,11 +51,7 @@ def outputs(environment: Environment) -> dict[str, Any]:
 
 
 def bucket_exists(environment: Environment, account: str) -> bool:
-    """Whether the state bucket is there.
-
-    Raises:
-        UserError: it is another account's, in another region, or cannot have that name.
-    """
+    """Whether the state bucket is there; one that cannot be used is refused."""
     from botocore import exceptions
 
     bucket, file = environment.state_bucket, environment.backend_file.relative_to(ROOT)

@@ -203,8 +203,7 @@ def find_mirror(folder: Path = ROOT) -> Path | None:
 def executable() -> Path:
     """The terraform beside this Python, where `make setup` puts one, or that on PATH.
 
-    Raises:
-        TerraformError: there is none, or it is too old to report in JSON how an init fails.
+    One before 1.10 does not report in JSON how an init fails.
     """
     path = os.environ.get("PATH", os.defpath)
     found = shutil.which("terraform", path=f"{Path(sys.executable).parent}{os.pathsep}{path}")

@@ -29,11 +29,7 @@ class Variable(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what the file in HCL at `path` says, texts without their quotes.
-
-    Raises:
-        UserError: it is not HCL, naming the line.
-    """
+    """Return what the file in HCL at `path` says, texts without their quotes."""
     import hcl2
 
     reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
@@ -65,9 +61,6 @@ def check(settings: Mapping[str, Any], file: Path) -> None:
     """Refuse settings that variables.tf does not have.
 
     Terraform only warns of a setting it does not know, and drops an unknown attribute without a word.
-
-    Raises:
-        UserError: naming the setting, or an account id that cannot be one.
     """
     place = file.relative_to(ROOT)
     variables = declared()
