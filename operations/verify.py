@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,19 +23,14 @@ if TYPE_CHECKING:
     from operations.dead_letters import ParkedEvent
     from operations.verify_photos import Photo, Trial
 
-# Six photos analysed at a tenth of a cent, and requests by the dozen.
-COST = "about one cent"
 
-
-def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list[Line]:
-    """Send photos through `deployment` and check what they leave; all of it is removed again.
-
-    Raises what AWS raises when the environment cannot even be looked at.
-    """
+def verify(deployment: Deployment, say: Callable[[str], object]) -> list[Line]:
+    """Send photos through `deployment` and check what they leave; all of it is removed again."""
     # What is broken before a photo is sent names itself better than a photo that never comes.
     lines = list(inspect(deployment))
     with verify_photos.trying(deployment, say) as trial:
-        say(f"Sending {len(verify_photos.PHOTOS)} photos below {trial.prefix} ({COST})")
+        # Each is analysed at a tenth of a cent, and there are requests by the dozen.
+        say(f"Sending {len(verify_photos.PHOTOS)} photos below {trial.prefix} (about one cent)")
         began = datetime.now(UTC)
         try:
             trial.subscribe()
@@ -73,9 +68,9 @@ def verify(deployment: Deployment, say: Callable[[str], object] = print) -> list
 def _photo(trial: Trial, photo: Photo) -> Line:
     key, record = trial.prefix + photo.name, trial.record(photo)
     parked = trial.parked.get(key)
-    why = f"{parked.error}: {parked.cause[:300]}" if parked else ""
+    why = f": {parked.error}: {parked.cause[:300]}" if parked else ""
     if record is None:
-        problem = f"was parked: {why}" if parked else "left neither a record nor a dead letter"
+        problem = f"was parked{why}" if parked else "left neither a record nor a dead letter"
         return Line("failed", photo.about, problem)
     outcome, faces = record["Outcome"], record["FaceCount"]
     sent = trial.notifications.get(trial.uploads[photo])
@@ -83,7 +78,7 @@ def _photo(trial: Trial, photo: Photo) -> Line:
     if outcome not in photo.outcomes or photo.faces not in (None, faces):
         problem = f"was recorded as {outcome} with {faces} faces, not {' or '.join(photo.outcomes)}"
     elif not sent:
-        problem = f"was recorded as {outcome}, and nobody was notified" + (f": {why}" if why else "")
+        problem = f"was recorded as {outcome}, and nobody was notified{why}"
     elif sent[0].get("outcome") != outcome or sent[0].get("key") != key:
         problem = f"was recorded as {outcome}, and {sent[0]} was sent"
     return line(photo.about, problem, f"{outcome}, {faces} faces, recorded and notified")
@@ -121,11 +116,9 @@ def _logs(deployment: Deployment, trial: Trial, began: datetime) -> Iterator[Lin
 
     def arrived() -> bool:
         for group in sorted(silent):
-            try:
+            with contextlib.suppress(client.exceptions.ResourceNotFoundException):
                 if client.filter_log_events(logGroupName=group, startTime=start, limit=1)["events"]:
                     silent.discard(group)
-            except client.exceptions.ResourceNotFoundException:
-                pass
         return not silent
 
     verify_photos.wait_for(trial, arrived, 60)
@@ -166,15 +159,14 @@ def command(env: str, as_json: bool) -> None:
     """Prove that a deployed environment works: send photos through it, and remove them again."""
     lines = verify(Deployment.load(env), lambda text: click.echo(text, err=True))
     report = {"environment": env, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    content = {**report, "passed": not _broken(lines), "checks": [asdict(line) for line in lines]}
+    content = {**report, "passed": not _broken(lines), "checks": [line._asdict() for line in lines]}
     path = ROOT / "build" / "verify" / f"{env}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if as_json:
         options.print_json(content)
     else:
-        rows = [(line.outcome, line.about, line.text) for line in lines]
-        table = terminal.table("Outcome", "About", "Seen", rows=rows, red={"failed"})
+        table = terminal.table("Outcome", "About", "Seen", rows=lines, red={"failed"})
         terminal.console().print(table)
         click.echo(f"Everything it made is removed. Report: {path.relative_to(ROOT)}")
     if _broken(lines):

@@ -36,11 +36,7 @@ _EXPRESS_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Photo:
-    """One upload: what it shows, its file, its name below the prefix, and the outcome it ought to have.
-
-    Attributes:
-        outcomes: any of these is right.
-    """
+    """One upload: what it shows, its file, its name below the prefix, and outcomes of which any is right."""
 
     about: str
     file: str
@@ -110,15 +106,12 @@ class Trial:
         name = f"{self.deployment.name}-verify-{self.run}"
         self.queue_url, arn = queue_for_results(self.deployment, name)
         self.removals.append(partial(sqs.delete_queue, QueueUrl=self.queue_url))
-        attributes = {
-            "FilterPolicy": json.dumps({"key_prefix": [{"prefix": self.prefix}]}),
-            "RawMessageDelivery": "true",
-        }
+        only_ours = json.dumps({"key_prefix": [{"prefix": self.prefix}]})
         answer = sns.subscribe(
             TopicArn=self.deployment.value("results_topic_arn"),
             Protocol="sqs",
             Endpoint=arn,
-            Attributes=attributes,
+            Attributes={"FilterPolicy": only_ours, "RawMessageDelivery": "true"},
             ReturnSubscriptionArn=True,
         )
         self.removals.append(partial(sns.unsubscribe, SubscriptionArn=answer["SubscriptionArn"]))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -27,8 +26,7 @@ _FORBIDDEN = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """How one check ended, and what was seen."""
 
     outcome: Literal["passed", "failed", "not checked"]
@@ -51,11 +49,10 @@ def inspect(deployment: Deployment) -> Iterator[Line]:
 
 
 def _sources(deployment: Deployment) -> Iterator[Line]:
-    found, name = status.delivery(deployment), f"{deployment.name}-uploads"
-    silent = (
-        "" if found["notifications"] else f"{deployment.bucket} does not notify EventBridge; 'make apply'"
-    )
-    yield line("bucket notifications", silent, "the bucket notifies EventBridge")
+    found, name, problem = status.delivery(deployment), f"{deployment.name}-uploads", ""
+    if not found["notifications"]:
+        problem = f"{deployment.bucket} does not notify EventBridge; 'make apply'"
+    yield line("bucket notifications", problem, "the bucket notifies EventBridge")
     problem = ""
     if found["rule"] == "missing":
         problem = f"{name} is not there; 'make apply'"
@@ -87,7 +84,6 @@ def _queue_and_topics(deployment: Deployment) -> Iterator[Line]:
 
 def _alarms(deployment: Deployment) -> Line:
     found = {one["AlarmName"]: one for one in status.alarms(deployment)}
-    ringing = [name for name, one in found.items() if one["StateValue"] == "ALARM"]
     # An alarm on too few compares downwards, and one on any at all has its threshold at 0.
     always = [
         name
@@ -95,7 +91,7 @@ def _alarms(deployment: Deployment) -> Line:
         if not float(one.get("Threshold") or 0) and "GreaterThanOrEqual" in one.get("ComparisonOperator", "")
     ]
     problem = ""
-    if ringing:
+    if ringing := [name for name, one in found.items() if one["StateValue"] == "ALARM"]:
         problem = f"in ALARM: {', '.join(ringing)}"
     elif always:
         problem = f"threshold 0, always in ALARM: {', '.join(always)}; 'make apply'"
