@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*):{0,3}=(?P<value>.*)", re.DOTALL)
 _MAKES = frozenset({"make", "gmake"})
@@ -47,23 +47,16 @@ def command_line() -> tuple[str, ...]:
     return ()
 
 
-def take_variables(known: Iterable[str], line: Sequence[str] | None = None) -> None:
+def take_variables(known: Iterable[str]) -> None:
     """Put the variables of make's command line into the process environment, for options to read.
 
-    Raises:
-        UserError: one is not among those the verbs on that command line know.
+    One that is not among those the verbs on that command line know is refused.
     """
     names = {*known, *_EVERYWHERE}
-    for word in command_line() if line is None else line:
-        match = _ASSIGNMENT.fullmatch(word)
-        if not match:
-            continue
-        name = match["name"]
+    for name, value in (match.groups() for match in map(_ASSIGNMENT.fullmatch, command_line()) if match):
         if name not in names:
             alike = difflib.get_close_matches(name.upper(), sorted(names), n=1)
             shown = ", ".join(sorted(names - _EVERYWHERE | {"ENV"}))
-            raise UserError(
-                f"There is no {name}= here; "
-                + (f"did you mean {alike[0]}=?" if alike else f"there are {shown}.")
-            )
-        os.environ[name] = match["value"]
+            hint = f"did you mean {alike[0]}=?" if alike else f"there are {shown}."
+            raise UserError(f"There is no {name}= here; {hint}")
+        os.environ[name] = value

@@ -65,10 +65,9 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if command and under_make():
-            line = make.command_line()
             # Of several verbs on one command line, each reads what is its own.
-            verbs = [command, *(self.get_command(ctx, word) for word in line if word in self.modules)]
-            make.take_variables({_variable(one) for verb in verbs if verb for one in verb.params}, line)
+            verbs = [command, *filter(None, (self.get_command(ctx, word) for word in make.command_line()))]
+            make.take_variables(_variable(one) for verb in verbs for one in verb.params)
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
