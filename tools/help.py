@@ -15,18 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 _SECTION = re.compile(r"##@ (?P<title>.+)")
 _RULE = re.compile(r"(?P<verb>[a-z-]+):.*?## (?P<text>.+)")
 _PATTERN = re.compile(r"\$\((?P<list>[A-Z]+)\):")
+_PLACE = re.compile(r'"(?P<verb>[a-z-]+)": "(?P<module>[\w.]+):?(?P<function>\w*)",')
 
 
 def verbs() -> dict[str, tuple[str, str]]:
     """Module and function of each verb of the program."""
-    tree = ast.parse((ROOT / "operations" / "__main__.py").read_text("utf-8"))
-    [places] = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "VERBS"
-    ]
-    split = {verb: place.partition(":") for verb, place in places.items()}
-    return {verb: (module, name or "command") for verb, (module, _, name) in split.items()}
+    places = _PLACE.findall((ROOT / "operations" / "__main__.py").read_text("utf-8"))
+    return {verb: (module, function or "command") for verb, module, function in places}
 
 
 def described(module: str, function: str) -> str:
