@@ -27,11 +27,7 @@ _SECONDS = 10.0
 
 
 def install_checkov() -> None:
-    """Install checkov in a virtual environment of its own: it pins an SDK the rest cannot use.
-
-    Raises:
-        OSError: it cannot be installed.
-    """
+    """Install checkov in a virtual environment of its own: it pins an SDK the rest cannot use."""
     lock, stamp = ROOT / "requirements-checkov.lock", CHECKOV / ".ready"
     wanted = lock.read_text("utf-8")
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
@@ -47,11 +43,7 @@ def install_checkov() -> None:
 
 
 def reach_advisories() -> None:
-    """Ask the database pip-audit asks.
-
-    Raises:
-        OSError: it cannot be reached.
-    """
+    """Make sure that the database pip-audit asks can be reached."""
     try:
         urllib.request.urlopen(_ADVISORIES, timeout=_SECONDS).close()
     except urllib.error.HTTPError:
@@ -99,11 +91,8 @@ def main(names: list[str]) -> int:
     environment = os.environ | {"PATH": path, "TFLINT_DISABLE_VERSION_CHECK": "1", "LOG_LEVEL": "ERROR"}
     environment |= {"PRE_COMMIT_HOME": str(fetch.BIN.parent / "pre-commit"), "BC_SKIP_MAPPING": "TRUE"}
     environment["SKIP"] = ",".join([*missing, *filter(None, [os.environ.get("SKIP")])])
-    if (
-        (not names or "tflint" in names)
-        and "tflint" not in missing
-        and (reason := _tflint_rules(environment))
-    ):
+    runs_tflint = "tflint" not in missing and (not names or "tflint" in names)
+    if runs_tflint and (reason := _tflint_rules(environment)):
         missing["tflint, in part"] = reason
     command = [sys.executable, "-m", "pre_commit", "run", "--all-files", *names]
     code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -78,11 +78,7 @@ TOOLS = {
 
 
 def place(name: str) -> None:
-    """See to it that `name` is found in .venv/bin or on PATH, in a version that will do.
-
-    Raises:
-        FetchError: it is not there, and can be neither fetched nor built.
-    """
+    """See to it that `name` is found in .venv/bin or on PATH, in a version that will do."""
     tool = TOOLS[name]
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     version = _version(found) if found else None
@@ -130,9 +126,8 @@ def _version(path: str) -> tuple[int, int, int] | None:
 
 def _download(name: str, tool: Tool) -> bytes:
     base = os.environ.get(f"{name.upper()}_RELEASES_URL", tool.base.format(version=tool.version))
-    file, checksums = (
-        part.format(version=tool.version, machine=machine()) for part in (tool.archive, tool.checksums)
-    )
+    file = tool.archive.format(version=tool.version, machine=machine())
+    checksums = tool.checksums.format(version=tool.version)
     try:
         lines = _get(f"{base}/{checksums}").decode().splitlines()
         listed = {name.lstrip("*"): digest for digest, name in map(str.split, lines)}
@@ -166,10 +161,8 @@ def _build(name: str, tool: Tool) -> bytes:
     if not tool.module or not go:
         raise FetchError("there is no Go to build it with" if tool.module else "")
     with tempfile.TemporaryDirectory() as folder:
-        command = [go, "install", f"{tool.module}@v{tool.version}"]
-        result = subprocess.run(
-            command, env=os.environ | {"GOBIN": folder}, capture_output=True, text=True, check=False
-        )
+        command, here = [go, "install", f"{tool.module}@v{tool.version}"], os.environ | {"GOBIN": folder}
+        result = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
         if result.returncode:
             raise FetchError(f"{' '.join(command)}: {(result.stderr.strip() or 'failed').splitlines()[-1]}")
         return Path(folder, name).read_bytes()

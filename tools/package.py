@@ -36,9 +36,6 @@ _UNIX = 3
 _HASH_LENGTH = 16
 _NAME = re.compile(r"^.+?(-(?P<target>python3\.\d+-(arm64|x86_64)))?(-(?P<hash>[0-9a-f]{16}))?\.zip$")
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
-# The glibc of Amazon Linux 2023, where Python 3.12 and later run, and of Amazon Linux 2, where 3.11 does.
-# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
-_GLIBC = {False: 26, True: 34}
 
 
 class PackageError(Exception):
@@ -49,9 +46,6 @@ def sources(folder: Path) -> "list[str]":
     """Return the paths, relative to the folder `folder` is in and with forward slashes, of a zip's sources.
 
     Its own come first, in the order of Terraform's ``sort(fileset(folder, "**/*.py"))``, then each package's.
-
-    Raises:
-        PackageError: there is no such folder, it holds no Python source, or it holds a symbolic link.
     """
     others = folder / "packages.txt"
     names = others.read_text("utf-8").split() if others.exists() else []
@@ -81,9 +75,6 @@ def source_hash(folder: Path, target: "str | None" = None) -> str:
     """Return 16 hexadecimal digits: the hash of what goes into the zip, as modules/function computes it.
 
     `target`, like ``python3.13-arm64``, is what wheels are bundled for; without it none are.
-
-    Raises:
-        PackageError: as `sources`.
     """
     lines = [f"{name}:{_digest(folder.parent / name)}\n" for name in sources(folder)]
     if target:
@@ -103,9 +94,7 @@ def zip_name(folder: Path, target: "str | None" = None) -> str:
 def build(folder: Path, output: Path) -> int:
     """Write the zip of `folder` to `output`, whole or not at all, and return its size in bytes.
 
-    Raises:
-        PackageError: as `sources` and `wheels`; `output` cannot be written; or the hash in the name of
-            `output` is not that of the sources, because they changed after Terraform made its plan.
+    Refused where the hash in the name of `output` is not that of the sources.
     """
     folder = folder.resolve()
     wanted = _NAME.match(output.name)
@@ -146,11 +135,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def wheels(lock: Path, target: str) -> "list[Path]":
-    """Return the wheels pinned in `lock` for `target`, from the user's cache or else from the package index.
-
-    Raises:
-        PackageError: they cannot be fetched, or one in the cache is not what the lock pins.
-    """
+    """Return the wheels pinned in `lock` for `target`, from the user's cache or else the package index."""
     if not lock.is_file():
         raise PackageError(f"There is no {lock} to bundle wheels from; leave {target} out of the zip's name.")
     pinned = lock.read_text("utf-8")
@@ -179,7 +164,9 @@ def _caches() -> Path:
 def _fetch(lock: Path, target: str, cache: Path) -> None:
     runtime, processor = target.split("-")
     version = runtime.replace("python", "")
-    newest = _GLIBC[int(version.split(".")[1]) >= 12]
+    # The glibc of Amazon Linux 2023, where Python 3.12 and later run, and of Amazon Linux 2, where 3.11 does.
+    # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
+    newest = 34 if int(version.split(".")[1]) >= 12 else 26
     command = [_python_with_pip(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-input", "--retries", "1", "--timeout", "15", "--require-hashes", "--no-deps"]
     command += ["--only-binary", ":all:", "--python-version", version, "--implementation", "cp"]
