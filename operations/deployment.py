@@ -87,4 +87,4 @@ class Deployment:
 def together(*questions: Callable[[], Any]) -> list[Any]:
     """The answers to independent questions, asked at once."""
     with ThreadPoolExecutor(max(1, len(questions))) as pool:
-        return [future.result() for future in [pool.submit(question) for question in questions]]
+        return list(pool.map(lambda question: question(), questions))

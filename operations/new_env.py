@@ -24,12 +24,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def new(name: str, account: str, region: str, folder: Path | None = None) -> list[Path]:
-    """Write the tfvars and the backend file of a new environment and return their paths.
-
-    Raises:
-        UserError: a name, account or region that cannot be one, or one of the files is there already;
-            nothing is written then.
-    """
+    """Write the tfvars and the backend file of a new environment and return their paths."""
     if not _NAME.fullmatch(name):
         raise UserError(
             f"'{name}' cannot be an environment's name; take 2 to 16 lower-case letters, digits and hyphens,"

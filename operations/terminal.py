@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -40,7 +40,6 @@ def table(
     numbers: Collection[str] = ("",),
     red: Collection[str] = (),
     footer: Sequence[str] = (),
-    width: int | None = None,
 ) -> Table:
     """Rows under their headings; every cell is shown as text, with nothing in it that a terminal obeys.
 
@@ -48,10 +47,9 @@ def table(
         numbers: headings of the columns that hold numbers, which are aligned to the right and never folded.
         red: cells whose row is red, unless its second cell is 0.
         footer: a last row in bold.
-        width: of the window; the console's without it.
     """
     shown = [[one if isinstance(one, Text) else Text(visible(one)) for one in row] for row in rows]
-    room = (width or console().width) - _LAST_COLUMN - _GAP
+    room = console().width - _LAST_COLUMN - _GAP
     made = Table(
         title=title or None,
         title_justify="left",
@@ -89,8 +87,7 @@ def progress(description: str, *, total: float | None = None, hidden: bool = Fal
         task = bar.add_task(visible(description), total=total)
 
         def update(done: float, total: float | None = None, description: str | None = None) -> None:
-            more: dict[str, Any] = {} if description is None else {"description": visible(description)}
-            bar.update(task, completed=done, total=total, **more)
+            bar.update(task, completed=done, total=total, description=description and visible(description))
 
         yield update
 
