@@ -81,8 +81,9 @@ def place(name: str) -> None:
     """See to it that `name` is found in .venv/bin or on PATH, in a version that will do."""
     tool = TOOLS[name]
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-    version = _version(found) if found else None
-    if version and (version >= tool.oldest if tool.oldest else version == _parsed(tool.version)):
+    version = _version(found) if found else ()
+    pinned = tuple(map(int, tool.version.split(".")))
+    if version >= tool.oldest if tool.oldest else version == pinned:
         return
     print(f"Fetching {name} {tool.version}", file=sys.stderr)
     reasons = []
@@ -108,20 +109,17 @@ def machine() -> str:
     return f"{platform.system().lower()}_{_PROCESSORS.get(processor, processor)}"
 
 
-def _parsed(text: str) -> tuple[int, int, int] | None:
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None
-
-
-def _version(path: str) -> tuple[int, int, int] | None:
+def _version(path: str) -> tuple[int, ...]:
+    """The version of the tool at `path`, empty where it does not say."""
     # Neither tool should look for a newer version of itself meanwhile.
     quiet = os.environ | {"CHECKPOINT_DISABLE": "1", "TFLINT_DISABLE_VERSION_CHECK": "1"}
     try:
         command = [path, "--version"]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=quiet)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return _parsed(said.stdout)
+        return ()
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", said.stdout)
+    return tuple(map(int, match.groups())) if match else ()
 
 
 def _download(name: str, tool: Tool) -> bytes:
