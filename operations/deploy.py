@@ -156,7 +156,8 @@ def _build_zips(resources: Sequence[Mapping[str, Any]]) -> None:
 
 def _refuse_losses(environment: Environment, changes: Sequence[plan.Change], *, confirmed: bool) -> None:
     """Hold an apply to what destroying is held to."""
-    destroyed = [change.address for change in changes if change.destroys_data]
+    gone = [change for change in changes if change.action in ("delete", "replace")]
+    destroyed = [change.address for change in gone if change.type in plan.HOLDS_DATA]
     if destroyed and (reason := _protection(environment)):
         raise UserError(f"This would destroy {', '.join(destroyed)}, but {reason}")
     losses = "; ".join(f"{change.address} {change.losses}" for change in changes if change.losses)

@@ -67,11 +67,6 @@ class Change:
     attributes: Mapping[str, tuple[str, str]]
     losses: str
 
-    @property
-    def destroys_data(self) -> bool:
-        """Whether photos, records, parked events or their key are destroyed."""
-        return self.action in ("delete", "replace") and self.type in HOLDS_DATA
-
     def as_json(self) -> dict[str, Any]:
         """Return address and action, and where there are some the changed attributes and the losses."""
         attributes = {name: {"old": old, "new": new} for name, (old, new) in self.attributes.items()}
@@ -82,8 +77,7 @@ class Change:
 def changes(resources: Iterable[Mapping[str, Any]], *, local: bool = False) -> list[Change]:
     """Return what the `resource_changes` of a plan that Terraform shows as JSON come to, in its order.
 
-    Args:
-        local: leave out what the local cloud reads back falsely (docs/quirks.md).
+    With `local`, what the local cloud reads back falsely is left out (docs/quirks.md).
     """
     found = []
     for resource in resources:
