@@ -28,11 +28,7 @@ class Deployment:
 
     @classmethod
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Self:
-        """Find environment `name`.
-
-        Raises UserError, one sentence: there is no such environment, it is not deployed, or its credentials
-        are missing, expired or another account's.
-        """
+        """Find environment `name`, which has to be deployed."""
         environment = Environment.load(name, cloud)
         return cls(environment, state.output(environment))
 
@@ -45,10 +41,7 @@ class Deployment:
             return self._clients[service]
 
     def value(self, output: str) -> Any:
-        """One of Terraform's outputs.
-
-        Raises UserError when the environment was deployed by a version without it.
-        """
+        """One of Terraform's outputs."""
         if output not in self.outputs:
             name = self.environment.name
             raise UserError(

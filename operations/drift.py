@@ -15,10 +15,11 @@ import click
 
 from operations import buffer, deploy, options, plan, state
 from operations.deployment import Deployment
-from operations.environments import Environment
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from operations.environments import Environment
 
 
 def check(environment: Environment, console: Console) -> tuple[list[plan.Change], list[str]]:
@@ -55,9 +56,8 @@ def command(env: str, as_json: bool) -> None:
     """Say whether an environment still is what the code says; exit code 2 when it is not."""
     from operations.terminal import console
 
-    environment = Environment.load(env)
-    changes, outside = check(environment, console(errors=True))
-    deployment = Deployment(environment, state.output(environment))
+    deployment = Deployment.load(env)
+    changes, outside = check(deployment.environment, console(errors=True))
     # Terraform leaves a pause alone, so no plan shows it.
     paused = buffer.state(deployment) != "Enabled"
     if as_json:
