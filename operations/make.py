@@ -6,6 +6,7 @@ values are read from make's own command line.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -34,16 +35,14 @@ def command_line() -> tuple[str, ...]:
         return ()
     import psutil
 
-    try:
+    with contextlib.suppress(psutil.Error):
         for process in psutil.Process().parents():
             line = process.cmdline()
             name = os.path.basename(line[0]).lstrip("-") if line else ""  # noqa: PTH119
             if name in _MAKES:
                 return tuple(line[1:])
             if name not in _SHELLS:
-                return ()
-    except psutil.Error:
-        return ()
+                break
     return ()
 
 
