@@ -32,11 +32,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class Verbs(click.Group):
-    """Commands known by name, imported on use.
-
-    Args:
-        modules: module of each verb, with `:name` where its command is not named `command`.
-    """
+    """Commands imported on use, by verb as `module`, or `module:name` where it is not named `command`."""
 
     def __init__(self, modules: Mapping[str, str], **options: Any) -> None:
         super().__init__(context_settings={"help_option_names": ["-h", "--help"]}, **options)
@@ -111,7 +107,6 @@ def summary(place: str) -> str:
 
 def end_in_order() -> None:
     """Have SIGTERM and SIGHUP (a closed terminal) end this process as Ctrl-C does: in good order."""
-
     both = (signal.SIGTERM, signal.SIGHUP)
 
     def end(*_: object) -> NoReturn:

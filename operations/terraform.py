@@ -36,13 +36,10 @@ class TerraformError(UserError):
 
 
 class Terraform:
-    """Terraform in one folder for one environment; what it cannot do raises a TerraformError.
+    """Terraform for the root module in one folder and one environment, which picks the working directory.
 
-    Args:
-        environment: name of the environment; it picks the working directory ``.terraform/<environment>``.
-        folder: the root module.
-        variables: process environment to add, such as the local cloud's endpoints; None takes one away.
-        data_dir: another working directory.
+    What it cannot do raises a TerraformError. `variables` are added to the process environment, such as the
+    local cloud's endpoints; None takes one away.
     """
 
     def __init__(
