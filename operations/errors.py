@@ -26,17 +26,22 @@ def is_sdk_error(error: BaseException) -> bool:
     return exceptions is not None and isinstance(error, (exceptions.BotoCoreError, exceptions.ClientError))
 
 
+def code_of(error: Exception) -> str:
+    """AWS's code for an error of the SDK; empty where AWS answered nothing."""
+    # An answer cut short has a response too, which is None.
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+
+
 def from_sdk(error: Any) -> UserError:
     """The sentence for an error of the SDK."""
-    response = getattr(error, "response", None)
-    if not response:
+    if not getattr(error, "response", None):
         return UserError(f"AWS cannot be reached ({error}); check the network and run it again.")
-    code = response["Error"].get("Code", "")
+    code = code_of(error)
     if code in _EXPIRED:
         return UserError(
             "The AWS credentials have expired; sign in again ('aws sso login') and run it again."
         )
-    return UserError(f"AWS refused {error.operation_name}: {response['Error'].get('Message', code)}")
+    return UserError(f"AWS refused {error.operation_name}: {error.response['Error'].get('Message', code)}")
 
 
 def from_credentials(name: str, error: Exception) -> UserError:
@@ -44,7 +49,7 @@ def from_credentials(name: str, error: Exception) -> UserError:
     from botocore import exceptions
 
     again = "sign in again ('aws sso login')"
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    code = code_of(error)
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return UserError(f"There are no AWS credentials for ENV={name}; {again} or set AWS_PROFILE.")
     if code in _EXPIRED or isinstance(error, (exceptions.SSOError, exceptions.TokenRetrievalError)):

@@ -9,7 +9,7 @@ import click
 
 from operations import options, preflight_checks
 from operations.environments import Environment
-from operations.errors import UserError
+from operations.errors import UserError, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
     except BotoCoreError as error:
         return "not checked", f"{action} failed: {error}"
     except ClientError as error:
-        code = error.response["Error"].get("Code", "")
+        code = code_of(error)
         if code in _DENIED:
             # A check may ask for more than what it is about, such as the state.
             own = error.operation_name.startswith(action.rpartition(":")[2])

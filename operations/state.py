@@ -10,7 +10,7 @@ import click
 
 from operations import options
 from operations.environments import Environment
-from operations.errors import UserError
+from operations.errors import UserError, code_of
 from operations.program import ROOT
 from operations.terraform import follow
 
@@ -44,7 +44,7 @@ def outputs(environment: Environment) -> dict[str, Any]:
     try:
         answer = client.get_object(Bucket=environment.state_bucket, Key=key, ExpectedBucketOwner=account)
     except client.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in ("NoSuchBucket", "NoSuchKey"):
+        if code_of(error) not in ("NoSuchBucket", "NoSuchKey"):
             raise
         return {}
     return {name: one["value"] for name, one in json.load(answer["Body"])["outputs"].items()}
@@ -97,7 +97,7 @@ def _without() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if not error.response["Error"]["Code"].startswith("NoSuch"):
+        if not code_of(error).startswith("NoSuch"):
             raise
 
 

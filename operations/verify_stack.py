@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import status
+from operations.errors import code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def _queue_and_topics(deployment: Deployment) -> Iterator[Line]:
     try:
         deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     except ClientError as error:
-        problem = f"{url} does not answer ({error.response['Error']['Code']}); 'make apply'"
+        problem = f"{url} does not answer ({code_of(error)}); 'make apply'"
     yield line("dead-letter queue", problem, "is there")
     for topic in ("results_topic_arn", "alerts_topic_arn"):
         arn, problem = deployment.value(topic), ""
@@ -129,9 +130,7 @@ def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
         try:
             answer = client.put_object(Bucket=deployment.bucket, Key=key, Body=b"", **more)
         except (ClientError, BotoCoreError) as error:
-            answered = getattr(error, "response", None) or {}
-            code = answered.get("Error", {}).get("Code", type(error).__name__)
-            yield Line("passed", about, f"is refused ({code})")
+            yield Line("passed", about, f"is refused ({code_of(error) or type(error).__name__})")
             continue
         s3.delete_object(Bucket=deployment.bucket, Key=key, VersionId=answer.get("VersionId") or "null")
         if deployment.environment.local:

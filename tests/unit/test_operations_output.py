@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from operations import redrive, reprocess
 from operations.__main__ import main
 from operations.dead_letters import ParkedEvent
 from operations.deployment import Deployment
-from operations.errors import UserError
+from operations.errors import UserError, from_credentials
 from operations.program import ROOT
 from operations.terminal import visible
 from tests.locales import latin_1
@@ -142,6 +143,12 @@ def test_an_error_s_own_words_are_not_obeyed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Deployment, "load", refuse)
     result = CliRunner().invoke(main, ["status"])
     assert (result.exit_code, result.stderr) == (1, "Error: no \\x1b[31m key\nsecond line\n")
+
+
+def test_an_answer_about_the_caller_that_is_cut_short_is_said_in_one_sentence() -> None:
+    error = ReadTimeoutError(endpoint_url="https://sts.amazonaws.com")
+    said = "AWS cannot be reached for ENV=dev; check the network and AWS_ENDPOINT_URL."
+    assert from_credentials("dev", error).message == said
 
 
 def test_a_photo_must_be_named_to_be_analysed_again() -> None:
