@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,14 +13,10 @@ from operations import options, terminal
 from operations.deployment import Deployment
 from operations.errors import UserError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 ALIAS = "live"
 # A version that was rolled back from keeps an alias of this name and its number: Terraform, which manages
 # descriptions and tags, leaves aliases of others alone.
 MARK = "rolled-back-from-"
-
 
 # What modules/function ends a description with.
 _SOURCES = re.compile(r"\((?P<sources>code [0-9a-f]+(, commit [^ )]+)?)\)$")
@@ -53,8 +49,8 @@ class Step:
     function: str
     current: int
     target: int
-    versions: Mapping[int, Version]
-    revision: str | None
+    versions: dict[int, Version]
+    revision: str
 
 
 @click.command
@@ -64,13 +60,7 @@ class Step:
 @options.confirm("Move the alias")
 @options.dry_run
 @options.as_json
-def command(
-    function: str | None,
-    env: str,
-    version: int | None,
-    confirm: bool,
-    as_json: bool,
-) -> None:
+def command(function: str | None, env: str, version: int | None, confirm: bool, as_json: bool) -> None:
     """Point a FUNCTION's alias to the good version before the one it is on.
 
     Versions that were rolled back from are marked, and passed over until TO= names one. Executions that run
@@ -93,7 +83,7 @@ def command(
                 "function": step.function,
                 "from": step.current,
                 "to": step.target,
-                "versions": {str(number): one.published for number, one in step.versions.items()},
+                "versions": {number: one.published for number, one in step.versions.items()},
                 "details": [asdict(one) for one in step.versions.values()],
                 "done": confirm,
             }
@@ -119,28 +109,26 @@ def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
     name = str(deployment.value("function_names")[function])
     client = deployment.client("lambda")
     alias = client.get_alias(FunctionName=name, Name=ALIAS)
-    current = int(alias["FunctionVersion"])
-    versions = _versions(client, name)
-    target = version
-    if target is None:
-        earlier = [number for number in versions if number < current]
-        good = [number for number in earlier if not versions[number].rolled_back]
-        target = max(good, default=None)
-        if earlier and target is None:
+    current, versions = int(alias["FunctionVersion"]), _versions(client, name)
+    if version is None:
+        earlier = [one for one in versions.values() if one.number < current]
+        if not earlier:
+            raise UserError(
+                f"Version {current} of {name} is the first one there is; there is nothing to go back to."
+            )
+        good = [one.number for one in earlier if not one.rolled_back]
+        if not good:
             raise UserError(
                 f"Every version of {name} before {current} was rolled back from; choose one with"
                 f" {options.named('to', '<number>')} all the same, or mend the code and apply it."
             )
-    if target is None:
-        raise UserError(
-            f"Version {current} of {name} is the first one there is; there is nothing to go back to."
-        )
-    if target not in versions:
+        version = max(good)
+    if version not in versions:
         known = ", ".join(map(str, sorted(versions)))
-        raise UserError(f"{name} has no version {target}; choose one of {known} with {options.named('to')}.")
-    if target == current:
-        raise UserError(f"'{ALIAS}' of {name} is on version {target} already.")
-    return Step(name, current, target, versions, alias.get("RevisionId"))
+        raise UserError(f"{name} has no version {version}; choose one of {known} with {options.named('to')}.")
+    if version == current:
+        raise UserError(f"'{ALIAS}' of {name} is on version {version} already.")
+    return Step(name, current, version, versions, alias["RevisionId"])
 
 
 def carry_out(deployment: Deployment, step: Step) -> None:
@@ -149,14 +137,13 @@ def carry_out(deployment: Deployment, step: Step) -> None:
     Raises UserError when somebody moved it since it was looked at.
     """
     client = deployment.client("lambda")
-    expected = {"RevisionId": step.revision} if step.revision else {}
     try:
         client.update_alias(
             FunctionName=step.function,
             Name=ALIAS,
             FunctionVersion=str(step.target),
             RoutingConfig={"AdditionalVersionWeights": {}},
-            **expected,
+            RevisionId=step.revision,
         )
     except client.exceptions.PreconditionFailedException:
         raise UserError(
@@ -182,8 +169,8 @@ def _versions(client: Any, name: str) -> dict[int, Version]:
     return {
         int(one["Version"]): Version(
             int(one["Version"]),
-            str(one.get("LastModified", "")),
-            str(one.get("Description", "")),
+            one["LastModified"],
+            one.get("Description", ""),
             marks.get(f"{MARK}{one['Version']}", ""),
         )
         for page in client.get_paginator("list_versions_by_function").paginate(FunctionName=name)

@@ -26,7 +26,9 @@ class FakeLambda:
 
     def __init__(self, versions: int) -> None:
         self.versions = versions
-        self.aliases: dict[str, dict[str, str]] = {"live": {"Name": "live", "FunctionVersion": str(versions)}}
+        self.aliases: dict[str, dict[str, str]] = {
+            "live": {"Name": "live", "FunctionVersion": str(versions), "RevisionId": "1"}
+        }
 
     def get_alias(self, *, FunctionName: str, Name: str) -> dict[str, str]:  # noqa: N803
         assert FunctionName == NAME
