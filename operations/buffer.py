@@ -34,7 +34,7 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
     CloudWatch's, some minutes late. `cap` is None without one; else `resumes` says when it counts anew.
     """
     settings = deployment.value("ingestion")
-    waiting, held = _counts(deployment)
+    waiting, held, _ = metrics.messages(deployment, settings["queue_url"])
     oldest = metrics.oldest_message(deployment, settings["queue_url"], now) if waiting + held else None
     paused = state(deployment) != "Enabled"
     cap = _cap(deployment, settings, now)
@@ -79,7 +79,7 @@ def feed(
     with terminal.progress("Queued", total=total, hidden=quiet) as update:
         while batch := list(itertools.islice(numbered, SQS_BATCH)):
             if queued % (10 * SQS_BATCH) == 0:
-                while _counts(deployment)[0] >= most:
+                while metrics.messages(deployment, settings["queue_url"])[0] >= most:
                     time.sleep(_FEED_LOOK_SECONDS)
             # Named, so that it starts although the same photo was started, and failed, before.
             answer = sqs.send_message_batch(
@@ -96,16 +96,6 @@ def feed(
             queued += len(batch)
             update(queued, total, "Queued")
     return {"queued": queued}
-
-
-def _counts(deployment: Deployment) -> tuple[int, int]:
-    """About how many messages nobody holds, and how many somebody does."""
-    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    answer = deployment.client("sqs").get_queue_attributes(
-        QueueUrl=deployment.value("ingestion")["queue_url"], AttributeNames=names
-    )
-    waiting, held = (int(answer["Attributes"][name]) for name in names)
-    return waiting, held
 
 
 def state(deployment: Deployment) -> str:

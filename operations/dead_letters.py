@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import records
+from operations import metrics, records
 from operations.errors import UserError
 from operations.executions import text_at
 
@@ -124,6 +123,7 @@ class Queue:
     """The dead-letter queue of a deployment; used in a `with`, it gives back what was not deleted."""
 
     def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._sqs = deployment.client("sqs")
         self._url = deployment.dead_letter_queue_url
         self._held: dict[str, str] = {}
@@ -131,17 +131,15 @@ class Queue:
     def __enter__(self) -> Self:
         return self
 
-    def state(self) -> tuple[int, int, float]:
-        """About how many messages it holds, how many of these somebody has, and the time by its clock."""
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
-        waiting, hidden = (int(answer["Attributes"][name]) for name in names)
-        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        return waiting + hidden, hidden, parsedate_to_datetime(said).timestamp() if said else time.time()
+    @cached_property
+    def at_first(self) -> tuple[int, float]:
+        """About how many messages it held when this was first asked, and the time then by its clock."""
+        waiting, held, now = metrics.messages(self._deployment, self._url)
+        return waiting + held, now
 
     def held_elsewhere(self) -> int:
         """About how many messages others have received and neither deleted nor given back."""
-        return max(0, self.state()[1] - len(self._held))
+        return max(0, metrics.messages(self._deployment, self._url)[1] - len(self._held))
 
     def _receive(self, hidden_seconds: int) -> list[ParkedEvent]:
         answer = self._sqs.receive_message(
@@ -163,7 +161,7 @@ class Queue:
         Raises UserError when it holds more than can be looked at.
         """
         if hidden_seconds is None:
-            total = self.state()[0]
+            total, _ = self.at_first
             if total > MOST_SHOWN:
                 raise UserError(
                     f"The dead-letter queue holds {total:,} messages, more than can be looked at;"

@@ -1,9 +1,10 @@
-"""CloudWatch's metrics, read in one way."""
+"""CloudWatch's metrics and queues' own counts, each read in one way."""
 
 from __future__ import annotations
 
 import statistics
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ def read(
         one["Id"]: dict(zip(one["Timestamps"], map(float, one["Values"]), strict=True))
         for one in answer["MetricDataResults"]
     }
+
+
+def messages(deployment: Deployment, queue_url: str) -> tuple[int, int, float]:
+    """About how many messages of a queue nobody holds, how many somebody does, and the time by its clock."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    answer = deployment.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
+    waiting, held = (int(answer["Attributes"][name]) for name in names)
+    said = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+    return waiting, held, parsedate_to_datetime(said).timestamp()
 
 
 def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> float | None:

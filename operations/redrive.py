@@ -96,7 +96,7 @@ def redrive(
     """
     report = Report(deployment.environment.name, confirmed)
     with Queue(deployment) as queue:
-        total, _, now = queue.state()
+        total, now = queue.at_first
         events = queue.events(hidden_seconds=_HIDDEN_SECONDS if confirmed else None)
         while batch := list(islice(events, BATCH)):
             inputs: dict[ParkedEvent, dict[str, Any]] = {}

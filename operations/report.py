@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from operations import cost, executions, metrics, options, page, records
-from operations.dead_letters import Queue
 from operations.deployment import Deployment, together
 from operations.errors import UserError
 from operations.metrics import Metric
@@ -59,10 +58,10 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
     end, of the day and of each hour. `tries`: invocations that failed, and that Lambda turned away; both are
     tried again. `dollars` is an estimate from the prices of operations/prices.json.
     """
-    photos, measured, (waiting, *_), alarms = together(
+    photos, measured, (waiting, held, _), alarms = together(
         lambda: _photos(deployment, begin),
         lambda: _measured(deployment, begin, end),
-        Queue(deployment).state,
+        lambda: metrics.messages(deployment, deployment.dead_letter_queue_url),
         lambda: _alarms(deployment, begin, end),
     )
     total = sum(map(sum, photos["photos"].values()))
@@ -75,7 +74,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
         **photos,
         "seconds": measured["seconds"],
         "tries": measured["tries"],
-        "dead_letters": {**measured["dead_letters"], "waiting": waiting},
+        "dead_letters": {**measured["dead_letters"], "waiting": waiting + held},
         "dollars": round(sum(line.dollars for line in lines if line.group == "each image"), 4),
         "alarms": alarms,
     }

@@ -189,7 +189,7 @@ def _outcomes(
 
 def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:
     queue = Queue(deployment)
-    count = queue.state()[0]
+    count, _ = queue.at_first
     parked = list(islice(queue.events(hidden_seconds=0), MAX_PARKED)) if count else []
     measured = metrics.oldest_message(deployment, deployment.dead_letter_queue_url, now) if count else None
     ages = [*(now.timestamp() - one.sent for one in parked), *([measured] if measured else [])]

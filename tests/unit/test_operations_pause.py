@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from operations import buffer
 from operations.errors import UserError
 
 NOW = datetime(2026, 11, 25, 18, tzinfo=UTC)
+ANSWERED = {"HTTPHeaders": {"date": format_datetime(NOW, usegmt=True)}}
 
 
 class Deployment:
@@ -64,7 +66,7 @@ class Deployment:
     @staticmethod
     def _attributes(**_: object) -> dict[str, Any]:
         counts = {"ApproximateNumberOfMessages": "89990", "ApproximateNumberOfMessagesNotVisible": "10"}
-        return {"Attributes": counts}
+        return {"Attributes": counts, "ResponseMetadata": ANSWERED}
 
 
 def printed(deployment: Any, *, on: bool, capsys: pytest.CaptureFixture[str]) -> str:
@@ -139,7 +141,7 @@ class Queue:
             "ApproximateNumberOfMessagesNotVisible": "0",
         }
         self.waiting = max(0, self.waiting - self.worked_off)
-        return {"Attributes": counts}
+        return {"Attributes": counts, "ResponseMetadata": ANSWERED}
 
     def send_message_batch(self, **request: Any) -> dict[str, Any]:
         assert len(request["Entries"]) <= 10

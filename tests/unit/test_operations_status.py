@@ -271,7 +271,7 @@ def test_reasons_are_said_to_be_of_the_messages_looked_at(monkeypatch: pytest.Mo
 
 def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     deployment: Any = SimpleNamespace(client=lambda _: None, dead_letter_queue_url="queue")
-    monkeypatch.setattr(Queue, "state", lambda _: (501, 0, 0.0))
+    monkeypatch.setattr(metrics, "messages", lambda *_: (501, 0, 0.0))
     monkeypatch.setattr(Queue, "events", lambda *_, **__: iter(PARKED))
     monkeypatch.setattr(metrics, "oldest_message", lambda *_: None)
     parked, _ = status._dead_letters(deployment, NOW)

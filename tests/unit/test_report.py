@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from operations import executions, records, report
+from operations import executions, metrics, records, report
 from operations.__main__ import main
-from operations.dead_letters import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +61,7 @@ def _recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         yield from RECORDS[outcome]
 
     monkeypatch.setattr(records, "by_outcome", by_outcome)
-    monkeypatch.setattr(Queue, "state", lambda _: (2, 0, 0.0))
+    monkeypatch.setattr(metrics, "messages", lambda *_: (2, 0, 0.0))
 
 
 def deployment(metrics: dict[tuple[str, str], dict[int, float]]) -> Any:
