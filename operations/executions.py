@@ -39,15 +39,11 @@ def event(
     reanalyse: bool = False,
     redriven_from: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The workflow's input for an object that is in the bucket: S3's own event and three private fields.
+    """The workflow's input for an object that is in the bucket: S3's own event and what S3's events have not.
 
-    S3's events have none of the three; the workflow and ProcessImage read them from the input's top level.
-
-    Args:
-        notify: false records the result without notifying anybody.
-        reanalyse: true asks Rekognition again although there is a record.
-        redriven_from: ARNs of the executions it takes over from, oldest first: their record may be replaced,
-            and an image they recorded is notified without asking Rekognition again.
+    `notify`: whether the result is told to anybody. `reanalyse`: ask Rekognition although there is a record.
+    `redriven_from`: ARNs of the executions it takes over from, oldest first: their record may be replaced,
+    and an image they recorded is notified without asking Rekognition again.
     """
     stored: dict[str, Any] = {"key": key, "size": size, "etag": etag.strip('"')}
     # "null" names the one version of an object that was there before versioning was switched on.
@@ -105,15 +101,11 @@ def start(
 def is_running(deployment: Deployment, name: str) -> bool:
     """Whether the execution called `name` has not ended yet."""
     execution = f"{deployment.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
-    described = deployment.client("stepfunctions").describe_execution(executionArn=execution)
-    return bool(described["status"] == "RUNNING")
+    return (describe(deployment, execution) or {}).get("status") == "RUNNING"
 
 
 def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[dict[str, Any]]:
-    """Executions that ran after `moment`, newest first, at most `limit`.
-
-    Raises NoHistoryError for an EXPRESS workflow, which has no list of executions.
-    """
+    """Executions that ran after `moment`, newest first, at most `limit`; raises as `newest`."""
     ran = takewhile(lambda one: (one.get("stopDate") or one["startDate"]) >= moment, newest(deployment))
     return islice(ran, limit)
 
@@ -121,7 +113,7 @@ def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[d
 def newest(deployment: Deployment) -> Iterator[dict[str, Any]]:
     """Every execution Step Functions remembers, those that started last first.
 
-    Raises NoHistoryError as `since`.
+    Raises NoHistoryError for an EXPRESS workflow.
     """
     client = deployment.client("stepfunctions")
     # "Results are sorted by time, with the most recent execution first", 1,000 a page at most.
@@ -139,8 +131,7 @@ def newest(deployment: Deployment) -> Iterator[dict[str, Any]]:
 def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: float) -> records.Record:
     """Wait until `execution` owns the record of image `image_id` and is done, and return the record.
 
-    Raises UserError when the execution fails, finds the image another's, or takes over `timeout`
-    seconds.
+    Raises UserError when the execution fails, finds the image another's, or takes over `timeout` seconds.
     """
     deadline, pause = time.monotonic() + timeout, 0.2
     while time.monotonic() < deadline:
@@ -194,16 +185,13 @@ def text_at(document: str | None, path: str) -> str:
 
 def photo(described: dict[str, Any]) -> tuple[str, str]:
     """Key and ETag in the input of an execution; empty where it holds no S3 event."""
-    key, etag = (text_at(described["input"], f"detail.object.{name}") for name in ("key", "etag"))
-    return key, etag
+    given = described["input"]
+    return text_at(given, "detail.object.key"), text_at(given, "detail.object.etag")
 
 
 def details(event: dict[str, Any]) -> dict[str, Any]:
     """What an event of an execution's history says, whatever its type."""
-    found: Iterator[dict[str, Any]] = (
-        value for name, value in event.items() if name.endswith("EventDetails")
-    )
-    return next(found, {})
+    return next((value for name, value in event.items() if name.endswith("EventDetails")), {})
 
 
 def shortened(text: str, limit: int = 160) -> str:
