@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from operations.deployment import Deployment
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Moment:
-    """Something that happened: `what`, and `detail` such as an error's cause."""
+    """Something that happened; `detail`: such as an error's cause."""
 
     time: datetime
     what: str
@@ -29,10 +29,7 @@ class Moment:
 
 @dataclass
 class Run:
-    """One execution: its steps, and the invocations it is known to have made.
-
-    An EXPRESS execution, or one AWS has forgotten, has no steps.
-    """
+    """One execution: its steps, unless AWS has forgotten them, and the invocations known to be its own."""
 
     arn: str
     started: datetime

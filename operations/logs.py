@@ -47,21 +47,19 @@ class Line:
         message = str(event["message"]).strip()
         # The local cloud numbers no lines.
         number = event.get("eventId") or f"{event['logStreamName']} {message}"
-        try:
+        content = None
+        with suppress(ValueError):
             content = json.loads(message)
-        except ValueError:
-            content = None
         if not isinstance(content, dict):
             found = _REQUEST.search(message)
             return cls(moment, function, "", message, found[0] if found else "", number)
         record = content.get("record") or {}
         more = {name: value for name, value in content.items() if name not in _COMMON and value is not None}
         more |= record.get("metrics") or {}
-        said = str(content.get("message") or content.get("type") or "")
-        texts = (value if isinstance(value, str) else json.dumps(value) for value in more.values())
-        text = " ".join([said, *map("=".join, zip(more, texts, strict=True))])
+        words = [str(content.get("message") or content.get("type") or "")]
+        words += [f"{name}={one if isinstance(one, str) else json.dumps(one)}" for name, one in more.items()]
         request = content.get("requestId") or record.get("requestId") or ""
-        return cls(moment, function, content.get("level") or "", text, request, number)
+        return cls(moment, function, content.get("level") or "", " ".join(words), request, number)
 
 
 @click.command
@@ -103,9 +101,9 @@ def command(
 def _print(lines: Iterable[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
-            click.echo(
-                options.json_text({name: one for name, one in asdict(line).items() if name != "event_id"})
-            )
+            shown = asdict(line)
+            del shown["event_id"]
+            click.echo(options.json_text(shown))
         else:
             place = f"{line.time:%H:%M:%S.%f}"[:-3] + f" {line.function:17} {line.level:5} "
             click.echo(place + terminal.visible(line.text))
@@ -119,24 +117,18 @@ def _all(deployment: Deployment, functions: Sequence[str], since: datetime) -> l
 def read(
     deployment: Deployment, function: str, since: datetime, until: datetime | None = None, term: str = ""
 ) -> list[Line]:
-    """A function's lines, those that contain `term` if one is given.
-
-    Raises UserError when there is no such function.
-    """
+    """A function's lines, or those that contain `term`; raises UserError when there is no such function."""
     names = deployment.value("function_names")
     if function not in names:
         raise UserError(f"There is no function {function}; choose one of {', '.join(sorted(names))}.")
-    pages = (
-        deployment.client("logs")
-        .get_paginator("filter_log_events")
-        .paginate(
-            logGroupName=f"/aws/lambda/{names[function]}",
-            startTime=int(since.timestamp() * 1000),
-            endTime=int((until or datetime.now(UTC) + _LATE).timestamp() * 1000),
-            filterPattern=f'"{term}"' if term else "",
-        )
+    pages = deployment.client("logs").get_paginator("filter_log_events")
+    found = pages.paginate(
+        logGroupName=f"/aws/lambda/{names[function]}",
+        startTime=int(since.timestamp() * 1000),
+        endTime=int((until or datetime.now(UTC) + _LATE).timestamp() * 1000),
+        filterPattern=f'"{term}"' if term else "",
     )
-    return [Line.of(function, event) for page in pages for event in page["events"]]
+    return [Line.of(function, event) for page in found for event in page["events"]]
 
 
 def of_executions(
@@ -147,8 +139,7 @@ def of_executions(
     for run in runs:
         since, until = run.started - _LATE, run.ended + 2 * _LATE
         for function in functions:
-            requests = {*run.request_ids}
-            requests |= {line.request_id for line in read(deployment, function, since, until, run.name)}
-            for request in requests - {""}:
+            named = {line.request_id for line in read(deployment, function, since, until, run.name)}
+            for request in (run.request_ids | named) - {""}:
                 found |= set(read(deployment, function, since, until, request))
     return sorted(found)
