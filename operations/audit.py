@@ -76,7 +76,6 @@ def judge(
     record: Record | None,
 ) -> str:
     """The field of Account an upload counts for."""
-    settings = deployment.environment.settings
     settled = stored.modified <= now - timedelta(seconds=grace_seconds)
     if stored.image_id in parked:
         return "parked"
@@ -89,10 +88,9 @@ def judge(
             return "not_to_be_notified"
         return how_it_ended(deployment, record) if settled else "in_flight"
     # Recorded before the setting was made, an upload outside of it is accounted for all the same.
-    prefix = str(settings.get("upload_prefix") or "")
-    if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(prefix):
+    if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(deployment.upload_prefix):
         return "not_watched"
-    days = settings.get("record_retention_days")
+    days = deployment.environment.settings.get("record_retention_days")
     if days is not None and stored.modified < now - timedelta(days=int(days)):
         return "expired"
     return "unaccounted" if settled else "in_flight"
@@ -120,12 +118,11 @@ def audit(
 ) -> Account:
     """Account for every upload under `prefix`; when confirmed, start the workflow where that helps.
 
-    For the unaccounted ones it analyses, for the unnotified it only notifies. Needs memory for a few pages of
-    the listing and the ImageIDs in the dead-letter queue, whatever the bucket's size. `update` is given the
-    account so far, and the uploads it was not given before that are open, each with which it is.
+    Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
+    bucket's size. `update` is given the account so far, and which uploads have turned out to be open since.
 
     Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
-    events, and what AWS raises.
+    events.
     """
     account = Account(deployment.environment.name, prefix)
     now = datetime.now(UTC)
@@ -237,8 +234,9 @@ _ALWAYS = ("notified", "not_to_be_notified", "unnotified", "parked", "unaccounte
 
 
 def _show(account: Account, confirmed: bool) -> None:
-    counts = [(title, name, getattr(account, name)) for name, title in _TITLES.items()]
-    rows = [(title, f"{count:,}") for title, name, count in counts if count or name in _ALWAYS]
+    counts = vars(account)
+    shown = [name for name in _TITLES if counts[name] or name in _ALWAYS]
+    rows = [(_TITLES[name], f"{counts[name]:,}") for name in shown]
     bad = {_TITLES[verdict] for verdict in _OPEN}
     title = f"Uploads of {account.environment}"
     columns = ("How they ended", "Uploads")

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from operations import audit
+from operations import deployment as deployed
 from operations.errors import UserError
 from operations.uploads import Stored
 from process_image.upload import Upload
@@ -69,7 +70,8 @@ def test_each_upload_counts_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(audit, "how_it_ended", lambda *_: "as its execution ended")
-    deployment: Any = SimpleNamespace(environment=SimpleNamespace(settings=settings))
+    environment: Any = SimpleNamespace(settings=settings)
+    deployment = deployed.Deployment(environment, {})
     record = recorded.get(upload.image_id)
     assert audit.judge(deployment, parked, NOW, audit.GRACE_SECONDS, upload, record) == verdict
 
@@ -113,6 +115,7 @@ class Deployment:
     table: str = TABLE
     dead_letter_queue_url: str = "queue"
     state_machine_arn: str = "arn:stateMachine:pipeline"
+    upload_prefix: str = ""
     environment: Any = field(default_factory=lambda: SimpleNamespace(name="dev", settings={}))
 
     def client(self, service: str) -> Any:
