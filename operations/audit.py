@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,38 +30,6 @@ _KEPT_IN_JSON = 1_000
 _GROUP = 800
 
 
-@dataclass
-class Account:
-    """How each upload ended; the counts but `recorded` add up to `uploaded`.
-
-    `recorded` counts all with a record: `notified`; `not_to_be_notified`, as in a backfill; `unnotified`,
-    which should have been; and `notification_unknown`, made by a version that recorded no notifications.
-    `parked` is in the dead-letter queue, recorded or not; `in_flight` was uploaded or recorded too short a
-    time ago to say; `expired` is older than records are kept; `not_watched` has a key no workflow starts for;
-    `unaccounted` is none of these. `started` counts the executions begun for the unnotified and unaccounted,
-    `already_started` those an earlier audit began and that still run. `parked_unseen` counts parked events
-    somebody else is reading, whose uploads show as something else.
-    """
-
-    environment: str
-    prefix: str
-    uploaded: int = 0
-    recorded: int = 0
-    notified: int = 0
-    not_to_be_notified: int = 0
-    unnotified: int = 0
-    notification_unknown: int = 0
-    parked: int = 0
-    in_flight: int = 0
-    expired: int = 0
-    not_watched: int = 0
-    unaccounted: int = 0
-    started: int = 0
-    already_started: int = 0
-    parked_unseen: int = 0
-    images: list[dict[str, Any]] = field(default_factory=list)
-
-
 # The verdicts that CONFIRM=1 does something about.
 _OPEN = ("unnotified", "unaccounted")
 
@@ -75,7 +42,7 @@ def judge(
     stored: Stored,
     record: Record | None,
 ) -> str:
-    """The field of Account an upload counts for."""
+    """The count of an audit an upload belongs to."""
     settled = stored.modified <= now - timedelta(seconds=grace_seconds)
     if stored.image_id in parked:
         return "parked"
@@ -98,7 +65,7 @@ def judge(
 
 @executions.patiently
 def how_it_ended(deployment: Deployment, record: Record) -> str:
-    """The field of Account for a record with a notification due, from the execution that owns it."""
+    """The same of a record with a notification due, from the execution that owns it."""
     described = executions.describe(deployment, str(record.get("ExecutionId")))
     if described is None:
         return "unnotified"
@@ -114,9 +81,18 @@ def audit(
     prefix: str = "",
     grace_seconds: int = GRACE_SECONDS,
     confirmed: bool = False,
-    update: Callable[[Account, Sequence[tuple[Stored, str]]], object] = terminal.unwatched,
-) -> Account:
-    """Account for every upload under `prefix`; when confirmed, start the workflow where that helps.
+    update: Callable[[dict[str, Any], Sequence[tuple[Stored, str]]], object] = terminal.unwatched,
+) -> dict[str, Any]:
+    """Account for every upload under `prefix`, as JSON takes it; when confirmed, start what is open.
+
+    The counts but `recorded` add up to `uploaded`. `recorded` counts all with a record: `notified`;
+    `not_to_be_notified`, as in a backfill; `unnotified`, which should have been; and `notification_unknown`,
+    made by a version that recorded no notifications. `parked` is in the dead-letter queue, recorded or not;
+    `in_flight` was uploaded or recorded too short a time ago to say; `expired` is older than records are
+    kept; `not_watched` has a key no workflow starts for; `unaccounted` is none of these. `started` counts the
+    executions begun for the unnotified and unaccounted, `already_started` those an earlier audit began and
+    that still run. `parked_unseen` counts parked events somebody else is reading, whose uploads show as
+    something else.
 
     Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
     bucket's size. `update` is given the account so far, and which uploads have turned out to be open since.
@@ -124,15 +100,20 @@ def audit(
     Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
     events.
     """
-    account = Account(deployment.environment.name, prefix)
     now = datetime.now(UTC)
-    parked, account.parked_unseen = parked_images(deployment)
-    if confirmed and account.parked_unseen:
+    parked, parked_unseen = parked_images(deployment)
+    if confirmed and parked_unseen:
         raise UserError(
-            f"{account.parked_unseen:,} parked events are being read by somebody else just now (a redrive?)"
+            f"{parked_unseen:,} parked events are being read by somebody else just now (a redrive?)"
             " and would be started twice; run it again in two minutes."
         )
-
+    account: dict[str, Any] = {
+        "environment": deployment.environment.name,
+        "prefix": prefix,
+        **dict.fromkeys((*_TITLES, "recorded", "started", "already_started"), 0),
+        "parked_unseen": parked_unseen,
+        "images": [],
+    }
     uploads, verdict = listing(deployment, prefix), partial(judge, deployment, parked, now, grace_seconds)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while group := list(itertools.islice(uploads, _GROUP)):
@@ -140,22 +121,22 @@ def audit(
             found = [recorded.get(one.image_id) for one in group]
             still_open = []
             for stored, record, name in zip(group, found, pool.map(verdict, group, found), strict=True):
-                account.uploaded += 1
-                account.recorded += record is not None and name != "parked"
-                setattr(account, name, getattr(account, name) + 1)
+                account["uploaded"] += 1
+                account["recorded"] += record is not None and name != "parked"
+                account[name] += 1
                 if name in _OPEN:
                     still_open.append((stored, name))
-            account.images += [
+            account["images"] += [
                 {"key": one.key, "etag": one.etag, "version_id": one.version_id, "verdict": name}
-                for one, name in still_open[: _KEPT_IN_JSON - len(account.images)]
+                for one, name in still_open[: _KEPT_IN_JSON - len(account["images"])]
             ]
             if confirmed:
                 start = partial(_start, deployment, recorded, now)
                 begun = list(pool.map(start, (one for one, _ in still_open)))
-                account.started += begun.count(True)
-                account.already_started += begun.count(False)
+                account["started"] += begun.count(True)
+                account["already_started"] += begun.count(False)
             update(account, still_open)
-    if prefix and not account.uploaded:
+    if prefix and not account["uploaded"]:
         raise UserError(
             f"Nothing in {deployment.bucket} begins with '{prefix}'; prefixes are case-sensitive and do not"
             " begin with '/'."
@@ -204,17 +185,17 @@ def command(env: str, prefix: str, grace: int, confirm: bool, as_json: bool) -> 
     deployment = Deployment.load(env)
     with terminal.progress("Reading the dead-letter queue and the bucket's listing", hidden=as_json) as bar:
 
-        def update(account: Account, still_open: Sequence[tuple[Stored, str]]) -> None:
-            bar(account.uploaded, None, f"{account.unaccounted + account.unnotified:,} to look at")
+        def update(account: dict[str, Any], still_open: Sequence[tuple[Stored, str]]) -> None:
+            bar(account["uploaded"], None, f"{_open(account):,} to look at")
             for stored, verdict in () if as_json else still_open:
                 click.echo(f'{_TITLES[verdict].capitalize()}: "{terminal.visible(stored.key)}" {stored.etag}')
 
         account = audit(deployment, prefix=prefix, grace_seconds=grace, confirmed=confirm, update=update)
     if as_json:
-        options.print_json(asdict(account))
+        options.print_json(account)
     else:
         _show(account, confirm)
-    if (account.unaccounted or account.unnotified) and not confirm:
+    if _open(account) and not confirm:
         sys.exit(1)
 
 
@@ -233,24 +214,28 @@ _TITLES = {
 _ALWAYS = ("notified", "not_to_be_notified", "unnotified", "parked", "unaccounted", "uploaded")
 
 
-def _show(account: Account, confirmed: bool) -> None:
-    counts = vars(account)
-    shown = [name for name in _TITLES if counts[name] or name in _ALWAYS]
-    rows = [(_TITLES[name], f"{counts[name]:,}") for name in shown]
+def _open(account: dict[str, Any]) -> int:
+    return sum(account[verdict] for verdict in _OPEN)
+
+
+def _show(account: dict[str, Any], confirmed: bool) -> None:
+    shown = [name for name in _TITLES if account[name] or name in _ALWAYS]
+    rows = [(_TITLES[name], f"{account[name]:,}") for name in shown]
     bad = {_TITLES[verdict] for verdict in _OPEN}
-    title = f"Uploads of {account.environment}"
+    title = f"Uploads of {account['environment']}"
     columns = ("How they ended", "Uploads")
     table = terminal.table(*columns, rows=rows, numbers=("Uploads",), red=bad, title=title)
     terminal.console().print(table)
-    if confirmed and (account.unaccounted or account.unnotified):
-        running = f", {account.already_started:,} are on their way already" if account.already_started else ""
-        click.echo(f"{account.started:,} started{running}.")
-    elif account.parked_unseen:
+    running, unseen = account["already_started"], account["parked_unseen"]
+    if confirmed and _open(account):
+        already = f", {running:,} are on their way already" if running else ""
+        click.echo(f"{account['started']:,} started{already}.")
+    elif unseen:
         click.echo(
-            f"{account.parked_unseen:,} parked events are being read by somebody else just now: their uploads"
+            f"{unseen:,} parked events are being read by somebody else just now: their uploads"
             " may show as unaccounted for; look again in two minutes."
         )
-    elif account.unaccounted or account.unnotified:
+    elif _open(account):
         click.echo(
             "Nothing was changed; with CONFIRM=1 the unaccounted ones are analysed, and those recorded but"
             " not notified are notified."

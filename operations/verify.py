@@ -147,7 +147,7 @@ def _audited(deployment: Deployment, trial: Trial) -> Line:
         account = audit.audit(deployment, prefix=trial.prefix, grace_seconds=0)
     except deployment.client("sqs").exceptions.QueueDoesNotExist:
         return Line("not checked", "audit", "it reads the dead-letter queue")
-    left, uploads = account.unaccounted, f"{account.uploaded} uploads"
+    left, uploads = account["unaccounted"], f"{account['uploaded']} uploads"
     problem = f"{left} of {uploads} are unaccounted for" if left else ""
     return line("audit", problem, f"all {uploads} are accounted for")
 

@@ -64,7 +64,7 @@ def test_every_version_of_a_key_counts(pipeline: DeployedPipeline, notifications
     for image_id in images:
         notifications(image_id, settle=0.0)
     account = audit.audit(pipeline.deployment, prefix=key, grace_seconds=0)
-    assert (account.uploaded, account.recorded) == (2, 2)
+    assert (account["uploaded"], account["recorded"]) == (2, 2)
 
 
 def test_records_that_have_expired_are_not_missed(pipeline: DeployedPipeline) -> None:
@@ -73,7 +73,7 @@ def test_records_that_have_expired_are_not_missed(pipeline: DeployedPipeline) ->
         pipeline.stack.upload(f"{folder}old.jpg", pipeline.photo(COFFEE))
     environment = replace(pipeline.stack.environment, settings={"record_retention_days": 0})
     account = audit.audit(Deployment(environment, pipeline.stack.outputs), prefix=folder, grace_seconds=0)
-    assert (account.expired, account.unaccounted) == (1, 0)
+    assert (account["expired"], account["unaccounted"]) == (1, 0)
 
 
 def test_a_prefix_that_matches_nothing_is_said(
