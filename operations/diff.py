@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from operations import options, tfvars
+from operations import options, terminal, tfvars
 from operations.environments import Environment
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def differences(first: Environment, second: Environment) -> list[dict[str, Any]]:
@@ -20,21 +17,21 @@ def differences(first: Environment, second: Environment) -> list[dict[str, Any]]
     A side is a `value` and whether that is the `default`; None where the setting is not there. The
     name of the environment, which differs always, is left out.
     """
-    left, right = _settings(first.settings), _settings(second.settings)
+    left, right = _settings(first), _settings(second)
     return [
         {"setting": name, "from": left.get(name), "to": right.get(name)}
         for name in sorted(left | right)
-        if name != "environment" and _value(left.get(name)) != _value(right.get(name))
+        if name != "environment" and _differ(left.get(name), right.get(name))
     ]
 
 
-def _value(side: dict[str, Any] | None) -> Any:
-    return side and [side["value"]]
+def _differ(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
+    return not (one and other) or one["value"] != other["value"]
 
 
-def _settings(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _settings(environment: Environment) -> dict[str, dict[str, Any]]:
     """Every setting's side by its name, objects by their attributes' names, maps by their entries'."""
-    found = {}
+    given, found = environment.settings, {}
     for name, variable in tfvars.declared().items():
         value = given.get(name, variable.default)
         if isinstance(value, dict):
@@ -66,14 +63,11 @@ def _hcl(value: Any) -> str:
 @options.as_json
 def command(first: str, second: str, as_json: bool) -> None:
     """Show the settings that differ between two environments."""
-    # Here, as `--help` would wait for it.
-    from operations.terminal import console, table
-
     found = differences(Environment.load(first), Environment.load(second))
     if as_json:
         options.print_json({"from": first, "to": second, "differences": found})
     elif found:
         rows = [(row["setting"], _text(row["from"]), _text(row["to"])) for row in found]
-        console().print(table("setting", first, second, rows=rows, numbers=()))
+        terminal.console().print(terminal.table("setting", first, second, rows=rows, numbers=()))
     else:
         click.echo(f"{first} and {second} are set alike.")
