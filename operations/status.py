@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +20,6 @@ from operations.metrics import Metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from operations.dead_letters import ParkedEvent
     from operations.records import Record
 
 # Bounds on what one look costs: 10,000 executions are ten requests, 20,000 records of an outcome about six.
@@ -66,7 +65,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     photo rejected for a reason was told.
     """
     since = now - period
-    (dead_letters, parked), ran, counted, known, delivers, throttled, buffered = together(
+    dead_letters, ran, counted, known, delivers, throttled, buffered = together(
         lambda: _dead_letters(deployment, now),
         lambda: _executions(deployment, since, now),
         lambda: _outcomes(deployment, since),
@@ -75,10 +74,8 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
         lambda: _throttled(deployment, since, now),
         lambda: buffer.look(deployment, now),
     )
-    outcomes, reasons, details = counted
     if not ran["executions"]["listed"]:
-        ran["failures"] = _reasons(parked)
-        ran["failures_looked_at"] = len(parked)
+        ran |= {"failures": dead_letters["reasons"], "failures_looked_at": dead_letters["looked_at"]}
     # Waiting for a turn is how a burst is worked off.
     retrying = [one for one in ran["retries"] if one["error"] != "Lambda.TooManyRequestsException"]
     ringing = [
@@ -97,9 +94,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
         "to": now.isoformat(timespec="seconds"),
         "healthy": not (ran["failures"] or retrying or dead_letters["count"] or ringing) and works,
         **ran,
-        "outcomes": outcomes,
-        "rejected_reasons": reasons,
-        "rejected_details": details,
+        **counted,
         "dead_letters": dead_letters,
         "delivery": delivers,
         "buffer": buffered,
@@ -116,9 +111,8 @@ def _executions(deployment: Deployment, since: datetime, now: datetime) -> dict[
     failed = [one for one in ran if one["status"] in executions.FAILED]
     running = [one for one in ran if one["status"] == "RUNNING"]
     failures, waiting = together(lambda: unresolved(deployment, failed), lambda: retries(deployment, running))
-    seconds = [
-        (one["stopDate"] - one["startDate"]).total_seconds() for one in ran if one["status"] == "SUCCEEDED"
-    ]
+    ended = [one for one in ran if one["status"] == "SUCCEEDED"]
+    seconds = [(one["stopDate"] - one["startDate"]).total_seconds() for one in ended]
     counts = Counter(one["status"] for one in ran)
     more = {"total": len(ran), "complete": len(ran) < MAX_EXECUTIONS, "listed": True}
     return {
@@ -134,14 +128,11 @@ def _measured(deployment: Deployment, since: datetime, now: datetime) -> dict[st
 
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
     """
+    metric = partial(Metric, "AWS/States", dimension="StateMachineArn", value=deployment.state_machine_arn)
     counted = ("started", *(state.lower() for state in STATES[1:]))
-    wanted = {name: (f"Executions{name.title().replace('_', '')}", "Sum") for name in counted}
-    wanted |= {name: ("ExecutionTime", name) for name in ("p50", "p95")}
-    queries = {
-        name: Metric("AWS/States", metric, "StateMachineArn", deployment.state_machine_arn, statistic)
-        for name, (metric, statistic) in wanted.items()
-    }
-    found = metrics.read(deployment, queries, since, now)
+    wanted = {name: metric(f"Executions{name.title().replace('_', '')}", statistic="Sum") for name in counted}
+    wanted |= {name: metric("ExecutionTime", statistic=name) for name in ("p50", "p95")}
+    found = metrics.read(deployment, wanted, since, now)
     values = {name: list(one.values()) for name, one in found.items()}
     started, *ended = (int(sum(values[name])) for name in counted)
     counts = dict(zip(STATES, [max(0, started - sum(ended)), *ended], strict=True))
@@ -163,9 +154,7 @@ def _throttled(deployment: Deployment, since: datetime, now: datetime) -> dict[s
     return {name: int(count) for name, values in found.items() if (count := sum(values.values()))}
 
 
-def _outcomes(
-    deployment: Deployment, since: datetime
-) -> tuple[dict[str, int], dict[str, int], dict[str, str]]:
+def _outcomes(deployment: Deployment, since: datetime) -> dict[str, dict[str, Any]]:
     newest: dict[str, Record] = {}
 
     def reasons(outcome: str) -> Counter[str]:
@@ -182,12 +171,14 @@ def _outcomes(
     found = dict(zip(records.OUTCOMES, counted, strict=True))
     # The indexes do not keep it.
     whole = records.complete(deployment, newest.values())
-    details = {str(one["Reason"]): str(one["Detail"]) for one in whole if one.get("Detail")}
-    totals = {name: one.total() for name, one in found.items()}
-    return totals, dict(found["rejected"].most_common()), details
+    return {
+        "outcomes": {name: one.total() for name, one in found.items()},
+        "rejected_reasons": dict(found["rejected"].most_common()),
+        "rejected_details": {one["Reason"]: one["Detail"] for one in whole if one.get("Detail")},
+    }
 
 
-def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any], list[ParkedEvent]]:
+def _dead_letters(deployment: Deployment, now: datetime) -> dict[str, Any]:
     queue = Queue(deployment)
     count, _ = queue.at_first
     parked = list(islice(queue.events(hidden_seconds=0), MAX_PARKED)) if count else []
@@ -197,32 +188,23 @@ def _dead_letters(deployment: Deployment, now: datetime) -> tuple[dict[str, Any]
         "count": count,
         "oldest_seconds": round(max(ages)) if ages else None,
         "looked_at": len(parked),
-        "reasons": _reasons(parked),
-    }, parked
+        "reasons": _grouped((one.error, one.cause, datetime.fromtimestamp(one.sent, UTC)) for one in parked),
+    }
 
 
-def _reasons(parked: Sequence[ParkedEvent]) -> list[dict[str, Any]]:
-    return _grouped((one.error, one.cause, datetime.fromtimestamp(one.sent, UTC)) for one in parked)
-
-
-def _grouped(failures: Iterable[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+def _grouped(failures: Iterable[tuple[str, str, datetime]]) -> list[dict[str, Any]]:
     """Failures by error and cause, most frequent first."""
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for error, text, moment in failures:
-        cause = executions.shortened(text)
-        group = groups.setdefault(
-            (error, cause), {"error": error, "cause": cause, "count": 0, "last": moment}
-        )
-        group["count"] += 1
-        group["last"] = max(group["last"], moment)
-    return sorted(groups.values(), key=lambda group: -int(group["count"]))
+    groups: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for error, cause, moment in failures:
+        groups[error, executions.shortened(cause)].append(moment)
+    return [
+        {"error": error, "cause": cause, "count": len(moments), "last": max(moments)}
+        for (error, cause), moments in sorted(groups.items(), key=lambda group: -len(group[1]))
+    ]
 
 
 def _ask(question: Callable[..., Any], found: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Answers about executions, or about `most` evenly spread over them: every frequent reason is among them.
-
-    What Step Functions is too busy to answer is left out.
-    """
+    """Answers about executions, at most `most` evenly spread over them, but for what AWS is too busy for."""
 
     def ask(execution: dict[str, Any]) -> Any:
         try:
@@ -239,15 +221,11 @@ def _ask(question: Callable[..., Any], found: Sequence[dict[str, Any]], most: in
 def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """`failures` whose image no other execution has taken over, `redriven` ones, and `failures_looked_at`."""
     described = _ask(deployment.client("stepfunctions").describe_execution, failed, MAX_DESCRIBED)
-    images = {one["executionArn"]: records.image_id(*executions.photo(one)) for one in described}
-    owners = {
-        image: record.get("ExecutionId")
-        for image, record in records.recorded(deployment, set(images.values())).items()
-    }
+    images = [records.image_id(*executions.photo(one)) for one in described]
+    recorded = records.recorded(deployment, set(images))
+    owners = [recorded.get(image, {}).get("ExecutionId") for image in images]
     # A redrive that failed as well owns its image and is counted itself.
-    left = [
-        one for one in described if owners.get(images[one["executionArn"]]) in (None, one["executionArn"])
-    ]
+    left = [one for one, owner in zip(described, owners, strict=True) if owner in (None, one["executionArn"])]
     return {
         "failures": _grouped(
             (one.get("error") or one["status"], one.get("cause") or "", one["stopDate"]) for one in left
@@ -259,15 +237,14 @@ def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict
 
 
 def retries(deployment: Deployment, running: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the executions that run failed on and will try again, by error and cause, of a sample of them."""
+    """What a sample of the executions that run failed on and will try again, by error and cause."""
     client = deployment.client("stepfunctions")
     last = partial(client.get_execution_history, reverseOrder=True, maxResults=1)
     events = [event for answer in _ask(last, running, MAX_RETRYING) for event in answer["events"]]
-    failed = [(executions.details(event), event["timestamp"]) for event in events]
     return _grouped(
-        (details["error"], details.get("cause") or "", moment)
-        for details, moment in failed
-        if "error" in details
+        (details["error"], details.get("cause") or "", event["timestamp"])
+        for event in events
+        if "error" in (details := executions.details(event))
     )
 
 
@@ -284,7 +261,7 @@ def delivery(deployment: Deployment) -> dict[str, Any]:
 
 def alarms(deployment: Deployment) -> list[dict[str, Any]]:
     """The environment's alarms as CloudWatch describes them; an environment has fewer than 100."""
-    names = deployment.value("alarm_names")
-    client = deployment.client("cloudwatch")
-    found: list[dict[str, Any]] = client.describe_alarms(AlarmNames=names, MaxRecords=100)["MetricAlarms"]
-    return found
+    answer = deployment.client("cloudwatch").describe_alarms(
+        AlarmNames=deployment.value("alarm_names"), MaxRecords=100
+    )
+    return list(answer["MetricAlarms"])

@@ -169,6 +169,6 @@ def test_a_rejected_photo_is_listed_with_the_reason_in_its_notification(dynamodb
     [listed] = json.loads(run("--outcome", "rejected", "--json").stdout)
     assert (listed["Reason"], listed["Detail"]) == ("unsupported_format", detail)
     since = datetime.now(UTC) - timedelta(days=1)
-    totals, reasons, details = status._outcomes(Deployment.load("dev"), since)
-    assert (totals["rejected"], reasons) == (1, {"unsupported_format": 1})
-    assert details == {"unsupported_format": detail}
+    found = status._outcomes(Deployment.load("dev"), since)
+    assert (found["outcomes"]["rejected"], found["rejected_reasons"]) == (1, {"unsupported_format": 1})
+    assert found["rejected_details"] == {"unsupported_format": detail}

@@ -91,9 +91,9 @@ def look(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> dict[str, Any]:
     listed = {"complete": True, "listed": True, "total": 0}
     ran = {"executions": listed, "failures": [], "failures_looked_at": 0, "failures_total": 0, "retries": []}
     quiet: dict[str, Any] = {
-        "_dead_letters": ({"count": 0, "looked_at": 0, "reasons": []}, []),
+        "_dead_letters": {"count": 0, "looked_at": 0, "reasons": []},
         "_executions": ran,
-        "_outcomes": ({}, {}, {}),
+        "_outcomes": {},
         "alarms": [],
         "delivery": {"rule": "ENABLED", "notifications": True},
         "_throttled": {},
@@ -127,7 +127,7 @@ def retry(error: str) -> dict[str, Any]:
         ({"_throttled": {"process_image": 9}}, True),
         ({"alarms": [{"AlarmName": "a", "StateValue": "ALARM"}]}, False),
         ({"alarms": [{"AlarmName": "a", "StateValue": "INSUFFICIENT_DATA"}]}, True),
-        ({"_dead_letters": ({"count": 1, "looked_at": 0, "reasons": []}, [])}, False),
+        ({"_dead_letters": {"count": 1}}, False),
     ],
 )
 def test_healthy_means_that_uploads_are_worked_on_and_nothing_is_left(
@@ -138,9 +138,10 @@ def test_healthy_means_that_uploads_are_worked_on_and_nothing_is_left(
 
 def test_failures_of_an_express_workflow_are_those_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = {"executions": {"listed": False}}
-    parked = ({"count": 10, "looked_at": 10, "reasons": []}, PARKED)
+    reasons = [{"error": "Throttling", "cause": "slow down", "count": 10, "last": NOW}]
+    parked = {"count": 10, "looked_at": 10, "reasons": reasons}
     answer = look(monkeypatch, _executions=ran, _dead_letters=parked)
-    assert [(one["error"], one["count"]) for one in answer["failures"]] == [("Throttling", 10)]
+    assert (answer["failures"], answer["failures_looked_at"]) == (reasons, 10)
 
 
 class States:
@@ -274,7 +275,7 @@ def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setattr(metrics, "messages", lambda *_: (501, 0, 0.0))
     monkeypatch.setattr(Queue, "events", lambda *_, **__: iter(PARKED))
     monkeypatch.setattr(metrics, "oldest_message", lambda *_: None)
-    parked, _ = status._dead_letters(deployment, NOW)
+    parked = status._dead_letters(deployment, NOW)
     assert (parked["count"], parked["looked_at"], parked["reasons"][0]["count"]) == (501, 10, 10)
 
 
