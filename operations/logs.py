@@ -10,16 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from operations import history, keys, options, terminal
 from operations.deployment import Deployment, together
 from operations.errors import UserError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _POLL_SECONDS = 2.0
 # A line may reach CloudWatch some seconds after it was written.
@@ -98,7 +95,7 @@ def command(
             _print([line for line in found if line.event_id not in seen], as_json)
 
 
-def _print(lines: Iterable[Line], as_json: bool) -> None:
+def _print(lines: list[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
             shown = asdict(line)
@@ -109,7 +106,7 @@ def _print(lines: Iterable[Line], as_json: bool) -> None:
             click.echo(place + terminal.visible(line.text))
 
 
-def _all(deployment: Deployment, functions: Sequence[str], since: datetime) -> list[Line]:
+def _all(deployment: Deployment, functions: list[str], since: datetime) -> list[Line]:
     """The lines of functions in order of time."""
     return sorted(chain(*together(*(partial(read, deployment, name, since) for name in functions))))
 
@@ -131,9 +128,7 @@ def read(
     return [Line.of(function, event) for page in found for event in page["events"]]
 
 
-def of_executions(
-    deployment: Deployment, runs: Sequence[history.Run], functions: Sequence[str]
-) -> list[Line]:
+def of_executions(deployment: Deployment, runs: list[history.Run], functions: list[str]) -> list[Line]:
     """The lines of all invocations by these executions, in order of time."""
     found: set[Line] = set()
     for run in runs:

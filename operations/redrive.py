@@ -18,8 +18,6 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from operations.terminal import Update
 
 # Long enough for one batch whatever the throttling; what is left of it comes back by itself when this process
@@ -72,7 +70,7 @@ class Report:
         return groups
 
 
-def _named(photo: Mapping[str, str]) -> str:
+def _named(photo: dict[str, str]) -> str:
     return terminal.shown_key(photo["key"]) if photo["key"] else f"message {photo['message_id']}"
 
 
@@ -124,7 +122,7 @@ def redrive(
 
 
 def _start(
-    deployment: Deployment, queue: Queue, inputs: Mapping[ParkedEvent, dict[str, Any]], report: Report
+    deployment: Deployment, queue: Queue, inputs: dict[ParkedEvent, dict[str, Any]], report: Report
 ) -> None:
     start = buffer.put if buffer.is_used(deployment) else executions.start
     with ThreadPoolExecutor(BATCH) as pool:
@@ -153,13 +151,12 @@ def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> Park
     """
     name = deployment.environment.name
     with Queue(deployment) as queue:
-        events = queue.events(hidden_seconds=_HIDDEN_SECONDS)
-        event = next((one for one in events if one.message_id == message_id), None)
+        for event in queue.events(hidden_seconds=_HIDDEN_SECONDS):
+            if event.message_id == message_id:
+                if confirmed and not queue.delete([event]):
+                    raise UserError(f"SQS keeps message {message_id} of ENV={name}; run it again.")
+                return event
         unseen = queue.held_elsewhere()
-        if event and confirmed and not queue.delete([event]):
-            raise UserError(f"SQS keeps message {message_id} of ENV={name}; run it again.")
-    if event:
-        return event
     held = f" ({unseen:,} are being read by somebody else; try again in two minutes)" if unseen else ""
     raise UserError(
         f"There is no message {message_id} in the dead-letter queue of ENV={name}{held};"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.history import Moment
 from operations.uploads import listing
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @click.command
@@ -68,7 +64,7 @@ def trace(deployment: Deployment, key: str) -> list[Moment]:
     return sorted(moments, key=lambda one: one.time)
 
 
-def _show(moments: Sequence[Moment]) -> None:
+def _show(moments: list[Moment]) -> None:
     first = moments[0].time
     rows = [
         (f"{one.time:%Y-%m-%d %H:%M:%S}", f"{(one.time - first).total_seconds():.2f} s", one.what, one.detail)
