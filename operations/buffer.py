@@ -35,7 +35,8 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
     """
     settings = deployment.value("ingestion")
     waiting, held, _ = metrics.messages(deployment, settings["queue_url"])
-    oldest = metrics.oldest_message(deployment, settings["queue_url"], now) if waiting + held else None
+    count = waiting + held
+    oldest = metrics.oldest_message(deployment, settings["queue_url"], now) if count else None
     paused = state(deployment) != "Enabled"
     cap = _cap(deployment, settings, now)
     stopped = paused or bool(cap and cap["reached"])
@@ -46,7 +47,7 @@ def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
         "held": held,
         "oldest_seconds": oldest,
         "photos_per_second": settings["photos_per_second"],
-        "seconds_left": None if stopped else round((waiting + held) / settings["photos_per_second"]),
+        "seconds_left": None if stopped else round(count / settings["photos_per_second"]),
         "cap": cap,
     }
 
@@ -58,10 +59,8 @@ def is_used(deployment: Deployment) -> bool:
 
 def put(deployment: Deployment, content: dict[str, Any], _name: str) -> str | None:
     """Put one workflow input into the buffer; start_workflow names it by its text, so it starts once."""
-    queue = deployment.value("ingestion")["queue_url"]
-    return str(
-        deployment.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(content))["MessageId"]
-    )
+    queue, body = deployment.value("ingestion")["queue_url"], json.dumps(content)
+    return str(deployment.client("sqs").send_message(QueueUrl=queue, MessageBody=body)["MessageId"])
 
 
 def feed(
@@ -73,28 +72,26 @@ def feed(
     Ctrl-C leaves what is queued to be started. Raises UserError when SQS refuses a message.
     """
     settings, run = deployment.value("ingestion"), uuid.uuid4().hex
-    sqs, most = deployment.client("sqs"), FEED_SECONDS * settings["photos_per_second"]
+    url, most = settings["queue_url"], FEED_SECONDS * settings["photos_per_second"]
     queued = 0
     numbered = enumerate(events)
     with terminal.progress("Queued", total=total, hidden=quiet) as update:
         while batch := list(itertools.islice(numbered, SQS_BATCH)):
             if queued % (10 * SQS_BATCH) == 0:
-                while metrics.messages(deployment, settings["queue_url"])[0] >= most:
+                while metrics.messages(deployment, url)[0] >= most:
                     time.sleep(_FEED_LOOK_SECONDS)
             # Named, so that it starts although the same photo was started, and failed, before.
-            answer = sqs.send_message_batch(
-                QueueUrl=settings["queue_url"],
-                Entries=[
-                    {"Id": str(number), "MessageBody": json.dumps({"id": f"{run}-{number}", **event})}
-                    for number, event in batch
-                ],
-            )
+            entries = [
+                {"Id": str(number), "MessageBody": json.dumps({"id": f"{run}-{number}", **event})}
+                for number, event in batch
+            ]
+            answer = deployment.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
             if failed := answer.get("Failed"):
                 raise UserError(
                     f"SQS refused {len(failed)} photos ({failed[0]['Code']}); run it again to go on."
                 )
             queued += len(batch)
-            update(queued, total, "Queued")
+            update(queued, total)
     return {"queued": queued}
 
 
@@ -105,19 +102,16 @@ def state(deployment: Deployment) -> str:
 
 
 def switch(deployment: Deployment, *, on: bool) -> None:
-    """Have Lambda work the buffer off, or stop.
-
-    Raises UserError where uploads do not go through the buffer.
-    """
-    settings = deployment.value("ingestion")
+    """Have Lambda work the buffer off, or stop; raises UserError where uploads do not go through it."""
     name = deployment.environment.name
-    if settings["mode"] != "buffered" and not on:
+    if not (on or is_used(deployment)):
         raise UserError(
             f"ENV={name} has ingestion.mode = direct: uploads start the workflow at once, and nothing holds"
             f' them. Set ingestion = {{ mode = "buffered" }} in environments/{name}.tfvars and run'
             f" 'make apply ENV={name}', which loses nothing; then pause."
         )
-    deployment.client("lambda").update_event_source_mapping(UUID=settings["mapping_id"], Enabled=on)
+    mapping = deployment.value("ingestion")["mapping_id"]
+    deployment.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=on)
 
 
 def sentence(name: str, state: dict[str, Any]) -> str:
@@ -140,7 +134,7 @@ def sentence(name: str, state: dict[str, Any]) -> str:
 def _cap(deployment: Deployment, settings: dict[str, Any], now: datetime) -> dict[str, Any] | None:
     if settings["photos_per_day"] is None:
         return None
-    day = now.astimezone(UTC).date()
+    day = now.date()
     answer = deployment.client("dynamodb").get_item(
         TableName=settings["counts_table_name"], Key={"Day": {"S": day.isoformat()}}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -68,10 +68,7 @@ class ParkedEvent:
         )
 
     def event(self) -> dict[str, Any]:
-        """The S3 event it holds.
-
-        Raises NotAnEventError naming what is missing.
-        """
+        """The S3 event it holds; raises NotAnEventError naming what is missing."""
         try:
             event: dict[str, Any] = json.loads(self.body)
         except ValueError:
@@ -82,10 +79,7 @@ class ParkedEvent:
         return event
 
     def image_id(self) -> str:
-        """The ImageID its record has or would have.
-
-        Raises NotAnEventError as `event`.
-        """
+        """The ImageID its record has or would have; raises as `event`."""
         self.event()
         return records.image_id(self.key(), text_at(self.body, _ETAG))
 
@@ -98,23 +92,16 @@ class ParkedEvent:
         return self.key() == key and text_at(self.body, _BUCKET) in ("", bucket)
 
     def taken_over(self) -> list[str]:
-        """The executions that had it before, oldest first.
-
-        Raises NotAnEventError when REDRIVEN_FROM is not a JSON list of texts.
-        """
-        try:
+        """The executions that had it before, oldest first; raises NotAnEventError where these are no list."""
+        chain = None
+        with suppress(ValueError):
             chain = json.loads(self.chain or "[]")
-        except ValueError:
-            chain = None
         if not isinstance(chain, list) or not all(isinstance(one, str) and one for one in chain):
             raise NotAnEventError("its attribute REDRIVEN_FROM is not a JSON list of executions")
         return chain
 
     def execution_input(self) -> dict[str, Any]:
-        """What to start the workflow with: the event, and the executions it takes over from if there are any.
-
-        Raises NotAnEventError as `event` and `taken_over`.
-        """
+        """What to start the workflow with; raises as `event` and `taken_over`."""
         event, chain = self.event(), self.taken_over()
         return {**event, "redriven_from": chain} if chain else event
 
@@ -141,24 +128,11 @@ class Queue:
         """About how many messages others have received and neither deleted nor given back."""
         return max(0, metrics.messages(self._deployment, self._url)[1] - len(self._held))
 
-    def _receive(self, hidden_seconds: int) -> list[ParkedEvent]:
-        answer = self._sqs.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=BATCH,
-            MessageAttributeNames=["All"],
-            AttributeNames=["SentTimestamp"],
-            VisibilityTimeout=hidden_seconds,
-            WaitTimeSeconds=_WAIT_SECONDS,
-        )
-        return [ParkedEvent.of(one) for one in answer.get("Messages", [])]
-
     def events(self, *, hidden_seconds: int | None = None) -> Iterator[ParkedEvent]:
         """Each message once, until none is left to see.
 
         A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted; without
-        them, for as long as a look at the whole queue takes.
-
-        Raises UserError when it holds more than can be looked at.
+        them, for as long as a look at the whole queue takes. Raises UserError when that is too long.
         """
         if hidden_seconds is None:
             total, _ = self.at_first
@@ -169,9 +143,18 @@ class Queue:
                 )
             # A thousand take some ten seconds; none may come round before the last was seen.
             hidden_seconds = 60 + total // 50
+        receive = partial(
+            self._sqs.receive_message,
+            QueueUrl=self._url,
+            MaxNumberOfMessages=BATCH,
+            MessageAttributeNames=["All"],
+            AttributeNames=["SentTimestamp"],
+            VisibilityTimeout=hidden_seconds,
+            WaitTimeSeconds=_WAIT_SECONDS,
+        )
         seen: set[str] = set()
         stale = 0
-        while messages := self._receive(hidden_seconds):
+        while messages := [ParkedEvent.of(one) for one in receive().get("Messages", [])]:
             self._held |= {one.message_id: one.receipt for one in messages}
             new = [one for one in messages if one.message_id not in seen]
             # In a long run, messages that stay come round again; after one whole round of them it is over.
