@@ -20,8 +20,6 @@ from operations.deployment import Deployment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import RenderableType
-
 # Executions described in one round: DescribeExecution allows 15 calls a second in every region. Those that
 # end well are known by their records instead, whatever their number.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -43,10 +41,7 @@ _RECORDED_LATE = timedelta(seconds=75)
 
 @dataclass(slots=True)
 class TrackedImage:
-    """One image as far as it got. `seconds`: from the start of its execution to its end, or to now.
-
-    `outcome` is empty until it is known.
-    """
+    """One image as far as it got: `outcome` is empty until known, `seconds` are to its end or to now."""
 
     execution: str
     started: datetime
@@ -108,16 +103,12 @@ class Pipeline:
             self._read_records(self.since)
 
     def report(self, *, last: bool = False) -> list[TrackedImage]:
-        """What is done and known and was not reported before, in the order it started.
-
-        The `last` time that holds also what could not be looked up.
-        """
+        """What is done, and known but for the `last` time, and was not reported before, oldest first."""
         for image in self.waiting() if last else ():
             image.outcome = UNKNOWN
             self.unknown += not image.key
-        ready = [
-            one for one in self.newest() if one.done and one.outcome and one.execution not in self.reported
-        ]
+        known = [one for one in self.newest() if one.done and one.outcome]
+        ready = [one for one in known if one.execution not in self.reported]
         self.reported |= {one.execution for one in ready}
         self.done += len(ready)
         for old in self.newest()[ROWS:]:
@@ -174,14 +165,12 @@ class Pipeline:
                     image.faces = record.get("FaceCount")
 
     def _describe(self) -> None:
-        """Ask Step Functions about those the lists and the records say too little of, as many as it allows.
-
-        Those are what failed, what ended well without a record of its own, what runs too long to be listed,
-        and what runs and has no key yet.
-        """
+        """Ask Step Functions, as often as it allows, about what lists and records say too little of."""
         running = [one for one in self.newest() if not one.done]
         asked = [
+            # Failures first; what ended well has no record of its own, or none yet.
             *sorted(self.waiting(), key=lambda one: one.status == "SUCCEEDED"),
+            # What runs too long to be listed.
             *(one for one in self.seen.values() if not one.done and one.started < self.since),
             *(one for one in running[:ROWS] if one.started >= self.since and not one.key),
         ]
@@ -259,7 +248,7 @@ def show(pipeline: Pipeline, seconds: float | None, *, as_json: bool) -> None:
             click.echo(sentence, err=True)
 
 
-def _screen(pipeline: Pipeline, waiting: str = "") -> RenderableType:
+def _screen(pipeline: Pipeline, waiting: str = "") -> Group:
     images = pipeline.newest()
     running, unnamed = sum(not one.done for one in images), len(pipeline.waiting())
     counts = [f"{running:,} on the way", f"{pipeline.done + unnamed:,} done"]
@@ -268,8 +257,7 @@ def _screen(pipeline: Pipeline, waiting: str = "") -> RenderableType:
     if len(images) > ROWS or pipeline.done + running > ROWS:
         counts.append(f"the newest {ROWS} shown")
     title = Text(f"{pipeline.deployment.environment.name}: {', '.join(counts)}; Ctrl-C ends this")
-    rows = []
-    failed = set()
+    rows, failed = [], set()
     for one in images[:ROWS]:
         state = one.outcome or UNKNOWN if one.done else "on its way"
         seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
