@@ -4,19 +4,19 @@ environment         = "local"
 aws_region          = "us-east-1"
 allowed_account_ids = ["000000000000"]
 
-# Everything goes away with the local cloud.
+# Everything is deleted with the local cloud.
 protect_data = false
 
-# A laptop starts few workers at once quickly.
+# A laptop can start only a few workers at once.
 process_image     = { reserved_concurrency = 4 }
 send_notification = { reserved_concurrency = 4 }
 
-# Functions run under this computer's Python, with the decoders installed here.
+# Functions run on this computer's Python, with the decoders installed here.
 convert = { bundle_wheels = false, reserved_concurrency = 2 }
 
 # The stand-in for Rekognition rates its faces lower than Rekognition does.
 face_min_confidence = 50
 
-# What is uploaded here are samples: let the logs name them.
+# Only samples are uploaded here, so the logs may name them.
 log_level       = "DEBUG"
 log_object_keys = true

@@ -1,10 +1,10 @@
-# Staging: prod's settings and sizes, with test photos that go away.
+# Staging: prod's settings at half its size, with test photos that are deleted soon.
 
 environment         = "staging"
 aws_region          = "us-east-1"
 allowed_account_ids = ["444455556666"]
 
-# Applying here rehearses prod, destroying included: prod's protection would be in the way.
+# A rehearsal for prod, including destroy: prod's protection would be in the way.
 protect_data = false
 
 photo_retention_days            = 30
@@ -18,15 +18,15 @@ face_attributes     = ["DEFAULT"]
 face_min_confidence = 90
 workflow_type       = "STANDARD"
 
-# Half of prod's, so that a load test here leaves an account-wide quota to others. As in prod, the account's quota first.
+# Half of prod's, so that a load test here leaves quota for others. As in prod, raise the account's quota first.
 process_image     = { reserved_concurrency = 25 }
 convert           = { reserved_concurrency = 10 }
 send_notification = { reserved_concurrency = 10 }
 
-# As in prod, at half its pace.
+# As in prod, at half the pace.
 ingestion = { mode = "buffered", photos_per_second = 22 }
 
-# No slower than prod. Nobody may upload here for days, so silence is no alarm: no_images_hours stays 0.
+# No slower than prod. Days without uploads are normal here, so no_images_hours stays 0.
 alarms = {
   latency_p95_seconds = 20
 }

@@ -58,10 +58,10 @@ _WORKFLOW: Mapping[str, Proof] = {
     "logs:CreateLogDelivery": _delivery("The workflow cannot be created with logging on"),
     "logs:DeleteLogDelivery": _delivery("Logging cannot be switched off or moved again"),
     "logs:DescribeLogGroups": _delivery("The log group is not found when logging is set up"),
-    "logs:DescribeResourcePolicies": _delivery("Whether logs may be delivered cannot be looked up"),
+    "logs:DescribeResourcePolicies": _delivery("CloudWatch Logs' resource policies cannot be read"),
     "logs:GetLogDelivery": _delivery("The delivery that exists cannot be looked up"),
     "logs:ListLogDeliveries": _delivery("The delivery that exists cannot be found"),
-    "logs:PutResourcePolicy": _delivery("Log delivery is not let into the log group"),
+    "logs:PutResourcePolicy": _delivery("Logs cannot be delivered to the log group"),
     "logs:UpdateLogDelivery": _delivery("Logging cannot be changed"),
     "xray:GetSamplingRules": _workflow_traces("The workflow does not know what share to trace"),
     "xray:GetSamplingTargets": _workflow_traces("The workflow does not know what share to trace"),
@@ -73,12 +73,12 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     "convert-image": {
         **_FUNCTION,
         "dynamodb:GetItem": _proven(
-            _TABLE, "A duplicate cannot be told from a new upload, and nothing is converted"
+            _TABLE, "Duplicates cannot be distinguished from new uploads, and nothing is converted"
         ),
         "dynamodb:PutItem": _proven(_TABLE, "No record is written"),
         "kms:Decrypt": _simulated(
             "AmazonS3/latest/userguide/UsingKMSEncryption.html",
-            "S3 gives out no photo, DynamoDB opens no table encrypted with this key, Lambda cannot open the"
+            "S3 returns no photo, DynamoDB opens no table encrypted with this key, Lambda cannot open the"
             " function's settings",
         ),
         "rekognition:DetectFaces": _proven(
@@ -99,7 +99,7 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     "process-image": {
         **_FUNCTION,
         "dynamodb:GetItem": _proven(
-            _TABLE, "A duplicate cannot be told from a new upload, and nothing is analysed"
+            _TABLE, "Duplicates cannot be distinguished from new uploads, and nothing is analysed"
         ),
         "dynamodb:PutItem": _proven(_TABLE, "No record is written"),
         "kms:Decrypt": _proven(
@@ -150,18 +150,18 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
         ),
         "sqs:ChangeMessageVisibility": _simulated(
             "AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html",
-            "Events that wait for the day's cap are looked at every 12 minutes",
+            "Events that wait for the daily cap are received again every 12 minutes",
         ),
         **{
             action: _simulated(
                 "lambda/latest/dg/services-sqs-configure.html",
-                "Lambda refuses to make the mapping, and buffered uploads stay in the queue",
+                "Lambda refuses to create the mapping, and buffered uploads stay in the queue",
             )
             for action in ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
         },
         "sqs:SendMessage": _simulated(
             "AWSSimpleQueueService/latest/APIReference/API_SendMessage.html",
-            "Events no workflow takes stay in the queue instead of being parked",
+            "Events that Step Functions refuses stay in the queue instead of being parked",
         ),
         "states:StartExecution": _simulated(
             "step-functions/latest/apireference/API_StartExecution.html",
@@ -186,12 +186,12 @@ PROOFS: Mapping[str, Mapping[str, Proof]] = {
     "backfill": {
         **_WORKFLOW,
         "events:DescribeRule": _nested("The rule that reports the workflow's end cannot be looked up"),
-        "events:PutRule": _nested("The rule that reports the workflow's end is not made"),
-        "events:PutTargets": _nested("The rule that reports the workflow's end leads nowhere"),
+        "events:PutRule": _nested("The rule that reports the workflow's end cannot be created"),
+        "events:PutTargets": _nested("The rule that reports the workflow's end has no target"),
         "states:DescribeExecution": _nested("How the executions it started end is not known"),
-        "states:StartExecution": _nested("Neither its own parts nor the workflow is started"),
+        "states:StartExecution": _nested("Neither its child executions nor the workflow is started"),
         "states:StartSyncExecution": _nested("The workflow is not started"),
-        "states:StopExecution": _nested("Stopping it leaves its own parts running"),
+        "states:StopExecution": _nested("Stopping it leaves its child executions running"),
     },
     "rule": {
         "states:StartExecution": _simulated(
