@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 import click
 
-from operations import keys, options, records, terminal, uploads
+from operations import options, records, terminal, uploads
 from operations.dead_letters import Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -116,7 +116,7 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
     if not key:
         raise UserError(f"Say which photo: make erase ENV={env} KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
-    key = keys.choose(deployment, key)
+    key = uploads.choose(deployment, key)
     found = find(deployment, key)
     if confirm and found.dead_letters_unseen:
         raise UserError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from operations import executions, keys, records
+from operations import executions, records, uploads
 from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def known(deployment: Deployment, key: str) -> tuple[list[records.Record], list[
     """The whole records of a photo, and its events in the dead-letter queue, which stays as it is."""
     found = list(records.complete(deployment, records.by_key(deployment, key)))
     with Queue(deployment) as queue:
-        return found, [event for event in queue.events() if event.key() in keys.forms(key)]
+        return found, [event for event in queue.events() if event.key() in uploads.forms(key)]
 
 
 def runs(

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from operations import history, keys, options, terminal
+from operations import history, options, terminal, uploads
 from operations.deployment import Deployment, together
 from operations.errors import UserError
 
@@ -78,7 +78,7 @@ def command(
     functions = [function] if function else sorted(deployment.value("function_names"))
     since = datetime.now(UTC) - timedelta(minutes=minutes)
     if key:
-        key = keys.choose(deployment, key)
+        key = uploads.choose(deployment, key)
         runs = history.runs(deployment, *history.known(deployment, key))
         found = of_executions(deployment, runs, functions)
         if not found and not as_json:

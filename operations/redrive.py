@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import buffer, executions, keys, options, terminal
+from operations import buffer, executions, options, terminal, uploads
 from operations.dead_letters import BATCH, NotAnEventError, ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -99,7 +99,7 @@ def redrive(
         while batch := list(islice(events, BATCH)):
             inputs: dict[ParkedEvent, dict[str, Any]] = {}
             for event in batch:
-                of_key = key is None or event.key() in keys.forms(key)
+                of_key = key is None or event.key() in uploads.forms(key)
                 if not of_key or (error or "").lower() not in event.error.lower():
                     report.not_chosen += 1
                 # An execution that fails again parks a new message, which is not for this run: without an

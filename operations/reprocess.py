@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from operations import bulk, executions, keys, options, records, terminal
+from operations import bulk, executions, options, records, terminal, uploads
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -57,7 +57,7 @@ def command(
     if outcome:
         _reprocess_all(deployment, outcome, reason, notify=not quiet, confirmed=confirm, as_json=as_json)
         return
-    key = keys.choose(deployment, str(key))
+    key = uploads.choose(deployment, str(key))
     with terminal.progress(f"Analysing {terminal.shown_key(key)} again", hidden=as_json):
         before, after = reprocess(deployment, key, notify=not quiet, timeout=timeout)
     if as_json:

@@ -12,7 +12,7 @@ import click
 
 from operations import export as exporting
 from operations import gallery as galleries
-from operations import keys, options, records, terminal
+from operations import options, records, terminal, uploads
 from operations.deployment import Deployment
 from operations.errors import UserError
 
@@ -67,7 +67,7 @@ def command(
         raise UserError(f"A KEY and {others} are two questions; ask one at a time.")
     deployment = Deployment.load(env)
     if key:
-        key = keys.choose(deployment, key)
+        key = uploads.choose(deployment, key)
     newest = _newest(deployment, key, outcome, day)
     if export:
         asked = key or outcome or day

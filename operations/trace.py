@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from operations import executions, history, keys, logs, options, terminal
+from operations import executions, history, logs, options, terminal, uploads
 from operations.deployment import Deployment
 from operations.errors import UserError
 from operations.history import Moment
@@ -23,7 +23,7 @@ def command(key: str | None, env: str, as_json: bool) -> None:
     if not key:
         raise UserError(f"Say which photo: make trace ENV={env} KEY=holiday/beach.jpg")
     deployment = Deployment.load(env)
-    key = keys.choose(deployment, key)
+    key = uploads.choose(deployment, key)
     with terminal.progress(f"Looking for {terminal.shown_key(key)}", hidden=as_json):
         moments = trace(deployment, key)
     if not moments:

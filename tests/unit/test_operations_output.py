@@ -90,8 +90,8 @@ def test_a_key_the_terminal_cannot_print_is_written_out(locale: str, tmp_path: P
 def test_a_key_typed_into_a_latin_1_terminal_is_the_one_in_s3(tmp_path: Path) -> None:
     typed = "ñandú.jpg".encode("latin-1")
     asked = """
-from operations import keys
-keys.choose = lambda _, key: key
+from operations import uploads
+uploads.choose = lambda _, key: key
 records.by_key = lambda _, key: [{"Key": key, "ImageID": "i"}]
 """
     environment = latin_1(tmp_path)

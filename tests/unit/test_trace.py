@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from operations import history, keys, logs, options, trace
+from operations import history, logs, options, trace, uploads
 from operations.__main__ import main
 from operations.deployment import Deployment
 from operations.errors import UserError
@@ -317,14 +317,14 @@ def test_a_key_is_found_in_either_unicode_form(
             deployment.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"abc")
         else:
             record(deployment, key, FIRST)
-    assert keys.choose(deployment, typed) == chosen
+    assert uploads.choose(deployment, typed) == chosen
     err = capsys.readouterr().err
     assert said in err
     assert bool(err) == bool(said)
 
 
 def test_a_key_of_one_form_is_looked_for_nowhere() -> None:
-    assert keys.choose(None, "a b+%.jpg") == "a b+%.jpg"  # type: ignore[arg-type]
+    assert uploads.choose(None, "a b+%.jpg") == "a b+%.jpg"  # type: ignore[arg-type]
 
 
 def test_spaces_at_a_key_s_ends_are_seen() -> None:
