@@ -152,10 +152,8 @@ def html(folder: Path, results: Sequence[Result]) -> str:
             outcome=result.outcome,
             record=result.record,
             picture=page.thumbnail(
-                (folder / result.key).read_bytes(),
-                converted=bool((result.record or {}).get("Converted")),
+                (folder / result.key).read_bytes(), converted=bool((result.record or {}).get("Converted"))
             ),
-            absence="Not a picture that can be shown",
             steps=result.timeline.steps if result.timeline else (),
             messages=result.timeline.messages if result.timeline else {},
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from operations.terminal import visible
 from . import timeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from .stack import Stack
 
@@ -37,17 +37,15 @@ MODES = {
 class Photo:
     """A photo that is uploaded; `execution` is its newest, `earlier` the steps of those before."""
 
-    number: int
-    key: str
+    card: page.Photo
     began: datetime
-    execution: str = ""
     image_id: str = ""
-    earlier: list[page.Step] = field(default_factory=list)
-    card: page.Photo = field(init=False)
-    ended: bool = False
+    execution: str = ""
+    earlier: Sequence[page.Step] = ()
 
-    def __post_init__(self) -> None:
-        self.card = page.Photo(self.key, "running", steps=[page.Step("Uploaded", 0)])
+    @property
+    def ended(self) -> bool:
+        return self.card.outcome != "running"
 
 
 class Playground:
@@ -63,15 +61,15 @@ class Playground:
 
     def upload(self, name: str, body: bytes) -> None:
         """Upload a photo under a key of its own, for the same file may come again."""
-        number = next(self._numbers)
-        photo = Photo(number, f"photo-{number}/{name}", datetime.now(UTC))
+        key = f"photo-{next(self._numbers)}/{name}"
+        began = datetime.now(UTC)
         if self.mode == "throttles":
             # The SDK itself tries twice, so that two of the workflow's tries fail.
-            fault = {"error": "ThrottlingException", "count": 4, "key": photo.key}
+            fault = {"error": "ThrottlingException", "count": 4, "key": key}
             self.stack.control_rekognition("POST", "/faults", fault)
-        _show(photo, body, converted=False)
-        self.photos[photo.key] = photo
-        photo.image_id = self.stack.upload(photo.key, body)
+        card = page.Photo(key, "running", picture=page.thumbnail(body), steps=[page.Step("Uploaded", 0)])
+        self.photos[key] = photo = Photo(card, began)
+        photo.image_id = self.stack.upload(key, body)
 
     def set_mode(self, mode: str) -> None:
         """Have the stand-in for Rekognition answer, throttle or fail from now on."""
@@ -93,8 +91,8 @@ class Playground:
                 self._seen.add(name)
                 key, _ = executions.photo(client.describe_execution(executionArn=name))
                 if photo := self.photos.get(key):
-                    photo.earlier = list(photo.card.steps) if photo.execution else []
-                    photo.execution, photo.ended = name, False
+                    photo.earlier = photo.card.steps if photo.execution else ()
+                    photo.execution = name
                     photo.card = replace(photo.card, outcome="running")
         for photo in list(self.photos.values()):
             if photo.execution and not photo.ended:
@@ -107,15 +105,15 @@ class Playground:
         found = timeline.read(self.stack.client("stepfunctions"), photo.execution, photo.began)
         last = photo.earlier[-1].ms if photo.earlier else -1
         steps = [*photo.earlier, *(step for step in found.steps if step.ms > last)]
-        photo.ended = found.status != "RUNNING"
         photo.card = replace(photo.card, steps=steps, messages=found.messages)
-        if photo.ended:
+        if found.status != "RUNNING":
             record = self.stack.record(photo.image_id) or {}
+            if record.get("Converted"):
+                stored = self.stack.client("s3").get_object(Bucket=self.stack.bucket, Key=photo.card.key)
+                picture = page.thumbnail(stored["Body"].read(), converted=True)
+                photo.card = replace(photo.card, picture=picture)
             outcome = "parked" if found.status != "SUCCEEDED" else str(record.get("Outcome"))
             photo.card = replace(photo.card, outcome=outcome, record=record)
-            if record.get("Converted"):
-                stored = self.stack.client("s3").get_object(Bucket=self.stack.bucket, Key=photo.key)
-                _show(photo, stored["Body"].read(), converted=True)
 
     async def follow(self) -> None:
         """Look again and again, and show every watcher what has changed."""
@@ -147,12 +145,7 @@ class Playground:
 
     def _event(self, photo: Photo) -> str:
         card = page.templates().get_template("card.html.j2").module.card  # type: ignore[attr-defined]
-        said = visible(f"{photo.key}: {photo.card.found}") if photo.ended else ""
-        shown = {"id": f"photo-{photo.number}", "html": card(photo.card), "said": said}
+        said = visible(f"{photo.card.key}: {photo.card.found}") if photo.ended else ""
+        shown = {"id": photo.card.key.partition("/")[0], "html": card(photo.card), "said": said}
         parked = sum(one.card.outcome == "parked" for one in list(self.photos.values()))
         return json.dumps({"photo": shown, "parked": parked})
-
-
-def _show(photo: Photo, body: bytes, *, converted: bool) -> None:
-    picture = page.thumbnail(body, converted=converted)
-    photo.card = replace(photo.card, picture=picture, absence="Not a picture that can be shown")

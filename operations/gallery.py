@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from operations import options, page, records
@@ -59,27 +61,18 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
     )
     shown = page.count(len(whole), "photo")
     with new_file(path) as draft, ThreadPoolExecutor(_READERS) as readers:
-        photos = list(readers.map(lambda record: _photo(deployment, record), whole))
+        photos = list(readers.map(partial(_photo, deployment.client("s3")), whole))
         title = f"{shown} of {deployment.environment.name}"
         draft.write_text(page.photos(title, lead, photos), encoding="utf-8")
     return f"Wrote {shown} to {path}; {total} read from S3."
 
 
-def _photo(deployment: Deployment, record: Record) -> page.Photo:
-    picture, absence = _picture(deployment.client("s3"), record)
-    return page.Photo(
-        key=str(record.get("Key") or record.get("ImageID") or ""),
-        outcome=str(record.get("Outcome")),
-        record=records.public(record),
-        picture=picture,
-        absence=absence,
-    )
-
-
-def _picture(s3: Any, record: Record) -> tuple[page.Picture | None, str]:
-    """The thumbnail of exactly the upload that was recorded, or why there is none."""
+def _photo(s3: Any, record: Record) -> page.Photo:
+    """The photo with a thumbnail of exactly the upload that was recorded, or why there is none."""
+    key = str(record.get("Key") or record.get("ImageID") or "")
+    photo = page.Photo(key, str(record.get("Outcome")), records.public(record))
     if _size(record) > MAX_BYTES:
-        return None, f"Too large to show: {options.size(_size(record))}"
+        return replace(photo, absence=f"Too large to show: {options.size(_size(record))}")
     version = {"VersionId": record["VersionId"]} if record.get("VersionId") else {}
     try:
         answer = s3.get_object(
@@ -87,9 +80,9 @@ def _picture(s3: Any, record: Record) -> tuple[page.Picture | None, str]:
         )
     except s3.exceptions.ClientError as error:
         code = error.response["Error"].get("Code", "")
-        return None, _ABSENCES.get(code, f"S3 refused the photo: {code}")
+        return replace(photo, absence=_ABSENCES.get(code, f"S3 refused the photo: {code}"))
     picture = page.thumbnail(answer["Body"].read(), converted=bool(record.get("Converted")))
-    return picture, "Not a picture that can be shown"
+    return replace(photo, picture=picture)
 
 
 def _size(record: Record) -> int:

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
 import statistics
@@ -86,7 +87,7 @@ class Photo:
     outcome: str
     record: Mapping[str, Any] | None = None
     picture: Picture | None = None
-    absence: str = "No picture"
+    absence: str = "Not a picture that can be shown"
     steps: Sequence[Step] = ()
     messages: Mapping[str, str] = field(default_factory=dict)
 
@@ -138,8 +139,10 @@ class Photo:
     def segments(self) -> list[tuple[float, float, str]]:
         """Where the time before each step begins, and how long it is, in percent of the whole; its style."""
         whole = max((step.ms for step in self.steps), default=0) or 1
-        pairs = zip(self.steps, self.steps[1:], strict=False)
-        return [(100 * one.ms / whole, 100 * (two.ms - one.ms) / whole, two.style) for one, two in pairs]
+        return [
+            (100 * one.ms / whole, 100 * (two.ms - one.ms) / whole, two.style)
+            for one, two in itertools.pairwise(self.steps)
+        ]
 
 
 def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
@@ -151,9 +154,8 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(), _lenient():
-            # Of many pixels; more than Pillow allows is an error all the same.
-            warnings.simplefilter("ignore")
+        # Of many pixels Pillow warns; more than it allows is an error all the same.
+        with warnings.catch_warnings(action="ignore"), _lenient():
             image: Image.Image = Image.open(io.BytesIO(body))
             turned = converted or image.format in ("JPEG", "MPO")
             image.draft("RGB", (2 * SIDE, 2 * SIDE))
@@ -242,10 +244,8 @@ def digest(text: str) -> str:
 def scale(values: Iterable[float]) -> tuple[float, list[float]]:
     """The end of an axis that starts at 0 and holds `values`, and its marks: 1, 2 or 5 by powers of 10."""
     highest = max(values, default=0) or 1
-    rough = highest / 4
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
+    power = 10 ** math.floor(math.log10(highest / 4))
+    step = next(power * each for each in (1, 2, 5, 10) if power * each >= highest / 4)
+    step = round(step) if step >= 1 else step
     marks = [step * index for index in range(math.ceil(highest / step) + 1)]
-    if step >= 1:
-        marks = [round(mark) for mark in marks]
     return marks[-1], marks
