@@ -7,6 +7,7 @@ import shutil
 import statistics
 import time
 import webbrowser
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,10 +71,10 @@ def run(
     waiting: dict[str, tuple[str, float]] = {}
     began: dict[str, datetime] = {}
     results: dict[str, Result] = {}
-    pending = list(photos)
+    pending = deque(photos)
     while pending or waiting:
         while pending and len(waiting) < IN_FLIGHT:
-            path = pending.pop(0)
+            path = pending.popleft()
             key = key_of(path, folder)
             update(len(results), len(photos), key)
             body = path.read_bytes()
@@ -92,14 +93,12 @@ def run(
                     record=stack.record(notification.image_id),
                 )
         patience = time.monotonic() - PATIENCE_SECONDS
-        overdue = {image_id: key for image_id, (key, uploaded) in waiting.items() if uploaded < patience}
-        if overdue:
-            results |= _parked(stack, overdue)
-            waiting = {image_id: one for image_id, one in waiting.items() if image_id not in overdue}
+        if overdue := [image_id for image_id, (_, uploaded) in waiting.items() if uploaded < patience]:
+            results |= _parked(stack, [waiting.pop(image_id)[0] for image_id in overdue])
         time.sleep(0.01)
     if unrecorded := [one.key for one in results.values() if one.outcome != "parked" and not one.record]:
         raise UserError(f"Notified, but without a record: {visible(', '.join(unrecorded))}.")
-    return [_finished(stack, results[key], began[key]) for key in (key_of(path, folder) for path in photos)]
+    return [_finished(stack, results[key], moment) for key, moment in began.items()]
 
 
 def _finished(stack: Stack, result: Result, began: datetime) -> Result:
@@ -115,15 +114,15 @@ def _finished(stack: Stack, result: Result, began: datetime) -> Result:
         time.sleep(0.05)
 
 
-def _parked(stack: Stack, overdue: dict[str, str]) -> dict[str, Result]:
-    """The results of photos whose event was parked, by key; UserError for those that are nowhere."""
+def _parked(stack: Stack, overdue: Sequence[str]) -> dict[str, Result]:
+    """The results of photos whose event was parked, by key; UserError where one of them was not."""
     parked = {event.key(): event.execution for event in stack.dead_letters()}
-    if lost := [key for key in overdue.values() if key not in parked]:
+    if lost := [key for key in overdue if key not in parked]:
         raise UserError(
             f"Not accounted for after {PATIENCE_SECONDS:.0f} s: {visible(', '.join(lost))};"
             f" the logs are in {shown(BUILD / 'localcloud')}."
         )
-    return {key: Result(key, "parked", execution=parked[key]) for key in overdue.values()}
+    return {key: Result(key, "parked", execution=parked[key]) for key in overdue}
 
 
 def table(results: Sequence[Result]) -> Table:

@@ -87,10 +87,8 @@ def read(data: bytes) -> np.ndarray:
     Raises RekognitionError: InvalidImageFormatException when it is neither or damaged,
     InvalidParameterException under 80 pixels a side, ImageTooLargeException over 200 megapixels.
     """
-    picture = None
     try:
-        if data.startswith((_JPEG, _PNG)):
-            picture = _decoded(data)
+        picture = _decoded(data) if data.startswith((_JPEG, _PNG)) else None
         if picture is None and data.startswith(_JPEG):
             # Without its end marker alone a JPEG is whole: bytes before the marker change nothing.
             ended, filled = _decoded(data + _JPEG_END), _decoded(data + bytes(64) + _JPEG_END)

@@ -146,10 +146,9 @@ class Rekognition:
         self._by_key[key] += 1
         for fault in self._faults:
             if fault.key in key:
-                if fault.count > 0:
-                    fault.count -= 1
-                    if fault.count == 0:
-                        self._faults.remove(fault)
+                fault.count -= 1
+                if fault.count == 0:
+                    self._faults.remove(fault)
                 return fault
         return None
 
@@ -183,17 +182,14 @@ def photo_of(body: bytes) -> bytes | S3Object:
     """
     try:
         given = json.loads(body)
-        image = given["Image"]
-        encoded, s3_object = image.get("Bytes"), image.get("S3Object")
-        valid = (encoded is None) != (s3_object is None) and ATTRIBUTES.issuperset(
-            given.get("Attributes", [])
-        )
+        encoded, named = given["Image"].get("Bytes"), given["Image"].get("S3Object")
+        valid = ATTRIBUTES.issuperset(given.get("Attributes", [])) and (encoded is None) != (named is None)
         photo: bytes | S3Object = b""
-        if valid and encoded is not None:
+        if valid and named is None:
             photo = base64.b64decode(encoded, validate=True)
             valid = len(photo) > 0
         elif valid:
-            photo = S3Object(s3_object["Bucket"], s3_object["Name"], s3_object.get("Version"))
+            photo = S3Object(named["Bucket"], named["Name"], named.get("Version"))
             lengths = (len(photo.key), len("-" if photo.version is None else photo.version))
             valid = _BUCKET.fullmatch(photo.bucket) is not None and all(1 <= one <= 1024 for one in lengths)
     except (ValueError, TypeError, KeyError, AttributeError):

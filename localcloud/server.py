@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ministack.app as ministack
 from hypercorn.asyncio import serve
@@ -23,13 +23,17 @@ from hypercorn.config import Config
 from ministack.core import iam_actions, router
 from ministack.core.iam_evaluator import enforce
 from ministack.core.responses import get_account_id
+from starlette.requests import Request
+from starlette.responses import Response
 
 from . import corrections
 from .faces import RekognitionError
 from .rekognition import Rekognition, S3Object
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+
+    from starlette.types import Receive, Scope, Send
 
 
 async def read_object(photo: S3Object, headers: Mapping[str, str]) -> bytes:
@@ -68,24 +72,14 @@ router.SERVICE_PATTERNS["rekognition"] = {"target_prefixes": ["RekognitionServic
 iam_actions.SERVICE_TO_IAM_NAMESPACE["rekognition"] = "rekognition"
 
 
-async def app(
-    scope: dict[str, Any],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """MiniStack's ASGI application, and the stand-in's control below /_rekognition/."""
     if scope["type"] != "http" or not scope["path"].startswith("/_rekognition/"):
         await ministack.app(scope, receive, send)
         return
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body", False)
+    body = await Request(scope, receive).body()
     status, headers, content = rekognition.control(scope["method"], scope["path"], body)
-    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    lines.append((b"content-length", str(len(content)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": lines})
-    await send({"type": "http.response.body", "body": content})
+    await Response(content, status, headers)(scope, receive, send)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -96,17 +97,17 @@ class Subscription:
     def __init__(self, stack: Stack) -> None:
         self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
         self.url, arn = queue_for_results(stack, f"watch-{uuid.uuid4().hex}")
-        topic = stack.outputs["results_topic_arn"]
-        subscribed = self._sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
-        )
-        self._arn = subscribed["SubscriptionArn"]
+        self._arn = self._sns.subscribe(
+            TopicArn=stack.outputs["results_topic_arn"],
+            Protocol="sqs",
+            Endpoint=arn,
+            ReturnSubscriptionArn=True,
+        )["SubscriptionArn"]
 
     def receive(self) -> Iterator[Notification]:
         """What has arrived since the last call, at most once each."""
-        while messages := self._sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
+        receive = partial(self._sqs.receive_message, QueueUrl=self.url, MaxNumberOfMessages=10)
+        while messages := receive().get("Messages"):
             for message in messages:
                 self._sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
                 body = json.loads(message["Body"])

@@ -45,7 +45,7 @@ def read(stepfunctions: Any, execution: str, began: datetime) -> Timeline:
     """The timeline of `execution`, as far as it has come; `began` by this computer's clock."""
     described = stepfunctions.describe_execution(executionArn=execution)
     pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
-    history = [event for page in pages for event in page["events"]]
+    history = list(pages.search("events[]"))
     return Timeline(described["status"], steps(history, began), messages(history))
 
 
@@ -83,18 +83,12 @@ def messages(history: Sequence[dict[str, Any]]) -> dict[str, str]:
         sys.path.append(str(REPOSITORY / "functions"))
     from send_notification.message import compose
 
-    given = None
-    for state, event in _by_state(history):
-        if state == "SendNotification" and "stateEnteredEventDetails" in event:
-            given = json.loads(event["stateEnteredEventDetails"]["input"])
-        elif state == "SendNotification" and event["type"] == "TaskSucceeded":
-            break
-    else:
+    sending = [event for state, event in _by_state(history) if state == "SendNotification"]
+    if not any(event["type"] == "TaskSucceeded" for event in sending):
         return {}
-    message = compose(given or {})
-    return {"Subject of the email": message.subject} | {
-        title: message.bodies[kind] for kind, title in _SUBSCRIBERS.items()
-    }
+    message = compose(json.loads(details(sending[0])["input"]))
+    texts = {title: message.bodies[kind] for kind, title in _SUBSCRIBERS.items()}
+    return {"Subject of the email": message.subject, **texts}
 
 
 def _by_state(history: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

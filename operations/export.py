@@ -8,6 +8,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from operations import terminal
 from operations.errors import UserError
 from operations.records import ATTRIBUTES, INTERNAL
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # the 400 KB they can have.
 ROW_GROUP_BYTES = 4 * 1024 * 1024
 _ROW_BYTES = 4 * 1024
+# Records a progress bar moves by.
+_STEP = 100
 
 # Columns with few different values; dictionaries of the others would hold every value twice.
 _REPEATING = ["Bucket", "Format", "Outcome", "Reason"]
@@ -49,7 +52,9 @@ def new_file(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); name another file.") from None
 
 
-def write(path: Path, found: Iterable[Record]) -> tuple[int, list[str]]:
+def write(
+    path: Path, found: Iterable[Record], update: terminal.Update = terminal.unwatched
+) -> tuple[int, list[str]]:
     """Write records to the new file `path`, whose ending says how.
 
     Answers how many there are, and the names of attributes that were left out, in records of another shape.
@@ -64,6 +69,8 @@ def write(path: Path, found: Iterable[Record]) -> tuple[int, list[str]]:
     def counted() -> Iterator[Record]:
         nonlocal count, unknown
         for record in found:
+            if count % _STEP == 0:
+                update(count)
             count += 1
             unknown |= record.keys() - ATTRIBUTES.keys() - INTERNAL
             yield record

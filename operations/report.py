@@ -64,6 +64,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
         lambda: metrics.messages(deployment, deployment.dead_letter_queue_url),
         lambda: _alarms(deployment, begin, end),
     )
+    measured["dead_letters"]["waiting"] = waiting + held
     total = sum(map(sum, photos["photos"].values()))
     lines = cost.estimate(deployment.environment.settings, total, photos.pop("average_mb"), {})
     return {
@@ -72,9 +73,7 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
         "until": end.isoformat(timespec="seconds"),
         "total": total,
         **photos,
-        "seconds": measured["seconds"],
-        "tries": measured["tries"],
-        "dead_letters": {**measured["dead_letters"], "waiting": waiting + held},
+        **measured,
         "dollars": round(sum(line.dollars for line in lines if line.group == "each image"), 4),
         "alarms": alarms,
     }
@@ -144,13 +143,13 @@ def _measured(deployment: Deployment, begin: datetime, end: datetime) -> dict[st
         return {f"p{one}": round(found[f"p{one}"][moment] / 1000, 3) for one in _PERCENTILES}
 
     hours = {moment.astimezone(UTC).hour: seconds(hourly, moment) for moment in hourly["p50"]}
+    if hours:
+        day = seconds(daily, next(iter(daily["p50"])))
+        fast = {"day": day, "hours": [hours.get(hour) for hour in _HOURS]}
+    else:
+        fast = _listed(deployment, begin, end)
     return {
-        "seconds": {
-            "day": seconds(daily, next(iter(daily["p50"]))),
-            "hours": [hours.get(hour) for hour in _HOURS],
-        }
-        if hours
-        else _listed(deployment, begin, end),
+        "seconds": fast,
         "tries": {kind: total(kind) for kind in ("errors", "throttles")},
         "dead_letters": {kind: total(kind) for kind in ("parked", "redriven")},
     }

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from operations.records import Record
 
-# Records a progress bar moves by.
-_STEP = 100
+_FILE = click.Path(path_type=Path)
 
 
 @click.command
@@ -35,14 +34,10 @@ _STEP = 100
 )
 @click.option("--faces", is_flag=True, help="With the faces' details, in JSON.")
 @click.option(
-    "--export",
-    type=click.Path(path_type=Path),
-    help="Write to this new file; its ending says how: .csv, .jsonl or .parquet.",
+    "--export", type=_FILE, help="Write to this new file; its ending says how: .csv, .jsonl or .parquet."
 )
 @click.option(
-    "--gallery",
-    type=click.Path(path_type=Path),
-    help="Write the photos themselves, with their faces, to this new page (.html).",
+    "--gallery", type=_FILE, help="Write the photos themselves, with their faces, to this new page (.html)."
 )
 @click.option("--confirm", is_flag=True, help="Make the gallery of many photos, or of photos that expire.")
 @options.as_json
@@ -118,14 +113,7 @@ def _newest(
 
 def _export(path: Path, found: Iterable[Record], *, as_json: bool) -> None:
     with terminal.progress("Exporting", hidden=as_json) as update:
-
-        def watched() -> Iterator[Record]:
-            for done, record in enumerate(found):
-                if done % _STEP == 0:
-                    update(done)
-                yield record
-
-        count, unknown = exporting.write(path, watched())
+        count, unknown = exporting.write(path, found, update)
     if as_json:
         options.print_json({"file": str(path), "records": count, "unknown": unknown})
         return

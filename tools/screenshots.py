@@ -24,16 +24,8 @@ IMAGES = ROOT / "docs" / "images"
 SIZE: ViewportSize = {"width": 1280, "height": 960}
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-    # It refuses to run as root otherwise, as in containers.
-    "--no-sandbox",
-]
+# Beside Playwright's own.
+_FLAGS = ["--disable-gpu", "--disable-quic", "--disable-sync"]
 
 
 def installed() -> str | None:
@@ -44,10 +36,11 @@ def installed() -> str | None:
 @contextmanager
 def started(path: str) -> Iterator[Browser]:
     """The browser at `path`, headless, asking nobody but the pages it opens."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
-        yield browser
-        browser.close()
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=path, args=_FLAGS) as made,
+    ):
+        yield made
 
 
 def main() -> None:
