@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -26,12 +27,13 @@ import urllib3
 from operations import options
 from operations.errors import UserError
 
-from . import environment, processes
-from .environment import HOST, shell_lines
+from . import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+HOST = "127.0.0.1"
+REGION = "us-east-1"
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What a cloud's processes are marked with, so that all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
@@ -110,7 +112,7 @@ class LocalCloud:
                 self._child = subprocess.Popen(
                     command,
                     cwd=REPOSITORY,
-                    env=environment.of_server(port, temporary, RUNS_OF, extra) | self.environment,
+                    env=processes.environment(port, temporary, RUNS_OF, extra) | self.environment,
                     pass_fds=[listener.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -131,7 +133,9 @@ class LocalCloud:
                     f"The local cloud did not answer within {START_SECONDS:.0f} s; see {shown(self._log)}."
                 )
             time.sleep(0.02)
-        (self.directory / "env").write_text(shell_lines(self.environment))
+        unset = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE\n"
+        exports = (f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items())
+        (self.directory / "env").write_text(unset + "".join(exports))
         # Programs that only use it read the environment. Replaced in one step: no reader meets half a file.
         state = {"endpoint_url": self.endpoint_url, "environment": self.environment, "pid": self.pid}
         partial = self.directory / "state.json.partial"
@@ -157,8 +161,22 @@ class LocalCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What AWS clients need in their environment; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
-        return environment.of_clients(self.endpoint_url, self.ca_bundle)
+        """What every AWS SDK, the CLI and Terraform read; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
+        return {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_CA_BUNDLE": str(self.ca_bundle),
+            # The user's own profiles may name other endpoints, accounts and transfer settings.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            # A proxy of the user's leads away from this computer. Programs read either spelling.
+            "NO_PROXY": HOST,
+            "no_proxy": HOST,
+        }
 
     @property
     def ca_bundle(self) -> Path:

@@ -22,7 +22,7 @@ from operations.terminal import visible
 
 from .cloud import BUILD as BUILDS
 from .cloud import shown
-from .photos import SAMPLES, find_photos, key_of
+from .photos import SAMPLES, find_photos
 from .stack import deployed
 from .timeline import Timeline, read
 
@@ -75,7 +75,7 @@ def run(
     while pending or waiting:
         while pending and len(waiting) < IN_FLIGHT:
             path = pending.popleft()
-            key = key_of(path, folder)
+            key = path.relative_to(folder).as_posix()
             update(len(results), len(photos), key)
             body = path.read_bytes()
             began[key] = datetime.now(UTC)

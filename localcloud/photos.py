@@ -33,7 +33,7 @@ def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
         if not hidden and path.is_file():
             # It says where the samples are from.
             if path.resolve() != SAMPLES / "README.md":
-                _check(path, folder)
+                _check(path, key=name.as_posix())
                 photos.append(path)
         # Of what is hidden its folder alone is named, of folders none that was gone into.
         elif hidden == [name.name] or (not hidden and (path.is_symlink() or not path.is_dir())):
@@ -43,16 +43,12 @@ def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
     return photos, left_out
 
 
-def _check(path: Path, folder: Path) -> None:
+def _check(path: Path, key: str) -> None:
     if not os.access(path, os.R_OK):
         raise UserError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
     try:
-        key_of(path, folder).encode()
+        key.encode()
     except UnicodeEncodeError:
         raise UserError(
             f"The name of {visible(str(path))} is not UTF-8, as a key must be; rename it."
         ) from None
-
-
-def key_of(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()

@@ -25,8 +25,7 @@ from starlette.routing import Mount, Route
 
 from operations import options, page, program, terminal
 
-from .cloud import BUILD, listening
-from .environment import HOST
+from .cloud import BUILD, HOST, listening
 from .playground import MAX_BYTES, MODES, MOST_FILES, Playground
 from .stack import deployed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -15,37 +14,20 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 
 _RECORD = {"image_id": "ImageID", "timestamp": "Timestamp", "outcome": "Outcome", "face_count": "FaceCount"}
+_KINDS = {
+    "versions": "versions",
+    "unfinished": "unfinished uploads",
+    "records": "records",
+    "dead_letters": "dead letters",
+}
 
 
-@dataclass
-class Found:
+def find(deployment: Deployment, key: str) -> dict[str, Any]:
     """What is stored about the photo `key`, as JSON shows it; nothing of photos whose keys begin with it.
 
     `unfinished` are multipart uploads that nobody completed; times are in ISO 8601, sizes in bytes.
     `dead_letters_unseen` counts parked events that somebody else is reading: one may be the photo's.
     """
-
-    environment: str
-    bucket: str
-    key: str
-    versions: list[dict[str, Any]]
-    unfinished: list[dict[str, Any]]
-    records: list[dict[str, Any]]
-    dead_letters: list[str]
-    dead_letters_unseen: int
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {
-            "versions": len(self.versions),
-            "unfinished uploads": len(self.unfinished),
-            "records": len(self.records),
-            "dead letters": len(self.dead_letters),
-        }
-
-
-def find(deployment: Deployment, key: str) -> Found:
-    """Look through bucket, table and dead-letter queue; changes nothing."""
     versions = [
         {
             "version_id": one.version_id or "null",
@@ -72,12 +54,19 @@ def find(deployment: Deployment, key: str) -> Found:
     with Queue(deployment) as queue:
         letters = [one.message_id for one in queue.events() if one.concerns(deployment.bucket, key)]
         unseen = queue.held_elsewhere()
-    name, bucket = deployment.environment.name, deployment.bucket
-    versions.sort(key=lambda one: str(one["modified"]))
-    return Found(name, bucket, key, versions, unfinished, recorded, letters, unseen)
+    return {
+        "environment": deployment.environment.name,
+        "bucket": deployment.bucket,
+        "key": key,
+        "versions": sorted(versions, key=lambda one: str(one["modified"])),
+        "unfinished": unfinished,
+        "records": recorded,
+        "dead_letters": letters,
+        "dead_letters_unseen": unseen,
+    }
 
 
-def erase(deployment: Deployment, found: Found) -> None:
+def erase(deployment: Deployment, found: dict[str, Any]) -> None:
     """Remove what was found for good; begun again after an interruption it removes the rest.
 
     Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
@@ -85,7 +74,7 @@ def erase(deployment: Deployment, found: Found) -> None:
 
     Raises UserError when a parked event is out of reach; then nothing but other parked events is erased.
     """
-    left = set(found.dead_letters)
+    left = set(found["dead_letters"])
     with Queue(deployment) as queue:
         for event in queue.events() if left else ():
             if event.message_id in left and queue.delete([event]):
@@ -96,13 +85,13 @@ def erase(deployment: Deployment, found: Found) -> None:
             " nothing more was erased, run it again in two minutes."
         )
     s3, dynamodb = deployment.client("s3"), deployment.client("dynamodb")
-    photo = {"Bucket": found.bucket, "Key": found.key}
-    for version in found.versions:
+    photo = {"Bucket": found["bucket"], "Key": found["key"]}
+    for version in found["versions"]:
         s3.delete_object(**photo, VersionId=version["version_id"])
-    for upload in found.unfinished:
+    for upload in found["unfinished"]:
         with contextlib.suppress(s3.exceptions.NoSuchUpload):
             s3.abort_multipart_upload(**photo, UploadId=upload["upload_id"])
-    for record in found.records:
+    for record in found["records"]:
         dynamodb.delete_item(TableName=deployment.table, Key={"ImageID": {"S": record["image_id"]}})
 
 
@@ -118,12 +107,12 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
     deployment = Deployment.load(env)
     key = uploads.choose(deployment, key)
     found = find(deployment, key)
-    if confirm and found.dead_letters_unseen:
+    if confirm and (unseen := found["dead_letters_unseen"]):
         raise UserError(
-            f"{found.dead_letters_unseen} parked events are being read by somebody else just now (a redrive?)"
-            " and may be this photo's; nothing was erased, run it again in two minutes."
+            f"{unseen} parked events are being read by somebody else just now (a redrive?) and may be this"
+            " photo's; nothing was erased, run it again in two minutes."
         )
-    if not any(found.counts.values()) and not found.dead_letters_unseen:
+    if not any(found[kind] for kind in (*_KINDS, "dead_letters_unseen")):
         raise UserError(
             f"Nothing is stored about '{terminal.visible(key)}' in {deployment.bucket}; check the key: it is"
             " the whole path in the bucket, and capitals count."
@@ -134,7 +123,7 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
         with terminal.progress("Erasing", hidden=as_json):
             erase(deployment, found)
     if as_json:
-        options.print_json({**asdict(found), "erased": confirm})
+        options.print_json({**found, "erased": confirm})
     elif confirm:
         click.echo(
             "All of it is erased. docs/privacy.md names what cannot be: backups, histories and messages sent."
@@ -143,21 +132,20 @@ def command(key: str | None, env: str, confirm: bool, as_json: bool) -> None:
         click.echo("Nothing is erased yet; with CONFIRM=1 all of it goes for good.")
 
 
-def _show(found: Found) -> None:
+def _show(found: dict[str, Any]) -> None:
     rows = []
-    for one in found.versions:
+    for one in found["versions"]:
         what = "delete marker" if one["delete_marker"] else options.size(one["size"])
         rows.append(("photo", f"{what}, version {one['version_id']}", one["modified"]))
-    rows += [("photo", f"unfinished upload {one['upload_id']}", one["begun"]) for one in found.unfinished]
-    for one in found.records:
+    rows += [("photo", f"unfinished upload {one['upload_id']}", one["begun"]) for one in found["unfinished"]]
+    for one in found["records"]:
         what = f"{one['outcome']}, {one['face_count']} faces: {one['image_id']}"
         rows.append(("record", what, str(one["timestamp"])))
-    rows += [("dead letter", message_id, "") for message_id in found.dead_letters]
-    click.echo(f"{terminal.shown_key(found.key)} in {found.bucket}")
+    rows += [("dead letter", message_id, "") for message_id in found["dead_letters"]]
+    click.echo(f"{terminal.shown_key(found['key'])} in {found['bucket']}")
     terminal.console().print(terminal.table("Where", "What", "When", rows=rows))
-    click.echo(f"{', '.join(f'{count} {kind}' for kind, count in found.counts.items())}.")
-    if found.dead_letters_unseen:
+    click.echo(f"{', '.join(f'{len(found[kind])} {title}' for kind, title in _KINDS.items())}.")
+    if unseen := found["dead_letters_unseen"]:
         click.echo(
-            f"{found.dead_letters_unseen} parked events are being read by somebody else just now: one may be"
-            " this photo's.",
+            f"{unseen} parked events are being read by somebody else just now: one may be this photo's."
         )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from localcloud.environment import HOST
+from localcloud.cloud import HOST
 
 if TYPE_CHECKING:
     from localcloud import LocalCloud

@@ -20,7 +20,7 @@ from ministack.core.iam_evaluator import (
     evaluate_resource_policy,
 )
 
-from localcloud.environment import REGION
+from localcloud.cloud import REGION
 from operations.program import ROOT
 from tests.documents import permissions
 from tests.documents.permissions import listed

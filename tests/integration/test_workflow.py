@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localcloud import LocalCloud
-from localcloud.environment import REGION
+from localcloud.cloud import REGION
 from tests.definition import pipeline, retriers
 from tests.integration.aws import attempts, client, finished, history, make_role
 
