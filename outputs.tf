@@ -4,17 +4,17 @@ output "alarm_names" {
 }
 
 output "alerts_topic_arn" {
-  description = "Topic alarms go to."
+  description = "Topic for alarms."
   value       = module.notification.alerts_topic_arn
 }
 
 output "aws_region" {
-  description = "Region everything lives in."
+  description = "Region everything is deployed to."
   value       = var.aws_region
 }
 
 output "backfill_state_machine_arn" {
-  description = "The workflow for photos that were there before."
+  description = "The backfill workflow for existing photos."
   value       = module.orchestration.backfill.arn
 }
 
@@ -49,12 +49,12 @@ output "ingestion" {
 }
 
 output "key_arn" {
-  description = "Key everything is encrypted with; who uploads needs kms:GenerateDataKey on it."
+  description = "Key everything is encrypted with; uploaders need kms:GenerateDataKey on it."
   value       = module.storage.key_arn
 }
 
 output "name" {
-  description = "Name of the stack, which the names of its resources begin with."
+  description = "Name of the stack, the prefix of its resources' names."
   value       = local.name
 }
 
@@ -69,12 +69,12 @@ output "results_topic_arn" {
 }
 
 output "state_machine_arn" {
-  description = "The workflow uploads go to."
+  description = "The workflow for uploads."
   value       = module.orchestration.state_machine.arn
 }
 
 output "state_machine_arns" {
-  description = "The workflow of each type; after workflow_type has changed, the other one still ends what it began."
+  description = "The workflow of each type; after workflow_type changes, the other one still finishes its executions."
   value       = module.orchestration.state_machine_arns
 }
 

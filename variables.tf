@@ -16,7 +16,7 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "The value from which each alarm goes off; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "Threshold of each alarm; counts are per five minutes, and dead_letter_age_minutes is rounded up to a multiple of five; 0 disables an alarm. docs/operations.md has a runbook for each."
   default     = {}
   nullable    = false
 }
@@ -45,7 +45,7 @@ variable "allowed_account_ids" {
 
 variable "aws_region" {
   type        = string
-  description = "AWS region everything lives in."
+  description = "AWS region to deploy to."
   nullable    = false
 
   validation {
@@ -56,13 +56,13 @@ variable "aws_region" {
 
 variable "backfill_concurrency" {
   type        = number
-  description = "Most photos a backfill analyses at once; null is half of process_image.reserved_concurrency, or 10 without one."
+  description = "Most photos a backfill analyses at once; null means half of process_image.reserved_concurrency, or 10 without one."
   default     = null
 }
 
 variable "commit" {
   type        = string
-  description = "Commit the functions' sources are of, named in each version they are published as; `make` fills it in."
+  description = "Commit of the functions' sources, shown in each published version; `make` sets it."
   default     = null
 }
 
@@ -77,39 +77,39 @@ variable "convert" {
     runtime              = optional(string, "python3.13")
     timeout              = optional(number, 90)
   })
-  description = "Formats that are decoded and shrunk to max_pixels a side before Rekognition is asked; none leaves the function out. Without bundle_wheels the decoders are those of the computer that runs the functions."
+  description = "Formats that are decoded and shrunk to max_pixels a side before calling Rekognition; with [] the function is not deployed. Without bundle_wheels the decoders come from the computer that runs the functions."
   default     = {}
   nullable    = false
 }
 
 variable "environment" {
   type        = string
-  description = "Name of the environment: dev, staging, prod or one of your own."
+  description = "Name of the environment: dev, staging, prod or another."
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.environment))
-    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, beginning with a letter."
+    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, starting with a letter."
   }
 
   validation {
-    # Another workspace is another, empty state: the stack would be made a second time, under the same names.
+    # Another workspace has another, empty state: the stack would be created a second time, under the same names.
     # (A condition must name its own variable.)
     condition     = terraform.workspace == "default" && var.environment != ""
-    error_message = "The workspace ${terraform.workspace} is selected, and environments are told apart by their files, not by workspaces: unset TF_WORKSPACE, or run `terraform workspace select default`."
+    error_message = "The workspace ${terraform.workspace} is selected, but environments are separated by their files, not by workspaces: unset TF_WORKSPACE, or run `terraform workspace select default`."
   }
 }
 
 variable "face_attributes" {
   type        = list(string)
-  description = "What Rekognition reports about a face: [\"DEFAULT\"], [\"ALL\"], or DEFAULT with single attributes such as SMILE."
+  description = "What Rekognition reports about a face: [\"DEFAULT\"], [\"ALL\"], or DEFAULT with further attributes such as SMILE."
   default     = ["DEFAULT"]
   nullable    = false
 }
 
 variable "face_min_confidence" {
   type        = number
-  description = "Percent of confidence under which faces are left out."
+  description = "Minimum confidence in percent; faces below it are left out."
   default     = 90
   nullable    = false
 }
@@ -120,20 +120,20 @@ variable "ingestion" {
     photos_per_day    = optional(number)
     photos_per_second = optional(number)
   })
-  description = "How uploads reach the workflow: direct (at once) or buffered (through a queue, started at photos_per_second and at most photos_per_day). Null: what process_image.reserved_concurrency can sustain (45 without one), and no cap."
+  description = "How uploads reach the workflow: direct (at once) or buffered (through a queue, started at photos_per_second and at most photos_per_day). Defaults: the pace process_image.reserved_concurrency can sustain (45 without one), and no cap."
   default     = {}
   nullable    = false
 }
 
 variable "kms_key_arn" {
   type        = string
-  description = "ARN of a key of your own to encrypt with; null for the one made here. docs/security.md says what its policy must hold."
+  description = "ARN of your own KMS key to encrypt with; null for the stack's own key. docs/security.md has the policy it needs."
   default     = null
 }
 
 variable "log_level" {
   type        = string
-  description = "Least severe log level of the functions that is kept."
+  description = "Minimum log level of the functions."
   default     = "INFO"
   nullable    = false
 }
@@ -147,7 +147,7 @@ variable "log_object_keys" {
 
 variable "log_retention_days" {
   type        = number
-  description = "Days log events are kept."
+  description = "Days to keep log events."
   default     = 90
   nullable    = false
 }
@@ -161,13 +161,13 @@ variable "name" {
   validation {
     # The bucket, <name>-<environment>-uploads-<account>, has 63 characters at most.
     condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name))
-    error_message = "name must be 3 to 24 lower-case letters, digits and hyphens, beginning with a letter."
+    error_message = "name must be 3 to 24 lower-case letters, digits and hyphens, starting with a letter."
   }
 }
 
 variable "photo_retention_days" {
   type        = number
-  description = "Days after which photos are deleted; as deleted versions they stay replaced_version_retention_days more, at most as long again. Null keeps them."
+  description = "Days after which photos are deleted; their deleted versions are kept replaced_version_retention_days more, but at most photo_retention_days. Null keeps photos."
   default     = null
 }
 
@@ -186,7 +186,7 @@ variable "process_image" {
 
 variable "protect_data" {
   type        = bool
-  description = "Whether destroying the stack must fail while it holds data."
+  description = "Whether destroying the stack fails while it holds data."
   default     = true
   nullable    = false
 }
@@ -199,21 +199,21 @@ variable "record_retention_days" {
 
 variable "replaced_version_retention_days" {
   type        = number
-  description = "Days a replaced or deleted version of a photo is kept."
+  description = "Days to keep replaced or deleted versions of photos."
   default     = 30
   nullable    = false
 }
 
 variable "retire_made_key" {
   type        = bool
-  description = "Whether the key made here is deleted, or never made, because kms_key_arn names another; whatever still lies under it is lost with it."
+  description = "Whether to delete, or never create, the stack's own key because kms_key_arn names another; anything still encrypted with it is lost."
   default     = false
   nullable    = false
 }
 
 variable "runbook_url" {
   type        = string
-  description = "Where people read docs/operations.md; each alarm's description adds its section."
+  description = "Address of docs/operations.md; each alarm's description links to its section."
   default     = "docs/operations.md"
   nullable    = false
 }
@@ -244,20 +244,20 @@ variable "subscriptions" {
 
 variable "tags" {
   type        = map(string)
-  description = "Tags of every resource besides Application, Environment and ManagedBy."
+  description = "Tags of every resource, in addition to Application, Environment and ManagedBy."
   default     = {}
   nullable    = false
 
   validation {
     # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
     condition     = !anytrue([for text in concat(keys(var.tags), compact(values(var.tags))) : startswith(lower(text), "aws:")])
-    error_message = "tags: neither a key nor a value may begin with \"aws:\", which AWS keeps for itself."
+    error_message = "tags: neither a key nor a value may start with \"aws:\", which AWS reserves."
   }
 
   validation {
-    # Roles know no case in keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html#id_tags_rules_creating
+    # Role tags ignore case in keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html#id_tags_rules_creating
     condition     = length(distinct([for key in concat(keys(var.tags), ["Application", "Environment", "ManagedBy"]) : lower(key)])) == length(var.tags) + 3
-    error_message = "tags: keys must differ in more than case, from each other and from Application, Environment and ManagedBy, which are set already."
+    error_message = "tags: keys must differ in more than case from each other and from Application, Environment and ManagedBy, which are already set."
   }
 
   validation {
@@ -276,13 +276,13 @@ variable "tags" {
   validation {
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TaggingRestrictions.html: 50, less Application, Environment and ManagedBy.
     condition     = length(var.tags) <= 47
-    error_message = "tags: at most 47, for a resource takes 50 and three are set already."
+    error_message = "tags: at most 47, because a resource can have 50 and three are already set."
   }
 }
 
 variable "upload_prefix" {
   type        = string
-  description = "Only objects whose key begins with this are analysed; empty for all."
+  description = "Only objects whose key starts with this are analysed; empty for all."
   default     = ""
   nullable    = false
 }

@@ -1,11 +1,11 @@
 # No lifecycle rule: a state file's old versions are small and the only way back after a bad apply, and Terraform
 # waits about a minute for such a rule to settle.
 resource "aws_s3_bucket" "state" {
-  #checkov:skip=CKV_AWS_18:CloudTrail data events answer who read the state; a log bucket would need one of its own
-  #checkov:skip=CKV_AWS_144:The state describes one region's resources; when that region is gone so are they
-  #checkov:skip=CKV_AWS_145:The S3 backend's "encrypt" asks for AES256 on every write, whatever the bucket's default; a key of its own could be deleted and the state with it
-  #checkov:skip=CKV2_AWS_61:Old versions of the state are kept on purpose, see above
-  #checkov:skip=CKV2_AWS_62:Nobody waits for changes of the state
+  #checkov:skip=CKV_AWS_18:CloudTrail data events show who read the state; a log bucket would itself need one
+  #checkov:skip=CKV_AWS_144:The state describes one region's resources; if that region is lost, so are they
+  #checkov:skip=CKV_AWS_145:The S3 backend's "encrypt" requests AES256 on every write, whatever the bucket's default; a customer-managed key could be deleted, and the state with it
+  #checkov:skip=CKV2_AWS_61:Old versions of the state are kept intentionally, see above
+  #checkov:skip=CKV2_AWS_62:Nothing reacts to changes of the state
   bucket = var.bucket
 
   lifecycle {

@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.10"
 
-  # The bucket that will hold every other state cannot hold this one: a small file beside this one does,
+  # The bucket for all other states cannot hold this one: a small local file does,
   # one for each environment.
   backend "local" {}
 

@@ -1,6 +1,6 @@
 variable "allowed_account_ids" {
   type        = list(string)
-  description = "Accounts the bucket may be made in; empty allows any."
+  description = "Accounts the bucket may be created in; empty allows any."
   default     = []
   nullable    = false
 
@@ -18,7 +18,7 @@ variable "bucket" {
   validation {
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; dots would break TLS.
     condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket))
-    error_message = "bucket must be an S3 bucket name: 3 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit."
+    error_message = "bucket must be an S3 bucket name: 3 to 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit."
   }
 }
 
@@ -29,7 +29,7 @@ variable "environment" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.environment))
-    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, beginning with a letter."
+    error_message = "environment must be 2 to 16 lower-case letters, digits and hyphens, starting with a letter."
   }
 }
 

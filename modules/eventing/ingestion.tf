@@ -1,11 +1,11 @@
-# The buffer stands in both modes, so that switching is one change of the rule's target: events that are on their way to the
-# old one still arrive, and what waits here is worked off. docs/decisions says more.
+# The buffer exists in both modes, so that switching only changes the rule's target: events in flight to the old one still
+# arrive, and the queue is drained. See docs/decisions.
 locals {
   buffered = var.ingestion.mode == "buffered"
 
-  # A photo takes ProcessImage about a second, so its concurrency is also the photos a second it works off. A stall of one
-  # try, `timeout` seconds, leaves pace x timeout photos waiting; the concurrency that is free beside the pace works them off
-  # in time for EXPRESS (300 s) when  pace x timeout / (concurrency - pace) <= 300 - timeout.
+  # A photo takes ProcessImage about a second, so its concurrency is also its photos per second. A stalled attempt of
+  # `timeout` seconds leaves pace x timeout photos waiting; the concurrency left over by the pace processes them in time
+  # for EXPRESS (300 s) if  pace x timeout / (concurrency - pace) <= 300 - timeout.
   seconds_per_photo = 1
   sustained = (
     var.process_image.reserved_concurrency == null ? 45 :
@@ -14,11 +14,11 @@ locals {
   default_pace      = max(1, local.sustained)
   photos_per_second = coalesce(var.ingestion.photos_per_second, local.default_pace)
 
-  # A worker could start some twenty a second. Five leave room for slow answers, and make a batch of ten take two seconds,
-  # beside which the moment between two batches is short. Each worker keeps to its share, so that all of them together keep
-  # to the pace, however few or many have work.
+  # A worker could start some twenty a second. Five leave room for slow responses, and make a batch of ten take two seconds,
+  # compared with which the gap between two batches is short. Each worker keeps to its share, so that together they keep to
+  # the pace, however many are active.
   worker_photos_per_second = 5
-  # Two is the least MaximumConcurrency takes.
+  # Two is the minimum MaximumConcurrency.
   workers                 = max(2, ceil(local.photos_per_second / local.worker_photos_per_second))
   worker_share            = local.photos_per_second / local.workers
   start_workflow_timeout  = 120
@@ -34,9 +34,9 @@ resource "aws_sqs_queue" "uploads" {
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
   visibility_timeout_seconds = 6 * local.start_workflow_timeout
 
-  # The last net, under a function that cannot even run: SQS moves the event without a reason and keeps its age, so that less
-  # than 14 days are left. A day at its cap is two or three receives, and a refused start is tried every quarter of an hour:
-  # 1,000, the most there is, are not reached by waiting.
+  # The fallback if the function cannot run: SQS moves the event without a reason and keeps its age, so that less than 14
+  # days are left. A day at its cap is two or three receives, and a refused start is retried every quarter of an hour:
+  # waiting never reaches 1,000, the maximum.
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letter.arn
     maxReceiveCount     = 1000
@@ -88,7 +88,7 @@ resource "aws_sqs_queue_policy" "uploads" {
 resource "aws_lambda_event_source_mapping" "uploads" {
   event_source_arn = aws_sqs_queue.uploads.arn
   function_name    = module.start_workflow.alias_arn
-  # More at once would take a batching window of a second, which every photo would wait.
+  # More at once would need a batching window of a second, which would delay every photo.
   batch_size              = 10
   function_response_types = ["ReportBatchItemFailures"]
 
@@ -166,9 +166,9 @@ data "aws_iam_policy_document" "start_workflow_function" {
   }
 }
 
-# A table of its own: the results table holds records only, for everything that scans, exports or erases them.
+# A separate table: the results table holds only records, for everything that scans, exports or erases them.
 resource "aws_dynamodb_table" "counts" {
-  #checkov:skip=CKV_AWS_28:Holds a number a day, of no use after the day
+  #checkov:skip=CKV_AWS_28:Holds one counter a day, useless after that day
   count = local.start_workflow_counting ? 1 : 0
 
   name         = "${var.name}-counts"

@@ -1,6 +1,6 @@
 locals {
-  # A folder marker is empty and its key ends in "/"; a photo's key may end so too. Patterns on one field are
-  # alternatives, so a rule cannot ask for a prefix and leave markers out as well: with one, ProcessImage does.
+  # A folder marker is empty and its key ends in "/"; a photo's key may too. Patterns on one field are
+  # alternatives, so a rule cannot require a prefix and also exclude markers: with a prefix, ProcessImage excludes them.
   objects = merge(
     var.key_prefix != "" ? null : { "$or" = [{ key = [{ anything-but = { suffix = "/" } }] }, { size = [{ anything-but = 0 }] }] },
     var.key_prefix == "" ? null : { key = [{ prefix = var.key_prefix }] },
@@ -10,7 +10,7 @@ locals {
 resource "aws_cloudwatch_event_rule" "uploads" {
   name        = "${var.name}-uploads"
   description = "Objects created in ${var.bucket_name}"
-  # Said, so that an apply switches a rule on again that somebody switched off.
+  # Explicit, so that an apply enables a rule again that was disabled manually.
   state = "ENABLED"
 
   event_pattern = jsonencode({
@@ -25,9 +25,9 @@ resource "aws_cloudwatch_event_rule" "uploads" {
 
 resource "aws_cloudwatch_event_target" "workflow" {
   rule = aws_cloudwatch_event_rule.uploads.name
-  # One target whatever the mode: EventBridge replaces it under its id, so that no event finds none.
+  # One target in both modes: EventBridge replaces it under its id, so that there always is one.
   arn = local.buffered ? aws_sqs_queue.uploads.arn : var.state_machine_arn
-  # A queue is written to by its own policy.
+  # For a queue, the queue's policy grants access.
   role_arn = local.buffered ? null : aws_iam_role.rule.arn
 
   dead_letter_config {
@@ -39,7 +39,7 @@ resource "aws_cloudwatch_event_target" "workflow" {
     maximum_retry_attempts       = 185
   }
 
-  # A target without its permissions would park every upload made in between.
+  # Until it has its permissions, the target would park every upload.
   depends_on = [
     aws_iam_role_policy.start_workflow,
     aws_lambda_event_source_mapping.uploads,

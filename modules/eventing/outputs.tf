@@ -1,5 +1,5 @@
 output "buffer" {
-  description = "What there is to watch of the buffer, as modules/observability takes it."
+  description = "The buffer's resources to monitor, as input for modules/observability."
   value = {
     capped         = var.ingestion.photos_per_day != null
     function_name  = module.start_workflow.function_name

@@ -18,7 +18,7 @@ variable "build_dir" {
 
 variable "commit" {
   type        = string
-  description = "Commit the functions' sources are of."
+  description = "Commit of the functions' sources."
   default     = null
 }
 
@@ -34,7 +34,7 @@ variable "ingestion" {
     photos_per_day    = optional(number)
     photos_per_second = optional(number)
   })
-  description = "How uploads reach the workflow: direct (the rule starts it) or buffered (a queue, worked off at photos_per_second and at most photos_per_day). Null: what process_image.reserved_concurrency can sustain (45 without one), and no cap."
+  description = "How uploads reach the workflow: direct (the rule starts it) or buffered (through a queue, started at photos_per_second and at most photos_per_day). Defaults: the pace process_image.reserved_concurrency can sustain (45 without one), and no cap."
   default     = {}
   nullable    = false
 
@@ -47,13 +47,13 @@ variable "ingestion" {
     # StartExecution of STANDARD refills at 300 a second in the large regions and 150 in others:
     # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     condition     = var.ingestion.photos_per_second == null || try(var.ingestion.photos_per_second >= 1 && var.ingestion.photos_per_second <= 300 && floor(var.ingestion.photos_per_second) == var.ingestion.photos_per_second, false)
-    error_message = "ingestion.photos_per_second must be a whole number from 1 to 300 (StartExecution's own pace), not ${coalesce(var.ingestion.photos_per_second, 0)}, with which ${coalesce(var.ingestion.photos_per_second, 0) * 3600} photos an hour would be started; `make pause` starts none."
+    error_message = "ingestion.photos_per_second must be a whole number from 1 to 300 (StartExecution's quota), not ${coalesce(var.ingestion.photos_per_second, 0)}, which is ${coalesce(var.ingestion.photos_per_second, 0) * 3600} photos an hour; `make pause` stops starting photos."
   }
 
   validation {
     condition = try(var.ingestion.photos_per_second <= var.process_image.reserved_concurrency, true)
     error_message = format(
-      "ingestion.photos_per_second = %v is more than process_image.reserved_concurrency = %v works off: %v at once, a second each, are %v photos a second. Set it to %v at most, or raise the concurrency to %v.",
+      "ingestion.photos_per_second = %v is more than process_image.reserved_concurrency = %v can process: %v at once, one second each, is %v photos a second. Set it to at most %v, or raise the concurrency to %v.",
       coalesce(var.ingestion.photos_per_second, 0), coalesce(var.process_image.reserved_concurrency, 0), coalesce(var.process_image.reserved_concurrency, 0),
       coalesce(var.process_image.reserved_concurrency, 0), coalesce(var.process_image.reserved_concurrency, 0), coalesce(var.ingestion.photos_per_second, 0),
     )
@@ -63,7 +63,7 @@ variable "ingestion" {
     # As in the pace's arithmetic, ingestion.tf.
     condition = var.workflow_type != "EXPRESS" || var.ingestion.mode != "buffered" || var.process_image.reserved_concurrency == null || coalesce(var.ingestion.photos_per_second, local.default_pace) <= local.sustained
     error_message = format(
-      "ingestion.photos_per_second = %v is more than EXPRESS can hold with process_image.reserved_concurrency = %v and timeout = %v: one stalled try leaves %v x %v photos waiting, which the free %v a second do not work off in the 300 - %v seconds that are left of five minutes. Set it to %v at most, raise the concurrency, or use STANDARD.",
+      "ingestion.photos_per_second = %v is more than EXPRESS can sustain with process_image.reserved_concurrency = %v and timeout = %v: one stalled attempt leaves %v x %v photos waiting, which the spare capacity of %v a second cannot process in the 300 - %v seconds left of five minutes. Set it to at most %v, raise the concurrency, or use STANDARD.",
       coalesce(var.ingestion.photos_per_second, local.default_pace), coalesce(var.process_image.reserved_concurrency, 0), var.process_image.timeout, coalesce(var.ingestion.photos_per_second, local.default_pace), var.process_image.timeout,
       coalesce(var.process_image.reserved_concurrency, 0) - coalesce(var.ingestion.photos_per_second, local.default_pace), var.process_image.timeout, local.sustained,
     )
@@ -71,7 +71,7 @@ variable "ingestion" {
 
   validation {
     condition     = var.ingestion.photos_per_day == null || try(floor(var.ingestion.photos_per_day) == var.ingestion.photos_per_day && var.ingestion.photos_per_day >= 60 * coalesce(var.ingestion.photos_per_second, local.default_pace), false)
-    error_message = "ingestion.photos_per_day = ${coalesce(var.ingestion.photos_per_day, 0)} must be a whole number of at least a minute's pace, 60 x ${coalesce(var.ingestion.photos_per_second, local.default_pace)} = ${60 * coalesce(var.ingestion.photos_per_second, local.default_pace)}, or null for no cap; a lower cap takes a lower photos_per_second."
+    error_message = "ingestion.photos_per_day = ${coalesce(var.ingestion.photos_per_day, 0)} must be a whole number of at least a minute's pace, 60 x ${coalesce(var.ingestion.photos_per_second, local.default_pace)} = ${60 * coalesce(var.ingestion.photos_per_second, local.default_pace)}, or null for no cap; a lower cap needs a lower photos_per_second."
   }
 }
 
@@ -83,26 +83,26 @@ variable "key_arn" {
 
 variable "key_prefix" {
   type        = string
-  description = "Only objects whose key begins with this start the workflow; empty for all."
+  description = "Only objects whose key starts with this start the workflow; empty for all."
   default     = ""
   nullable    = false
 
   validation {
     condition     = !startswith(var.key_prefix, "/") && length(var.key_prefix) <= 1024
-    error_message = "key_prefix (upload_prefix in tfvars) must not begin with '/' (S3 keys do not, as a rule) and have at most 1,024 characters, like \"photos/\"."
+    error_message = "key_prefix (upload_prefix in tfvars) must not start with '/' (S3 keys usually do not) and must have at most 1,024 characters, like \"photos/\"."
   }
 }
 
 variable "log_level" {
   type        = string
-  description = "Least severe log level of the function that is kept."
+  description = "Minimum log level of the function."
   default     = "INFO"
   nullable    = false
 }
 
 variable "log_retention_days" {
   type        = number
-  description = "Days log events are kept."
+  description = "Days to keep log events."
   default     = 90
   nullable    = false
 }
@@ -120,7 +120,7 @@ variable "process_image" {
     runtime              = optional(string, "python3.13")
     timeout              = optional(number, 30)
   })
-  description = "Size of the ProcessImage function, which the pace must fit; the starting function runs on the same."
+  description = "Size of the ProcessImage function, which limits the pace; start_workflow uses the same runtime and architecture."
   default     = {}
   nullable    = false
 }
@@ -133,7 +133,7 @@ variable "state_machine_arn" {
 
 variable "workflow_type" {
   type        = string
-  description = "STANDARD or EXPRESS, whose five minutes the pace must fit."
+  description = "STANDARD or EXPRESS; with EXPRESS the pace must fit its five minutes."
   default     = "STANDARD"
   nullable    = false
 }

@@ -1,7 +1,7 @@
 locals {
   package_name  = basename(var.source_dir)
   functions_dir = dirname(var.source_dir)
-  # The packages beside this one that go into its zip, one a line.
+  # The neighbouring packages that go into its zip, one per line.
   packages = concat([local.package_name], fileexists("${var.source_dir}/packages.txt") ? split("\n", trimspace(file("${var.source_dir}/packages.txt"))) : [])
   sources = flatten([
     for package in local.packages : [for file in sort(fileset("${local.functions_dir}/${package}", "**/*.py")) : "${package}/${file}"]
@@ -18,7 +18,7 @@ resource "terraform_data" "zip" {
   # The zip is read when the code, the architecture or the whole function changes; the log group's ARN is a name, region
   # and account of the function's. docs/decisions/0008-who-builds-a-missing-zip.md
   triggers_replace = [local.hash, var.architecture, aws_cloudwatch_log_group.function.arn]
-  # Kept with the zip until it is made anew: another commit alone changes nothing. docs/decisions/0017-a-version-names-its-commit.md
+  # Kept with the zip until it is rebuilt: another commit alone changes nothing. docs/decisions/0017-a-version-names-its-commit.md
   input = var.commit
 
   lifecycle {
@@ -31,9 +31,9 @@ resource "terraform_data" "zip" {
 }
 
 resource "aws_lambda_function" "function" {
-  #checkov:skip=CKV_AWS_116:Only asynchronous invocations use a function's dead-letter queue; the workflow invokes synchronously, retries and parks what fails
+  #checkov:skip=CKV_AWS_116:Only asynchronous invocations use a function's dead-letter queue; the workflow invokes synchronously, retries, and parks failed events
   #checkov:skip=CKV_AWS_117:Calls AWS APIs only, over TLS with IAM; a VPC would add endpoints to run and reach nothing private
-  #checkov:skip=CKV_AWS_272:Zips are byte-reproducible from the reviewed sources and named by their hash; whoever could deploy another could change the signing profile too
+  #checkov:skip=CKV_AWS_272:Zips are byte-reproducible from the reviewed sources and named by their hash; anyone who could deploy another could also change the signing profile
   function_name = var.name
   # A version keeps the description it was published with: `make rollback` shows which sources each one is.
   description                    = "${var.description} (${join(", ", compact(["code ${local.hash}", try("commit ${terraform_data.zip.output}", "")]))})"
@@ -78,13 +78,13 @@ resource "aws_lambda_alias" "live" {
   function_version = aws_lambda_function.function.version
 
   lifecycle {
-    # An alias goes with its function, and Terraform would update it in the new one.
+    # An alias is deleted with its function; Terraform would try to update it in the new one.
     replace_triggered_by = [aws_lambda_function.function.arn]
   }
 }
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_338:How long logs are kept is each environment's own choice; shorter than a year where they can lead to a person
+  #checkov:skip=CKV_AWS_338:Each environment sets how long logs are kept; less than a year where they can identify a person
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn

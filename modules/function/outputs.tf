@@ -1,5 +1,5 @@
 output "alias_arn" {
-  description = "ARN of the alias `live`, once the function may do what it needs to."
+  description = "ARN of the alias `live`, once the function has its permissions."
   value       = aws_lambda_alias.live.arn
 
   depends_on = [aws_iam_role_policy.function]

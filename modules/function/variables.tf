@@ -6,7 +6,7 @@ variable "account_id" {
 
 variable "architecture" {
   type        = string
-  description = "Processor: arm64 (cheaper) or x86_64."
+  description = "Architecture: arm64 (cheaper) or x86_64."
   default     = "arm64"
   nullable    = false
 
@@ -24,20 +24,20 @@ variable "build_dir" {
 
 variable "bundle_wheels" {
   type        = bool
-  description = "Whether the zip holds the wheels of source_dir's requirements.lock, for the runtime and the processor."
+  description = "Whether to bundle the wheels of source_dir's requirements.lock, for the runtime and architecture."
   default     = false
   nullable    = false
 
   validation {
     # Such wheels need glibc 2.27, and Python 3.11 runs on Amazon Linux 2, which has 2.26.
     condition     = !var.bundle_wheels || var.runtime != "python3.11"
-    error_message = "runtime must be python3.12 or python3.13 where wheels are bundled: they need Amazon Linux 2023."
+    error_message = "runtime must be python3.12 or python3.13 if wheels are bundled: they need Amazon Linux 2023."
   }
 }
 
 variable "commit" {
   type        = string
-  description = "Commit the sources are of, for whoever rolls back; only read when they change."
+  description = "Commit of the sources, shown by rollback; only read when the sources change."
   default     = null
 }
 
@@ -62,7 +62,7 @@ variable "key_arn" {
 
 variable "log_level" {
   type        = string
-  description = "Least severe application log level that is kept."
+  description = "Minimum application log level."
   default     = "INFO"
   nullable    = false
 
@@ -74,20 +74,20 @@ variable "log_level" {
 
 variable "log_retention_days" {
   type        = number
-  description = "Days log events are kept."
+  description = "Days to keep log events."
   default     = 90
   nullable    = false
 
   validation {
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one CloudWatch Logs offers: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a value CloudWatch Logs supports: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
 variable "memory_size" {
   type        = number
-  description = "Memory in MB; the share of processor grows with it."
+  description = "Memory in MB; CPU grows with it."
   default     = 256
   nullable    = false
 
@@ -110,18 +110,18 @@ variable "name" {
 
 variable "policy_json" {
   type        = string
-  description = "IAM policy with what the function may do besides writing its own logs and traces."
+  description = "IAM policy with the function's permissions, besides its own logs and traces."
   nullable    = false
 }
 
 variable "reserved_concurrency" {
   type        = number
-  description = "Most invocations at once: requests per second times seconds per call; null shares the account's."
+  description = "Maximum concurrency: requests per second times seconds per call; null shares the account's."
   default     = null
 
   validation {
     condition     = var.reserved_concurrency == null || try(var.reserved_concurrency >= 1 && floor(var.reserved_concurrency) == var.reserved_concurrency, false)
-    error_message = "reserved_concurrency of ${var.name} must be a whole number, 1 or more, or null to share the account's concurrency (0 would switch the function off)."
+    error_message = "reserved_concurrency of ${var.name} must be a whole number, 1 or more, or null to share the account's concurrency (0 would disable the function)."
   }
 }
 
@@ -139,13 +139,13 @@ variable "runtime" {
 
 variable "source_dir" {
   type        = string
-  description = "Folder of the function's Python package, whose handler.py holds `handler`."
+  description = "Folder of the function's Python package, whose handler.py defines `handler`."
   nullable    = false
 }
 
 variable "timeout" {
   type        = number
-  description = "Seconds after which an invocation is ended."
+  description = "Timeout of an invocation in seconds."
   default     = 30
   nullable    = false
 

@@ -1,12 +1,12 @@
 output "alerts_topic_arn" {
-  description = "Topic alarms go to, once they may publish to it."
+  description = "Topic for alarms, once they may publish to it."
   value       = aws_sns_topic.alerts.arn
 
   depends_on = [aws_sns_topic_policy.alerts]
 }
 
 output "alerts_topic_name" {
-  description = "Name of the topic alarms go to."
+  description = "Name of the topic for alarms."
   value       = aws_sns_topic.alerts.name
 }
 

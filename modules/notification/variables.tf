@@ -20,13 +20,13 @@ variable "alert_subscriptions" {
 
   validation {
     condition     = alltrue([for subscription in values(var.alert_subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
-    error_message = "alert_subscriptions: the endpoint of ${join(", ", [for name, subscription in var.alert_subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+    error_message = "alert_subscriptions: the endpoint of ${join(", ", [for name, subscription in var.alert_subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not match its protocol: email needs an address like name@example.com, sms a number like +14155550123, https an https:// address, sqs a queue's ARN."
   }
 
   validation {
     # SNS keeps one subscription for a protocol and an endpoint, and refuses a second one with another filter.
     condition     = length(distinct([for subscription in values(var.alert_subscriptions) : "${subscription.protocol} ${subscription.endpoint}"])) == length(var.alert_subscriptions)
-    error_message = "alert_subscriptions: no two may have the same protocol and endpoint; leave one out."
+    error_message = "alert_subscriptions: no two may have the same protocol and endpoint; remove one."
   }
 }
 
@@ -59,17 +59,17 @@ variable "subscriptions" {
 
   validation {
     condition     = alltrue([for subscription in values(var.subscriptions) : can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])
-    error_message = "subscriptions: the endpoint of ${join(", ", [for name, subscription in var.subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not fit its protocol: email takes name@example.com, sms a number like +14155550123, https a https:// address, sqs a queue's ARN."
+    error_message = "subscriptions: the endpoint of ${join(", ", [for name, subscription in var.subscriptions : name if !can(regex(lookup(local.endpoints, subscription.protocol, ".*"), subscription.endpoint))])} does not match its protocol: email needs an address like name@example.com, sms a number like +14155550123, https an https:// address, sqs a queue's ARN."
   }
 
   validation {
     # SNS keeps one subscription for a protocol and an endpoint, and refuses a second one with another filter.
     condition     = length(distinct([for subscription in values(var.subscriptions) : "${subscription.protocol} ${subscription.endpoint}"])) == length(var.subscriptions)
-    error_message = "subscriptions: no two may have the same protocol and endpoint; put the outcomes into one."
+    error_message = "subscriptions: no two may have the same protocol and endpoint; combine their outcomes in one."
   }
 
   validation {
     condition     = alltrue([for subscription in values(var.subscriptions) : subscription.outcomes == null || try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])
-    error_message = "subscriptions: outcomes of ${join(", ", [for name, subscription in var.subscriptions : name if subscription.outcomes != null && !try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])} must be a list of face_detected, no_face, rejected; leave it out for all of them."
+    error_message = "subscriptions: outcomes of ${join(", ", [for name, subscription in var.subscriptions : name if subscription.outcomes != null && !try(length(subscription.outcomes) > 0 && length(setsubtract(subscription.outcomes, ["face_detected", "no_face", "rejected"])) == 0, false)])} must be a list of face_detected, no_face, rejected; omit it for all of them."
   }
 }

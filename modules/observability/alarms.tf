@@ -1,5 +1,5 @@
 locals {
-  # Nothing can be said of a service that reports nothing, but for the alarm about silence itself.
+  # Missing data is not breaching, except for the alarm on silence itself.
   alarm_defaults = {
     comparison = "GreaterThanOrEqualToThreshold"
     hours      = 0
@@ -17,7 +17,7 @@ locals {
     for function in local.functions : {
       "${trimprefix(function.name, "${var.name}-")}-errors" = {
         dimensions = { FunctionName = function.name }
-        meaning    = "Invocations of ${function.name} end in errors. The workflow tries again, and parks the photo's event when that does not help."
+        meaning    = "Invocations of ${function.name} fail. The workflow retries, and parks the photo's event if that does not help."
         metric     = "Errors"
         namespace  = "AWS/Lambda"
         section    = "function-errors"
@@ -25,7 +25,7 @@ locals {
       }
       "${trimprefix(function.name, "${var.name}-")}-throttles" = {
         dimensions = { FunctionName = function.name }
-        meaning    = "For 15 minutes more photos have been arriving than ${function.name} may work on at once. They wait, and are parked when they wait too long."
+        meaning    = "For 15 minutes ${function.name} has been throttled: more photos arrive than its concurrency allows. They wait, and are parked if they wait too long."
         metric     = "Throttles"
         namespace  = "AWS/Lambda"
         periods    = 3
@@ -49,12 +49,12 @@ locals {
   # By name, which is <name>-<key>. `section` is the heading in docs/operations.md.
   alarms = {
     for key, alarm in merge(local.buffer_alarms, local.function_alarms, local.topic_alarms, {
-      # Not ApproximateAgeOfOldestMessage, which leaves out what was received three times, by looking alone:
+      # Not ApproximateAgeOfOldestMessage, which ignores messages received three times, as by viewing them:
       # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-      # Not its Minimum: looking hides all events for up to a minute or so, which must not start the count again.
+      # Not its Minimum: viewing hides all events for up to a minute or so, which must not restart the count.
       dead-letters-old = {
         dimensions = { QueueName = var.dead_letter_queue_name }
-        meaning    = "For ${local.dead_letter_periods * 5} minutes events have been waiting in the dead-letter queue. After 14 days they are gone."
+        meaning    = "For ${local.dead_letter_periods * 5} minutes events have been waiting in the dead-letter queue. They are deleted after 14 days."
         metric     = "ApproximateNumberOfMessagesVisible"
         namespace  = "AWS/SQS"
         periods    = local.dead_letter_periods
@@ -81,7 +81,7 @@ locals {
       }
       events-lost = {
         dimensions = { RuleName = var.rule_name }
-        meaning    = "EventBridge could neither start the workflow nor park the uploads' events: those photos stay unanalysed until somebody looks for them."
+        meaning    = "EventBridge could neither start the workflow nor park the uploads' events: those photos are not analysed until `make audit` starts them."
         metric     = "InvocationsFailedToBeSentToDlq"
         namespace  = "AWS/Events"
         section    = "events-lost"
@@ -89,7 +89,7 @@ locals {
       }
       executions-failed = {
         dimensions = local.workflow
-        meaning    = "Executions failed after every retry; their events are in the dead-letter queue."
+        meaning    = "Executions failed after all retries; their events are in the dead-letter queue."
         metric     = "ExecutionsFailed"
         namespace  = "AWS/States"
         section    = "executions-failed"
@@ -105,10 +105,10 @@ locals {
         section    = "executions-slow"
         threshold  = var.alarms.latency_p95_seconds * 1000
       }
-      # Executions of EXPRESS have no quota of transitions, so for them this one stays silent.
+      # EXPRESS has no quota of transitions, so this one never goes off for it.
       executions-throttled = {
         dimensions = local.workflow
-        meaning    = "For 15 minutes Step Functions has been holding executions back, as the account's state transitions are used up. Nothing is lost; photos wait."
+        meaning    = "For 15 minutes Step Functions has throttled executions: the account's quota of state transitions is used up. Nothing is lost; photos wait."
         metric     = "ExecutionThrottled"
         namespace  = "AWS/States"
         periods    = 3
@@ -136,7 +136,7 @@ locals {
       }
       rekognition-throttled = {
         dimensions = { Operation = "DetectFaces" }
-        meaning    = "For 15 minutes Rekognition has been turning calls away: the account asks for more DetectFaces calls a second than its quota. The quota is shared by everything in this account and region."
+        meaning    = "For 15 minutes Rekognition has throttled calls: the account makes more DetectFaces calls a second than its quota. The quota is shared by everything in this account and region."
         metric     = "ThrottledCount"
         namespace  = "AWS/Rekognition"
         periods    = 3

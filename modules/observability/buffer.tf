@@ -1,12 +1,12 @@
-# What watches the buffer of uploads.
+# The alarms on the buffer of uploads.
 locals {
   buffer = var.buffer == null ? [] : [var.buffer]
 
   buffer_alarms = merge([for buffer in local.buffer : {
-    # Uploads that wait for the day's cap are left out of it once they were received three times; the cap has its own alarm.
+    # It ignores uploads that wait for the daily cap once they were received three times; the cap has its own alarm.
     backlog-old = {
       dimensions = { QueueName = buffer.queue_name }
-      meaning    = "An upload has been waiting in the buffer for ${var.alarms.backlog_age_minutes} minutes or longer: more arrive than the pace lets start, or it is paused. After 14 days events are gone."
+      meaning    = "An upload has been waiting in the buffer for ${var.alarms.backlog_age_minutes} minutes or longer: more arrive than the pace allows, or it is paused. Events are deleted after 14 days."
       metric     = "ApproximateAgeOfOldestMessage"
       namespace  = "AWS/SQS"
       section    = "backlog-old"
@@ -15,7 +15,7 @@ locals {
     }
     cap-reached = {
       dimensions = {}
-      meaning    = "Today's photos_per_day are started. Uploads wait in the buffer and go on at midnight UTC."
+      meaning    = "Today's photos_per_day is reached. Uploads wait in the buffer until midnight UTC."
       metric     = "CapReached"
       namespace  = local.namespace
       section    = "cap-reached"
@@ -23,7 +23,7 @@ locals {
     }
     start-workflow-errors = {
       dimensions = { FunctionName = buffer.function_name }
-      meaning    = "Invocations of ${buffer.function_name} end in errors. SQS delivers their uploads again, a thousand times at most."
+      meaning    = "Invocations of ${buffer.function_name} fail. SQS delivers their uploads again, at most a thousand times."
       metric     = "Errors"
       namespace  = "AWS/Lambda"
       section    = "function-errors"

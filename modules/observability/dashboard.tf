@@ -11,7 +11,7 @@ locals {
     other   = "#ff7f0e"
   }
 
-  # Questions from top to bottom, each a row of widgets: `widgets` stand side by side and fill 24 columns.
+  # Questions from top to bottom, each a row of widgets: `widgets` are side by side and fill 24 columns.
   rows = concat(local.own_rows, local.buffer_rows)
 
   own_rows = [
@@ -180,7 +180,7 @@ locals {
             title   = "Rejected images by reason"
             stat    = "Sum"
             stacked = true
-            # Whatever reasons there are; functions/process_image/outcomes.py holds them.
+            # All reasons; functions/process_image/outcomes.py defines them.
             metrics = [[{ id = "rejected", label = "$${PROP('Dim.Reason')}", expression = "SEARCH('{\"${local.namespace}\",Reason} MetricName=\"RejectedImages\"', 'Sum', 300)" }]]
           }
         },
@@ -200,7 +200,7 @@ locals {
               join(" | ", [for function in local.functions : "SOURCE '${function.log_group_name}'"]),
               "| fields @timestamp, coalesce(errorType, record.errorType, record.status) as error, coalesce(errorMessage, message) as text, coalesce(requestId, record.requestId) as request",
               # Runtime clients before 4.0.4 write log_level; what ends a function uncaught has an errorType with any version.
-              # Time-outs and a lack of memory are in Lambda's own report.
+              # Time-outs and out-of-memory errors are in Lambda's own report.
               "| filter level in [\"ERROR\", \"CRITICAL\"] or log_level in [\"ERROR\", \"CRITICAL\"] or ispresent(errorType) or (type = \"platform.report\" and record.status != \"success\")",
               "| sort @timestamp desc",
               "| limit 20",

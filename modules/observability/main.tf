@@ -1,7 +1,7 @@
 data "aws_partition" "current" {}
 
 locals {
-  # ConvertImage is left out where nothing is converted.
+  # Without formats to convert there is no ConvertImage.
   functions = { for key, function in var.functions : key => function if function != null }
   labels    = { convert_image = "ConvertImage", process_image = "ProcessImage", send_notification = "SendNotification" }
 
@@ -10,6 +10,6 @@ locals {
     aws-us-gov = "${var.aws_region}.console.amazonaws-us-gov.com"
   }, data.aws_partition.current.partition, "${var.aws_region}.console.aws.amazon.com")
 
-  # Of the metrics made from the logs.
+  # The metrics made from the logs.
   namespace = "PhotoAnalysis/${var.name}"
 }

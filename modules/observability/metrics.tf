@@ -1,5 +1,5 @@
 locals {
-  # Lambda puts the fields a function logs beside "message", at the top of each JSON event:
+  # Lambda puts the fields a function logs next to "message", at the top level of each JSON event:
   # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
   log_metrics = {
     images = {
@@ -23,7 +23,7 @@ locals {
       unit       = "Count"
       value      = "$.face_count"
     }
-    # A duplicate is answered from the record, which says nothing about analysing.
+    # A duplicate's result comes from the record and has no analysis time.
     analysis_time = {
       dimensions = null
       metric     = "AnalysisTime"
@@ -37,7 +37,7 @@ locals {
 resource "aws_cloudwatch_log_metric_filter" "metrics" {
   for_each = merge(
     { for key, metric in local.log_metrics : key => merge(metric, { function = "process_image" }) },
-    # ConvertImage ends as ProcessImage does, and its photos count as well.
+    # ConvertImage logs the same as ProcessImage, and its photos count too.
     { for key, metric in local.log_metrics : "converted_${key}" => merge(metric, { function = "convert_image" }) if contains(keys(local.functions), "convert_image") },
   )
 

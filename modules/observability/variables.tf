@@ -22,36 +22,36 @@ variable "alarms" {
     notification_failures   = optional(number, 1)
     rekognition_throttles   = optional(number, 100)
   })
-  description = "Thresholds at which each alarm fires; counts are of five minutes, to which dead_letter_age_minutes is rounded up; 0 leaves an alarm out. docs/operations.md says what to do about each."
+  description = "Threshold of each alarm; counts are per five minutes, and dead_letter_age_minutes is rounded up to a multiple of five; 0 disables an alarm. docs/operations.md has a runbook for each."
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for threshold in values(var.alarms) : threshold >= 0])
-    error_message = "alarms must be numbers, 0 or more; 0 leaves an alarm out."
+    error_message = "alarms must be numbers, 0 or more; 0 disables an alarm."
   }
 
   validation {
     condition     = alltrue([for name, threshold in var.alarms : floor(threshold) == threshold if name != "latency_p95_seconds"])
-    error_message = "alarms must be whole numbers, all but latency_p95_seconds."
+    error_message = "alarms must be whole numbers, except latency_p95_seconds."
   }
 
   validation {
     # An alarm looks back over a day at most, over a week with periods of an hour:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     condition     = var.alarms.dead_letter_age_minutes <= 1440
-    error_message = "alarms.dead_letter_age_minutes must be 1440, a day, at most."
+    error_message = "alarms.dead_letter_age_minutes must be at most 1440 (a day)."
   }
 
   validation {
     condition     = var.alarms.no_images_hours <= 168
-    error_message = "alarms.no_images_hours must be 168, a week, at most."
+    error_message = "alarms.no_images_hours must be at most 168 (a week)."
   }
 }
 
 variable "alerts_topic_arn" {
   type        = string
-  description = "Topic alarms go to."
+  description = "Topic for alarms."
   nullable    = false
 }
 
@@ -68,7 +68,7 @@ variable "buffer" {
     log_group_name = string
     queue_name     = string
   })
-  description = "The buffer of uploads and the function that starts the workflow from it; capped where photos_per_day is set. Null watches none."
+  description = "The buffer of uploads and the function that starts the workflow from it; capped if photos_per_day is set. Null for no buffer alarms."
   default     = null
 }
 
@@ -93,7 +93,7 @@ variable "functions" {
       name           = string
     })
   })
-  description = "The functions and where they log; convert_image null where there is none."
+  description = "The functions and their log groups; convert_image is null if not deployed."
   nullable    = false
 }
 
@@ -111,7 +111,7 @@ variable "rule_name" {
 
 variable "runbook_url" {
   type        = string
-  description = "Where people read docs/operations.md; each alarm's description adds its section."
+  description = "Address of docs/operations.md; each alarm's description links to its section."
   default     = "docs/operations.md"
   nullable    = false
 
@@ -133,7 +133,7 @@ variable "topics" {
     alerts  = string
     results = string
   })
-  description = "Names of the topics whose deliveries are watched."
+  description = "Names of the topics whose deliveries are monitored."
   nullable    = false
 }
 

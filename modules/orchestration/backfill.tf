@@ -10,7 +10,7 @@ locals {
   backfill = jsondecode(templatefile("${path.module}/backfill.asl.json", {
     partition    = data.aws_partition.current.partition
     pipeline_arn = aws_sfn_state_machine.pipelines[var.workflow_type].arn
-    # An EXPRESS execution can only be waited for by the SDK's call, which takes its input as text.
+    # Only the SDK integration can wait for an EXPRESS execution; it takes the input as text.
     action         = var.workflow_type == "STANDARD" ? "startExecution.sync:2" : "startSyncExecution"
     pipeline_input = var.workflow_type == "STANDARD" ? "{% $states.input %}" : "{% $string($states.input) %}"
     service        = var.workflow_type == "STANDARD" ? "states" : "aws-sdk:sfn"
@@ -24,7 +24,7 @@ locals {
 }
 
 resource "aws_sfn_state_machine" "backfill" {
-  #checkov:skip=CKV_AWS_285:Every event is logged; the data of executions holds object keys, which can name people, and is logged by choice (log_object_keys)
+  #checkov:skip=CKV_AWS_285:Every event is logged; the data of executions holds object keys, which can name people, and is logged only with log_object_keys
   name       = local.backfill_name
   type       = "STANDARD"
   role_arn   = aws_iam_role.backfill.arn
@@ -44,7 +44,7 @@ resource "aws_sfn_state_machine" "backfill" {
 }
 
 resource "aws_cloudwatch_log_group" "backfill" {
-  #checkov:skip=CKV_AWS_338:How long logs are kept is each environment's own choice; shorter than a year where they can lead to a person
+  #checkov:skip=CKV_AWS_338:Each environment sets how long logs are kept; less than a year where they can identify a person
   name              = "/aws/vendedlogs/states/${local.backfill_name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn
@@ -77,7 +77,7 @@ data "aws_iam_policy_document" "assume_backfill" {
 
 resource "aws_iam_role" "backfill" {
   name               = local.backfill_name
-  description        = "Runs the workflow for photos that were there before"
+  description        = "Runs the workflow for existing photos"
   assume_role_policy = data.aws_iam_policy_document.assume_backfill.json
 }
 
@@ -107,8 +107,8 @@ data "aws_iam_policy_document" "backfill" {
   dynamic "statement" {
     for_each = var.workflow_type == "STANDARD" ? [1] : []
 
-    # Without states:StopExecution, which would let a backfill that is stopped stop an execution between its record and its
-    # notification: what is on its way ends by itself.
+    # Without states:StopExecution: a stopped backfill could otherwise stop an execution between its record and its
+    # notification. Executions in progress finish.
     content {
       sid       = "FollowPipeline"
       actions   = ["states:DescribeExecution"]

@@ -2,7 +2,7 @@ locals {
   converts = length(var.convert.formats) > 0
 }
 
-# Decodes what strangers upload, so it has a role of its own, though it needs what ProcessImage needs.
+# Decodes uploaded files, so it has a separate role, although it needs the same permissions as ProcessImage.
 module "convert_image" {
   count  = local.converts ? 1 : 0
   source = "../function"
@@ -12,7 +12,7 @@ module "convert_image" {
   build_dir            = var.build_dir
   bundle_wheels        = var.convert.bundle_wheels
   commit               = var.commit
-  description          = "Decodes a photo Rekognition does not take as it is, asks for faces and records the outcome"
+  description          = "Decodes a photo that Rekognition does not support, detects faces and records the outcome"
   key_arn              = var.key_arn
   log_level            = var.log_level
   log_retention_days   = var.log_retention_days

@@ -1,5 +1,5 @@
 output "backfill" {
-  description = "The workflow for photos that were there before, once its role may do what it needs to."
+  description = "The backfill workflow for existing photos, once its role has its permissions."
   value = {
     arn       = aws_sfn_state_machine.backfill.arn
     name      = aws_sfn_state_machine.backfill.name
@@ -10,7 +10,7 @@ output "backfill" {
 }
 
 output "functions" {
-  description = "The functions: name, log group and role of each; convert_image only where there is one."
+  description = "The functions: name, log group and role of each; convert_image only if deployed."
   value = merge({
     process_image = {
       log_group_name = module.process_image.log_group_name
@@ -33,7 +33,7 @@ output "functions" {
 }
 
 output "state_machine" {
-  description = "The workflow uploads go to, once its role may do what it needs to."
+  description = "The workflow for uploads, once its role has its permissions."
   value = {
     arn       = aws_sfn_state_machine.pipelines[var.workflow_type].arn
     name      = aws_sfn_state_machine.pipelines[var.workflow_type].name
@@ -44,6 +44,6 @@ output "state_machine" {
 }
 
 output "state_machine_arns" {
-  description = "The workflow of each type; workflow_type says which one uploads go to."
+  description = "The workflow of each type; workflow_type selects the one for uploads."
   value       = { for type, pipeline in aws_sfn_state_machine.pipelines : type => pipeline.arn }
 }

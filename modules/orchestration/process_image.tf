@@ -5,7 +5,7 @@ module "process_image" {
   architecture         = var.process_image.architecture
   build_dir            = var.build_dir
   commit               = var.commit
-  description          = "Asks Rekognition for faces in an uploaded photo and records the outcome"
+  description          = "Detects faces in an uploaded photo with Rekognition and records the outcome"
   key_arn              = var.key_arn
   log_level            = var.log_level
   log_retention_days   = var.log_retention_days
@@ -21,7 +21,7 @@ module "process_image" {
 }
 
 locals {
-  # What both functions that analyse photos are told.
+  # Settings of both functions that analyse photos.
   analysing = {
     FACE_ATTRIBUTES       = join(",", var.face_attributes)
     FACE_MIN_CONFIDENCE   = tostring(var.face_min_confidence)

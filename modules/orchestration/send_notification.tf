@@ -5,7 +5,7 @@ module "send_notification" {
   architecture         = var.send_notification.architecture
   build_dir            = var.build_dir
   commit               = var.commit
-  description          = "Notifies people of one analysed photo"
+  description          = "Sends the notification for one analysed photo"
   key_arn              = var.key_arn
   log_level            = var.log_level
   log_retention_days   = var.log_retention_days

@@ -12,7 +12,7 @@ variable "aws_region" {
 
 variable "backfill_concurrency" {
   type        = number
-  description = "Most photos a backfill analyses at once; null is half of ProcessImage's reserved concurrency, or 10 without one."
+  description = "Most photos a backfill analyses at once; null means half of ProcessImage's reserved concurrency, or 10 without one."
   default     = null
 
   validation {
@@ -31,7 +31,7 @@ variable "build_dir" {
 
 variable "commit" {
   type        = string
-  description = "Commit the functions' sources are of."
+  description = "Commit of the functions' sources."
   default     = null
 }
 
@@ -67,9 +67,9 @@ variable "convert" {
   }
 
   validation {
-    # Reading the photo, 30 s of decoding and two tries of a Rekognition call, 12 s each, must fit; the task waits 125 s.
+    # Reading the photo, 30 s of decoding and two attempts of a Rekognition call, 12 s each, must fit; the task waits 125 s.
     condition     = var.convert.timeout >= 80 && var.convert.timeout <= 120
-    error_message = "convert.timeout must be 80 to 120 seconds: reading, 30 seconds of decoding and two tries of a Rekognition call fit."
+    error_message = "convert.timeout must be 80 to 120 seconds, enough for reading, 30 seconds of decoding and two attempts of a Rekognition call."
   }
 
   validation {
@@ -84,13 +84,13 @@ variable "dead_letter_queue" {
     arn = string
     url = string
   })
-  description = "Queue that keeps the events of failed executions."
+  description = "Queue for the events of failed executions."
   nullable    = false
 }
 
 variable "face_attributes" {
   type        = list(string)
-  description = "What Rekognition reports of a face: DEFAULT, ALL, or DEFAULT with single attributes."
+  description = "What Rekognition reports about a face: DEFAULT, ALL, or DEFAULT with further attributes."
   default     = ["DEFAULT"]
   nullable    = false
 
@@ -106,7 +106,7 @@ variable "face_attributes" {
 
 variable "face_min_confidence" {
   type        = number
-  description = "Percent of confidence under which Rekognition's faces are left out."
+  description = "Minimum confidence in percent; faces below it are left out."
   default     = 90
   nullable    = false
 
@@ -130,7 +130,7 @@ variable "key_arn" {
 
 variable "log_level" {
   type        = string
-  description = "Least severe application log level that is kept."
+  description = "Minimum application log level."
   default     = "INFO"
   nullable    = false
 
@@ -150,7 +150,7 @@ variable "log_object_keys" {
 
 variable "log_retention_days" {
   type        = number
-  description = "Days log events are kept."
+  description = "Days to keep log events."
   default     = 90
   nullable    = false
 
@@ -158,7 +158,7 @@ variable "log_retention_days" {
   validation {
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days must be one CloudWatch Logs offers: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
+    error_message = "log_retention_days must be a value CloudWatch Logs supports: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
 
@@ -188,9 +188,9 @@ variable "process_image" {
   nullable    = false
 
   validation {
-    # Two tries of a Rekognition call, 12 s each, must fit.
+    # Two attempts of a Rekognition call, 12 s each, must fit.
     condition     = var.process_image.timeout >= 25 && var.process_image.timeout <= 60
-    error_message = "process_image.timeout must be 25 to 60 seconds: two tries of a Rekognition call fit, and an EXPRESS workflow's five minutes still hold the retries."
+    error_message = "process_image.timeout must be 25 to 60 seconds: enough for two attempts of a Rekognition call, and short enough for the retries to fit EXPRESS's five minutes."
   }
 }
 
@@ -216,7 +216,7 @@ variable "results_table" {
 
 variable "results_topic_arn" {
   type        = string
-  description = "Topic people are notified through."
+  description = "Topic for notifications."
   nullable    = false
 }
 
@@ -233,9 +233,9 @@ variable "send_notification" {
   nullable    = false
 
   validation {
-    # One publish of at most 10 s and two calls to the table, of two tries of 2 s each, must fit.
+    # One publish of at most 10 s and two calls to the table, of two attempts of 2 s each, must fit.
     condition     = var.send_notification.timeout >= 20 && var.send_notification.timeout <= 60
-    error_message = "send_notification.timeout must be 20 to 60 seconds: one publish and its mark fit, and an EXPRESS workflow's five minutes still hold the retries."
+    error_message = "send_notification.timeout must be 20 to 60 seconds: enough for one publish and its mark, and short enough for the retries to fit EXPRESS's five minutes."
   }
 }
 
@@ -247,7 +247,7 @@ variable "uploads_bucket_arn" {
 
 variable "workflow_type" {
   type        = string
-  description = "Workflow that uploads go to: STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
+  description = "Workflow for uploads: STANDARD (exactly once, 90 days of history) or EXPRESS (cheaper, at least once, five minutes at most)."
   default     = "STANDARD"
   nullable    = false
 

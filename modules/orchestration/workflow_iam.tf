@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "assume_pipeline" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      # The first is the workflow of before types were part of names, while it drains.
+      # The first is the workflow from before names included the type, while it drains.
       values = [for name in concat([local.pipeline_name], values(local.pipeline_names)) : "${local.states_arn}:stateMachine:${name}"]
     }
   }

@@ -1,5 +1,5 @@
-# A state belongs to the stack it was made for. Under another name, region or account Terraform would destroy this stack's
-# bucket and table, or forget them, to make others.
+# A state belongs to its stack. With another name, region or account Terraform would destroy this stack's bucket and table,
+# or forget them, to create others.
 resource "terraform_data" "identity" {
   input = "${var.name} in ${var.aws_region}, account ${var.account_id}"
 
@@ -8,7 +8,7 @@ resource "terraform_data" "identity" {
 
     postcondition {
       condition     = self.output == "${var.name} in ${var.aws_region}, account ${var.account_id}"
-      error_message = "This state is that of ${self.output}, and the settings are for ${var.name} in ${var.aws_region}, account ${var.account_id}: a stack cannot be renamed or moved. Set name, environment and aws_region back; docs/operations.md (Rename or move a stack) says how to get there."
+      error_message = "This state belongs to ${self.output}, but the settings are for ${var.name} in ${var.aws_region}, account ${var.account_id}: a stack cannot be renamed or moved. Restore name, environment and aws_region; docs/operations.md (Rename or move a stack) describes the alternative."
     }
   }
 }

@@ -3,7 +3,7 @@ data "aws_partition" "current" {}
 # In a key policy "*" is the key it is attached to, and no other spelling works before the key exists:
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:A key policy's "*" is this key; the account's statement is what keeps the key manageable and lets IAM policies grant its use
+  #checkov:skip=CKV_AWS_109:A key policy's "*" is this key; the account's statement keeps the key manageable and lets IAM policies grant its use
   #checkov:skip=CKV_AWS_111:A key policy's "*" is this key
   #checkov:skip=CKV_AWS_356:A key policy's "*" is this key
   statement {
@@ -68,7 +68,7 @@ data "aws_iam_policy_document" "key" {
   }
 }
 
-# Made and kept with a key of the user's own as well: what was written before that key came lies under this one.
+# Kept with a user's key as well: older data is encrypted with this one.
 resource "aws_kms_key" "data" {
   count = var.retire_made_key ? 0 : 1
 

@@ -1,6 +1,6 @@
 resource "aws_s3_bucket" "uploads" {
-  #checkov:skip=CKV_AWS_18:Access logs would keep object keys, which can name people, past the photos' own retention; CloudTrail data events answer who read a photo, see docs/security.md
-  #checkov:skip=CKV_AWS_144:No copies of people's faces in a second region: whoever uploads keeps the original, and records and photos must be erasable in one place
+  #checkov:skip=CKV_AWS_18:Access logs would keep object keys, which can name people, beyond the photos' retention; CloudTrail data events show who read a photo, see docs/security.md
+  #checkov:skip=CKV_AWS_144:No copies of people's faces in a second region: uploaders keep the original, and records and photos must be erasable in one place
   bucket        = "${var.name}-uploads-${var.account_id}"
   force_destroy = !var.protect_data
 }
@@ -93,8 +93,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "uploads" {
 }
 
 data "aws_iam_policy_document" "uploads" {
-  # Rekognition reads photos with the credentials of whoever calls it, so no service principal stands here:
-  # the ProcessImage role's s3:GetObject is what lets a photo be analysed.
+  # Rekognition reads photos with its caller's credentials, so there is no service principal here:
+  # it needs the ProcessImage role's s3:GetObject.
   statement {
     sid       = "DenyPlainHttp"
     effect    = "Deny"
@@ -113,8 +113,8 @@ data "aws_iam_policy_document" "uploads" {
     }
   }
 
-  # The bucket's own encryption is only a default: an upload may ask for another, and then neither this key's policy
-  # nor its deletion says anything about that photo.
+  # The bucket's encryption is only a default: an upload may request another, and then neither this key's policy
+  # nor its deletion applies to that photo.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
   dynamic "statement" {
     for_each = {
@@ -126,7 +126,7 @@ data "aws_iam_policy_document" "uploads" {
         { test = "Null", variable = "-aws-kms-key-id", value = "false" },
         { test = "StringNotEquals", variable = "-aws-kms-key-id", value = local.key_arn },
       ]
-      # S3 takes its own key, aws/s3, for who names none.
+      # Without a key in the request S3 uses its own, aws/s3.
       DenyKeyOfS3 = [
         { test = "Null", variable = "-aws-kms-key-id", value = "true" },
         { test = "StringEquals", variable = "", value = "aws:kms" },

@@ -2,8 +2,8 @@ output "key_arn" {
   description = "ARN of the key everything is encrypted with, once the bucket is this stack's."
   value       = local.key_arn
 
-  # Topics and rules of a name that exists are taken over without a word; a bucket's name is refused. Everything takes the
-  # key, so a stack whose names another one has stops before it takes over anything.
+  # Existing topics and rules of the same name are silently taken over; an existing bucket is an error. Everything needs the
+  # key, so a stack with another one's names fails before it takes over anything.
   depends_on = [aws_s3_bucket.uploads]
 }
 

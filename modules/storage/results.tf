@@ -25,7 +25,7 @@ resource "aws_dynamodb_table" "results" {
   }
 
   # Provider 6 warns that hash_key and range_key become key_schema, which provider 5 does not know.
-  # Faces stay out of the indexes: they are most of a record's size, and a reader who wants them has the ImageID.
+  # Faces stay out of the indexes: they are most of a record's size, and can be read by ImageID.
   global_secondary_index {
     name               = "ByKey"
     hash_key           = "Key"
@@ -58,6 +58,6 @@ resource "aws_dynamodb_table" "results" {
 }
 
 locals {
-  # Attributes an index holds besides its own and the table's keys; DynamoDB takes 100 over all indexes.
+  # Attributes in an index besides its own and the table's keys; DynamoDB allows 100 over all indexes.
   indexed_attributes = ["Bucket", "ExecutionId", "FaceCount", "FaceDetected", "Outcome", "Reason", "Size", "VersionId"]
 }

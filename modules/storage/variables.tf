@@ -1,28 +1,28 @@
 variable "account_id" {
   type        = string
-  description = "Account the bucket name ends with, which makes it unique, and the key policy speaks of."
+  description = "Account, for the bucket's unique name and the key policy."
   nullable    = false
 }
 
 variable "aws_region" {
   type        = string
-  description = "Region everything lives in."
+  description = "Region everything is deployed to."
   nullable    = false
 }
 
 variable "kms_key_arn" {
   type        = string
-  description = "ARN of a key of your own to encrypt with; null for the one made here. docs/security.md says what its policy must hold."
+  description = "ARN of your own KMS key to encrypt with; null for the stack's own key. docs/security.md has the policy it needs."
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.kms_key_arn))
-    error_message = "kms_key_arn must be a KMS key's ARN, like arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab (an alias will not do), or null."
+    error_message = "kms_key_arn must be a KMS key's ARN, like arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab (not an alias), or null."
   }
 
   validation {
     condition     = var.kms_key_arn == null || !can(regex(":key/", var.kms_key_arn)) || try(strcontains(var.kms_key_arn, ":${var.aws_region}:${var.account_id}:"), false)
-    error_message = "kms_key_arn must be a key in ${var.aws_region} of account ${var.account_id}, where everything else is: S3 and DynamoDB take no key of another region."
+    error_message = "kms_key_arn must be a key in ${var.aws_region} of account ${var.account_id}, like everything else: S3 and DynamoDB accept no key from another region."
   }
 }
 
@@ -34,7 +34,7 @@ variable "name" {
 
 variable "photo_retention_days" {
   type        = number
-  description = "Days after which photos are deleted; as deleted versions they stay replaced_version_retention_days more, at most as long again. Null keeps them."
+  description = "Days after which photos are deleted; their deleted versions are kept replaced_version_retention_days more, but at most photo_retention_days. Null keeps photos."
   default     = null
 
   validation {
@@ -45,14 +45,14 @@ variable "photo_retention_days" {
 
 variable "protect_data" {
   type        = bool
-  description = "Whether deleting the stack must fail while it holds data: deletion protection on the table, no emptying of the bucket."
+  description = "Whether destroying the stack fails while it holds data: deletion protection on the table, no emptying of the bucket."
   default     = true
   nullable    = false
 }
 
 variable "replaced_version_retention_days" {
   type        = number
-  description = "Days a replaced or deleted version of a photo is kept."
+  description = "Days to keep replaced or deleted versions of photos."
   default     = 30
   nullable    = false
 
@@ -64,7 +64,7 @@ variable "replaced_version_retention_days" {
 
 variable "retire_made_key" {
   type        = bool
-  description = "Whether the key made here is deleted, or never made, because kms_key_arn names another; whatever still lies under it is lost with it."
+  description = "Whether to delete, or never create, the stack's own key because kms_key_arn names another; anything still encrypted with it is lost."
   default     = false
   nullable    = false
 

@@ -61,7 +61,7 @@ def inputs(folder: Path) -> str:
         lines += [_row(top, _cell(one["description"])), *(_row(part, "") for part in attributes)]
     rules = [f"- {rule}" for name in variables for rule in must(folder, name)]
     if rules:
-        lines += ["", "What values are held to; longer rules are in the refusal itself:", "", *rules]
+        lines += ["", "Validation rules; longer ones are in the error messages:", "", *rules]
     return "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def test_a_function_that_is_gone_or_broken_is_made_again_with_its_alias(
 
 def test_a_renamed_stack_is_refused_before_anything_is_changed(checkout: Checkout) -> None:
     sentence = checkout.refusal("-var=environment=qa")
-    assert "This state is that of photo-analysis-local in us-east-1, account 000000000000" in sentence
+    assert "This state belongs to photo-analysis-local in us-east-1, account 000000000000" in sentence
     assert "the settings are for photo-analysis-qa in us-east-1" in sentence
 
 
