@@ -21,7 +21,7 @@ def test_every_skipped_check_has_a_reason_of_some_length() -> None:
     assert not [row for row in rows if len(row.rsplit("|", 2)[1].split()) < 4]
 
 
-def test_no_check_is_skipped_elsewhere_than_beside_its_resource() -> None:
+def test_checks_are_skipped_only_next_to_their_resource() -> None:
     listed = {row.split("|")[1].strip() for row in skipped_checks.table().splitlines()[2:]}
     config = [*ROOT.glob(".checkov*"), *ROOT.glob("**/.checkov.y*ml")]
     assert config == []
@@ -36,7 +36,7 @@ def test_every_proof_names_a_page_of_aws() -> None:
     assert not [proof for proof in proofs if not proof.page.startswith("https://docs.aws.amazon.com/")]
 
 
-def test_the_settings_of_privacy_are_what_they_are_said_to_be() -> None:
+def test_the_settings_in_the_privacy_document_are_right() -> None:
     document = (ROOT / "docs" / "privacy.md").read_text("utf-8")
     section = document.partition("## Settings")[2].partition("\n## ")[0]
     said = {
@@ -54,7 +54,7 @@ def test_the_settings_of_privacy_are_what_they_are_said_to_be() -> None:
     }
 
 
-def test_how_long_privacy_says_the_rest_is_kept_is_what_is_deployed() -> None:
+def test_the_other_retentions_in_the_privacy_document_are_deployed() -> None:
     document = (ROOT / "docs" / "privacy.md").read_text("utf-8")
     eventing = (ROOT / "modules" / "eventing" / "main.tf").read_text("utf-8")
     storage = (ROOT / "modules" / "storage" / "main.tf").read_text("utf-8")

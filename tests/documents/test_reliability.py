@@ -8,7 +8,7 @@ from tests.documents import reliability
 
 
 @pytest.mark.parametrize("case", reliability.FAULTS)
-def test_every_fault_is_proven_where_it_is_said_to_be(case: str) -> None:
+def test_every_fault_is_proven_where_documented(case: str) -> None:
     found = [proof for proof in reliability.proofs() if proof.case == case]
     assert found
     if reliability.FAULTS[case].end_to_end:

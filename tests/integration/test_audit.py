@@ -76,7 +76,7 @@ def test_records_that_have_expired_are_not_missed(pipeline: DeployedPipeline) ->
     assert (account["expired"], account["unaccounted"]) == (1, 0)
 
 
-def test_a_prefix_that_matches_nothing_is_said(
+def test_a_prefix_that_matches_nothing_is_reported(
     pipeline: DeployedPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Deployment, "load", lambda _: pipeline.deployment)

@@ -101,7 +101,7 @@ def test_a_phone_s_photo_of_12_megapixels_is_analysed_at_once(
     assert min(seconds(number) for number in range(4)) < 4
 
 
-def test_what_is_no_photo_is_rejected_in_words(
+def test_a_file_that_is_not_a_photo_is_rejected_with_an_explanation(
     stack: Stack, notifications: Callable[..., list[Notification]]
 ) -> None:
     image_id = stack.upload("kinds/drawing.jpg", b'<svg xmlns="http://www.w3.org/2000/svg"/>' * 10)

@@ -260,7 +260,7 @@ def test_the_local_environment_needs_the_local_cloud(shell: Shell, command: str)
 
 
 @pytest.mark.parametrize("command", ["plan", "output", "bootstrap"])
-def test_missing_credentials_are_said(shell: Shell, command: str) -> None:
+def test_missing_credentials_are_reported(shell: Shell, command: str) -> None:
     sentence = shell.refused(command, "--env", "dev")
     assert "no AWS credentials for ENV=dev" in sentence
     assert "aws sso login" in sentence
@@ -273,7 +273,7 @@ def test_an_unknown_profile_is_named(shell: Shell) -> None:
     assert "AWS_PROFILE" in sentence
 
 
-def test_an_aws_that_cannot_be_reached_is_said(shell: Shell) -> None:
+def test_an_unreachable_aws_is_reported(shell: Shell) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     sentence = shell.refused("plan", "--env=dev", AWS_ENDPOINT_URL="http://127.0.0.1:1", **keys)
     assert "AWS cannot be reached" in sentence

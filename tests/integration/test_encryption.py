@@ -244,7 +244,7 @@ def test_no_link_is_missing(stack: Stack, deployed: Deployed) -> None:
     assert missing(deployed) == []
 
 
-def test_an_upload_that_asks_for_another_encryption_is_refused(stack: Stack) -> None:
+def test_an_upload_that_requests_another_encryption_is_refused(stack: Stack) -> None:
     # The local cloud holds a bucket's policy against everybody but the account's root.
     iam, name = stack.client("iam"), f"uploader-{uuid.uuid4().hex}"
     iam.create_user(UserName=name)

@@ -566,7 +566,9 @@ def test_a_server_that_fails_to_start_is_reported_with_its_log(directory: Path) 
     assert left(directory) == LEFT_BEHIND
 
 
-def test_a_server_that_does_not_answer_is_given_up(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_respond_is_abandoned(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cloud, "START_SECONDS", 0.05)
     with pytest.raises(LocalCloudError, match="did not answer within"):
         LocalCloud.start(directory)

@@ -86,7 +86,7 @@ def most_at_once(pipeline: DeployedPipeline, folder: str) -> int:
     return most
 
 
-def test_a_backfill_counts_first_then_analyses_what_is_new_and_notifies_nobody(
+def test_a_backfill_counts_first_then_analyses_new_photos_and_notifies_nobody(
     pipeline: DeployedPipeline, operator: Operator, subscription: Subscription
 ) -> None:
     folder, images = seed(pipeline, 6)
@@ -138,7 +138,7 @@ def test_a_backfill_notifies_when_requested(
     assert sorted(found) == sorted(images)
 
 
-def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(
+def test_ctrl_c_stops_a_backfill_and_running_it_again_continues(
     pipeline: DeployedPipeline, operator: Operator
 ) -> None:
     folder, images = seed(pipeline, 6)
@@ -176,7 +176,7 @@ def test_ctrl_c_stops_a_backfill_and_running_it_again_goes_on(
     assert pipeline.calls(key(images[0])) == 1
 
 
-def test_a_backfill_that_was_stopped_and_goes_on_is_followed_not_doubled(
+def test_a_stopped_backfill_that_still_runs_is_followed_not_started_twice(
     pipeline: DeployedPipeline, operator: Operator
 ) -> None:
     folder, images = seed(pipeline, 8)

@@ -68,7 +68,7 @@ def test_another_architecture_builds_its_zip(stack: Stack, checkout: Checkout) -
 
 
 @pytest.mark.parametrize("how", ["deleted by hand", "tainted"])
-def test_a_function_that_is_gone_or_broken_is_made_again_with_its_alias(
+def test_a_deleted_or_broken_function_is_recreated_with_its_alias(
     stack: Stack, checkout: Checkout, how: str
 ) -> None:
     client, name = stack.client("lambda"), stack.outputs["function_names"]["process_image"]

@@ -63,7 +63,7 @@ def test_every_upload_is_accounted_for_under_duplicates_and_faults(stack: Stack,
 
 
 @pytest.mark.usefixtures("deaf")
-def test_an_upload_nobody_heard_of_is_lost(stack: Stack, prefix: str) -> None:
+def test_an_upload_without_a_record_is_lost(stack: Stack, prefix: str) -> None:
     images = list(draw(2, duplicates=0, faults=0, seed=1, prefix=prefix))
     account = Soak(stack, prefix, patience=2).run(images)
     assert (account.uploaded, account.recorded, account.lost) == (2, 0, 2)

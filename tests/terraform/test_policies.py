@@ -429,7 +429,7 @@ def test_every_star_on_resources_says_which_rule_forces_it() -> None:
     assert not unexplained
 
 
-def test_no_role_may_do_whatever_begins_with_something(deployment: Deployment) -> None:
+def test_no_role_has_an_action_with_a_wildcard(deployment: Deployment) -> None:
     wild = [
         (role, action)
         for role, statement in deployment.identity_statements()
@@ -439,7 +439,7 @@ def test_no_role_may_do_whatever_begins_with_something(deployment: Deployment) -
     assert not wild
 
 
-def test_every_statement_has_a_name_of_its_own(deployment: Deployment) -> None:
+def test_statement_names_are_unique_in_a_policy(deployment: Deployment) -> None:
     for address, policy in deployment.policies():
         names = [statement.get("Sid") for statement in _statements(policy)]
         assert all(names), address
@@ -484,7 +484,7 @@ def test_workflow_role_is_trusted_to_its_workflow_alone(
     assert trusted == [f"{arn}{suffix}" for suffix in suffixes]
 
 
-def test_resource_policies_let_nobody_in_without_a_name(deployment: Deployment) -> None:
+def test_resource_policies_name_their_principals(deployment: Deployment) -> None:
     for address, policy in deployment.policies():
         for statement in _statements(policy):
             if statement["Effect"] == "Allow" and "Principal" in statement:

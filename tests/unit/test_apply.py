@@ -89,13 +89,13 @@ def apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apply:
     return Apply(tmp_path)
 
 
-def test_it_goes_on_once_iam_knows_what_was_granted(apply: Apply) -> None:
+def test_it_continues_once_iam_applies_the_grant(apply: Apply) -> None:
     assert apply.run([ROLE, LOGS], [LOGS]) == 3
     said = "  IAM does not let photos-backfill do yet what was granted; trying again in 0 s"
     assert apply.written.getvalue().splitlines() == [said, said]
 
 
-def test_it_does_not_wait_for_ever(apply: Apply) -> None:
+def test_it_does_not_wait_indefinitely(apply: Apply) -> None:
     with pytest.raises(UserError, match="is not authorized to create managed-rule"):
         apply.run(*[[ROLE]] * 9)
     assert apply.asked == 3
@@ -111,7 +111,7 @@ def test_it_waits_for_nothing_else(apply: Apply, errors: list[str]) -> None:
     assert apply.written.getvalue() == ""
 
 
-def test_what_it_goes_on_with_was_agreed_to(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_continues_with_was_approved(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: apply.left([PIPELINE, "aws_sfn_state_machine.another"]))
     with pytest.raises(UserError, match=r"more to do than was planned: aws_sfn_state_machine[.]another"):
         apply.run([ROLE])

@@ -273,7 +273,7 @@ def test_keys_dynamodb_leaves_unprocessed_are_requested_again(
     assert (account["uploaded"], account["recorded"], account["unaccounted"]) == (5, 5, 0)
 
 
-def test_without_a_terminal_there_is_no_progress_and_a_key_is_shown_and_not_obeyed(
+def test_without_a_terminal_there_is_no_progress_and_a_key_is_escaped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def account(*_: object, update: Any, **__: object) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def test_what_follows_a_photo_is_neither_read_nor_kept(kind: str, more: bytes) -
 
 
 @pytest.mark.parametrize("head", [b"%PDF-1.7\n", b"PK\3\4", b"<svg>", b"GIF89a" + SCRIPT])
-def test_what_begins_as_something_else_is_no_photo(head: bytes) -> None:
+def test_a_file_that_starts_as_another_type_is_not_a_photo(head: bytes) -> None:
     assert refused(head + portrait("jpeg")).reason in {"unsupported_format", "too_large"}
 
 

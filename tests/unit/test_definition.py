@@ -49,7 +49,7 @@ def test_no_state_that_cannot_park_the_event_evaluates_anything() -> None:
     ],
     ids=json.dumps,
 )
-def test_whether_people_are_notified_is_known_whatever_version_answers(
+def test_the_notification_is_decided_whatever_version_of_the_function_responds(
     answer: dict[str, Any], notify: bool
 ) -> None:
     output = evaluated(STATES["ProcessImage"]["Output"], result={"Payload": answer})

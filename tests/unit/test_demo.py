@@ -202,7 +202,7 @@ def test_seconds_run_from_the_answer_to_the_upload(folder: Path, clock: FakeCloc
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_parked_photo_is_said_to_be(folder: Path) -> None:
+def test_a_parked_photo_is_shown_as_parked(folder: Path) -> None:
     results = run(FakeStack(parked=("b.jpg",)), folder)
     assert [result.outcome for result in results] == ["face_detected", "parked", "face_detected"]
     assert results[1] == demo.Result("b.jpg", "parked", execution="execution-of-b.jpg", timeline=TIMELINE)
@@ -283,7 +283,7 @@ def test_the_report_gives_the_outcome_of_each_photo(folder: Path, build: Path) -
 
 
 @pytest.mark.usefixtures("pretended")
-def test_the_page_is_opened_for_who_asks(folder: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_opened_on_request(folder: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     invoke("--photos", folder)

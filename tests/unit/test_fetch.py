@@ -144,7 +144,7 @@ def test_a_download_of_another_tool_is_refused(machine: Machine) -> None:
     assert "does not hold terraform" in refusal("terraform")
 
 
-def test_no_terraform_and_no_network_is_said_in_one_sentence(machine: Machine) -> None:
+def test_no_terraform_and_no_network_is_reported_in_one_sentence(machine: Machine) -> None:
     assert refusal("terraform").startswith(
         "There is no terraform on PATH; install terraform 1.10 or newer (file:"
     )
@@ -162,7 +162,7 @@ def test_go_builds_a_linter_where_it_cannot_be_fetched(machine: Machine, name: s
 
 
 @pytest.mark.parametrize("name", LINTERS)
-def test_no_linter_at_all_is_said_in_one_sentence(machine: Machine, name: str) -> None:
+def test_no_linter_at_all_is_reported_in_one_sentence(machine: Machine, name: str) -> None:
     assert "there is no Go to build it with" in refusal(name)
     machine.install("go", "#!/bin/sh\necho 'go: no such module' >&2\nexit 1\n")
     assert "go: no such module" in refusal(name)

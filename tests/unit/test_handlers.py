@@ -116,7 +116,7 @@ def test_settings_are_read_once_at_the_start(load: Callable[..., ModuleType]) ->
     assert settings.log_object_keys is True
 
 
-def test_a_retention_of_0_days_keeps_records_for_ever(load: Callable[..., ModuleType]) -> None:
+def test_a_retention_of_0_days_keeps_records_indefinitely(load: Callable[..., ModuleType]) -> None:
     assert load(RECORD_RETENTION_DAYS="0").SETTINGS.retention_days is None
 
 
@@ -288,7 +288,7 @@ def test_an_s3_that_does_not_answer_is_an_error_without_the_key(
     assert "anna" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_the_sdk_tries_twice_and_leaves_the_waiting_to_the_workflow(load: Callable[..., ModuleType]) -> None:
+def test_the_sdk_tries_twice_and_the_workflow_does_the_waiting(load: Callable[..., ModuleType]) -> None:
     module = load()
     for client in (module.REKOGNITION, module.S3, module.DYNAMODB):
         config = client.meta.config

@@ -160,7 +160,7 @@ def test_a_summary_that_lacks_a_field_is_refused_naming_it(field: str) -> None:
         compose(incomplete)
 
 
-def test_an_outcome_nobody_knows_is_refused_naming_it() -> None:
+def test_an_unknown_outcome_is_refused_naming_it() -> None:
     with pytest.raises(KeyError, match="blurred"):
         compose(summary(outcome="blurred"))
 

@@ -173,7 +173,7 @@ PEOPLE = {"subscriptions": {"a-team-of-a-long-name": {"protocol": "sms", "endpoi
 
 @pytest.mark.parametrize("settings", [PEOPLE, PEOPLE | {"workflow_type": "EXPRESS"}])
 @pytest.mark.parametrize("width", [80, 200])
-def test_each_price_stands_whole_beside_its_service_whose_page_is_below(
+def test_each_price_is_shown_in_full_with_its_service_and_the_page_below(
     settings: dict[str, Any], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = io.StringIO()

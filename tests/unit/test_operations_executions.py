@@ -56,7 +56,7 @@ def test_an_express_execution_without_a_record_is_waited_for_only_so_long(
         executions.follow(deployment(states), EXPRESS, "a.jpg@e", timeout=60)
 
 
-def test_a_failed_execution_is_said_why_and_its_cause_not_obeyed(states: Stubber) -> None:
+def test_a_failed_execution_is_explained_and_its_cause_escaped(states: Stubber) -> None:
     states.add_response(
         "describe_execution",
         {

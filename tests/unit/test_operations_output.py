@@ -63,7 +63,7 @@ def start(stand_in: str, *arguments: str | bytes, **environment: str) -> subproc
     )
 
 
-def test_what_a_terminal_would_obey_is_written_out() -> None:
+def test_terminal_control_sequences_are_escaped() -> None:
     assert visible(HOSTILE) == SHOWN
     assert visible("ünï ￥ 😀 [bold].jpg") == "ünï ￥ 😀 [bold].jpg"
     assert visible("one\ntwo\r", keep="\n") == "one\ntwo\\r"
@@ -105,7 +105,7 @@ records.by_key = lambda _, key: [{"Key": key, "ImageID": "i"}]
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")  # noqa: PTH110
 @pytest.mark.parametrize("arguments", [("results", "x"), ("results", "x", "--json"), ("--help",)])
-def test_output_to_a_full_disk_is_said_in_one_sentence(arguments: tuple[str, ...]) -> None:
+def test_output_to_a_full_disk_is_reported_in_one_sentence(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         result = subprocess.run(
             [sys.executable, "-c", PROGRAM.format(EMOJI), *arguments],
@@ -136,7 +136,7 @@ def test_an_export_that_is_stopped_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_s_own_words_are_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_sequences_in_an_error_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> None:
         raise UserError("no \x1b[31m key\nsecond line")
 
@@ -145,7 +145,7 @@ def test_an_error_s_own_words_are_not_obeyed(monkeypatch: pytest.MonkeyPatch) ->
     assert (result.exit_code, result.stderr) == (1, "Error: no \\x1b[31m key\nsecond line\n")
 
 
-def test_an_answer_about_the_caller_that_is_cut_short_is_said_in_one_sentence() -> None:
+def test_a_truncated_response_about_the_caller_is_reported_in_one_sentence() -> None:
     error = ReadTimeoutError(endpoint_url="https://sts.amazonaws.com")
     said = "AWS cannot be reached for ENV=dev; check the network and AWS_ENDPOINT_URL."
     assert from_credentials("dev", error).message == said

@@ -94,7 +94,7 @@ def test_resuming_says_how_long_the_backlog_takes(capsys: pytest.CaptureFixture[
     assert "45 photos a second: 89,990 uploads wait, the oldest for 90 s, done in 33 min at this pace" in text
 
 
-def test_direct_uploads_cannot_be_paused_and_what_to_do_is_said() -> None:
+def test_direct_uploads_cannot_be_paused_and_the_refusal_says_what_to_do() -> None:
     deployment: Any = Deployment(mode="direct")
     with pytest.raises(UserError, match=r'ingestion = \{ mode = "buffered" \} in environments/prod\.tfvars'):
         buffer._switch(deployment, on=False, as_json=False)

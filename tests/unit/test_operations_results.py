@@ -138,7 +138,7 @@ def test_an_outcome_or_a_day_without_records_is_no_error() -> None:
         assert answered.stderr.startswith("There is no record of ")
 
 
-def test_a_key_is_shown_and_not_obeyed(dynamodb: Any) -> None:
+def test_control_sequences_in_a_key_are_escaped(dynamodb: Any) -> None:
     dynamodb.put_item(
         TableName=TABLE,
         Item={

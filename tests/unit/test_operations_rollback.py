@@ -80,7 +80,7 @@ def test_what_was_rolled_back_from_is_not_offered_after_the_fix() -> None:
     assert "rolled-back-from-2" in client.aliases
 
 
-def test_a_version_gone_to_on_purpose_is_good_again() -> None:
+def test_a_version_selected_explicitly_is_good_again() -> None:
     client = FakeLambda(2)
     assert go(client) == (2, 1)
     assert go(client, 2) == (1, 2)

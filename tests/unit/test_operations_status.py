@@ -263,14 +263,14 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, **options: bool) -> str:
     return file.getvalue()
 
 
-def test_reasons_are_said_to_be_of_the_messages_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_are_labelled_with_the_number_of_messages_read(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, 120)
     assert "Parked because (of 10 looked at)" in text
     assert "Failures (of" not in text
     assert "Failures (of 10 looked at)" in shown(monkeypatch, 120, listed=False)
 
 
-def test_how_many_dead_letters_were_looked_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_dead_letters_read_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     deployment: Any = SimpleNamespace(client=lambda _: None, dead_letter_queue_url="queue")
     monkeypatch.setattr(metrics, "messages", lambda *_: (501, 0, 0.0))
     monkeypatch.setattr(Queue, "events", lambda *_, **__: iter(PARKED))
@@ -290,7 +290,7 @@ def test_names_and_numbers_are_whole_in_any_window(width: int, monkeypatch: pyte
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_a_cause_is_shown_and_not_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_sequences_in_a_cause_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, 200)
     assert "\\x1b]0;owned\\x07 [bold]" in text
     assert "\x1b" not in text

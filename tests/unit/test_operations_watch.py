@@ -166,7 +166,7 @@ def test_an_execution_that_never_ends_causes_no_second_report_and_costs_no_memor
     assert (last.key, last.outcome) == ("0.jpg", "parked: Lambda.Unknown out of memory")
 
 
-def test_more_than_can_be_listed_is_said_so(workflow: FakeWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_can_be_listed_is_reported(workflow: FakeWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "MAX_LISTED", 100)
     for number in range(200):
         workflow.start(number / 1000)

@@ -98,7 +98,7 @@ def test_wheels_give_the_same_bytes_with_every_python(function: Path, tmp_path: 
     assert other.read_bytes() == mine.read_bytes()
 
 
-def test_a_name_without_a_target_asks_for_no_wheels(function: Path, tmp_path: Path) -> None:
+def test_a_name_without_a_target_requests_no_wheels(function: Path, tmp_path: Path) -> None:
     assert run(function, tmp_path / "greet.zip").returncode == 0
     with zipfile.ZipFile(tmp_path / "greet.zip") as archive:
         assert not [name for name in archive.namelist() if name.startswith("polite")]

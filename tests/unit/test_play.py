@@ -136,7 +136,7 @@ play.main()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_all_of_it_even_while_somebody_watches(number: signal.Signals) -> None:
+def test_an_interrupt_ends_everything_even_while_a_page_is_open(number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

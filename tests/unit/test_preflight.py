@@ -174,7 +174,7 @@ def test_a_number_outside_the_sms_sandbox_is_named(monkeypatch: pytest.MonkeyPat
     assert numbers["a"] not in text
 
 
-def test_subscriptions_nobody_confirmed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unconfirmed_subscriptions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     aws = FakeAws(monkeypatch)
     aws.outputs = {"results_topic_arn": "arn:aws:sns:us-east-1:111122223333:results"}
     one = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "you@example.com", "Protocol": "email"}

@@ -381,7 +381,7 @@ def test_a_photo_at_a_key_that_ends_like_a_folder_is_analysed(pipeline: Pipeline
     assert pipeline.process(event_for("photos/2026/", size=size))["outcome"] == "face_detected"
 
 
-def test_a_malformed_event_asks_nobody_anything(pipeline: Pipeline) -> None:
+def test_a_malformed_event_causes_no_calls(pipeline: Pipeline) -> None:
     with Stubber(pipeline.dynamodb), pytest.raises(InvalidEventError, match=r"'detail\.object\.key'"):
         pipeline.process(event("object_created_without_key"))
     assert pipeline.rekognition.calls == []

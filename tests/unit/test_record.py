@@ -99,7 +99,7 @@ def test_timestamps_have_milliseconds_so_that_they_sort_as_text(microsecond: int
     assert build(Analysis("no_face"), now=now)["Timestamp"] == {"S": text}
 
 
-def test_records_are_kept_for_ever_without_a_retention() -> None:
+def test_records_are_kept_indefinitely_without_a_retention() -> None:
     assert "ExpiresAt" not in build(Analysis("no_face"))
 
 
@@ -211,7 +211,7 @@ def stored(pipeline: Pipeline, execution: str, owners: list[str], **changes: Any
     return record.write(item, owners, dynamodb=pipeline.dynamodb, table=TABLE)
 
 
-def test_an_image_nobody_recorded_may_be_written(pipeline: Pipeline) -> None:
+def test_an_image_without_a_record_may_be_written(pipeline: Pipeline) -> None:
     assert stored(pipeline, "me", ["me"])
     assert pipeline.record(event("object_created"))["ExecutionId"] == {"S": "me"}
 

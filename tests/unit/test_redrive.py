@@ -342,7 +342,7 @@ def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(dep
 
 
 @given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=50)))
-def test_no_message_whatever_it_holds_breaks_the_reading(body: str, chain: str | None) -> None:
+def test_no_message_breaks_reading_whatever_it_holds(body: str, chain: str | None) -> None:
     event = ParkedEvent("id", "receipt", body, "error", "cause", chain, 0.0)
     with pytest.raises(NotAnEventError):
         event.execution_input()
@@ -360,7 +360,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_any_json_is_an_event_or_is_said_not_to_be(content: object) -> None:
+def test_any_json_is_an_event_or_is_refused(content: object) -> None:
     event = ParkedEvent("id", "receipt", json.dumps(content), "error", "cause", '["a"]', 0.0)
     try:
         given_input = event.execution_input()
@@ -371,7 +371,7 @@ def test_any_json_is_an_event_or_is_said_not_to_be(content: object) -> None:
     assert event.image_id().startswith(content["detail"]["object"]["key"])
 
 
-def test_messages_somebody_else_holds_are_counted(deployment: Deployment) -> None:
+def test_messages_held_by_another_reader_are_counted(deployment: Deployment) -> None:
     ids = {deployment.park() for _ in range(3)}
     # A run that was killed while it looked at them.
     held = deployment.sqs.receive_message(QueueUrl=deployment.dead_letter_queue_url, MaxNumberOfMessages=2)
@@ -409,7 +409,7 @@ def test_one_message_is_discarded_only_when_confirmed(deployment: Deployment) ->
     assert deployment.left() == {event}
 
 
-def test_a_message_sqs_keeps_is_not_said_to_be_deleted(
+def test_a_message_sqs_keeps_is_not_reported_as_deleted(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stray = deployment.park("hello")

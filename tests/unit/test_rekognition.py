@@ -217,7 +217,7 @@ def test_the_next_calls_fail_as_configured_and_then_no_more(
     assert asked(rekognition, photo("coffee.jpg"))[1]["FaceDetails"] == []
 
 
-def test_a_fault_can_be_for_some_keys_and_for_ever(rekognition: Rekognition) -> None:
+def test_a_fault_can_be_for_some_keys_and_permanent(rekognition: Rekognition) -> None:
     control(rekognition, "POST", "/faults", {"error": "ThrottlingException", "count": -1, "key": "coffee"})
     for _ in range(5):
         assert asked(rekognition, photo("rocket.jpg"))[0] == 200
@@ -226,7 +226,7 @@ def test_a_fault_can_be_for_some_keys_and_for_ever(rekognition: Rekognition) -> 
     assert asked(rekognition, photo("coffee.jpg"))[0] == 200
 
 
-def test_a_fault_can_delay_an_answer_and_nobody_elses(rekognition: Rekognition) -> None:
+def test_a_fault_can_delay_one_response_only(rekognition: Rekognition) -> None:
     asked(rekognition, photo("rocket.jpg"))
     control(rekognition, "POST", "/faults", {"key": "coffee", "delay_seconds": 0.3})
     order: list[str] = []

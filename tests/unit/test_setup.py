@@ -50,7 +50,7 @@ def test_an_environment_is_made_from_its_lock(
     assert [path.name for path in (tmp_path / ".venv").iterdir()] == [stamp]
 
 
-def test_a_python_newer_than_tested_is_tried_and_said_to_be(
+def test_a_python_newer_than_tested_is_used_with_a_warning(
     commands: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(setup, "NEWEST_TESTED", (3, 10))

@@ -106,7 +106,7 @@ def test_arrivals_come_from_a_file_of_photos_a_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "second,photos\n", "a,b\nc,d\n", "0,-1\n"])
-def test_arrivals_that_are_none_are_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+def test_invalid_arrivals_are_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
     file = tmp_path / "arrivals.csv"
     file.write_text(text, "utf-8")
     answer = CliRunner().invoke(main, ["simulate", "--arrivals", str(file), "--images", "10"])

@@ -110,7 +110,7 @@ def test_a_body_that_cannot_be_parked_stays_in_the_queue() -> None:
     assert buffer.work([record]).kept == [record["messageId"]]
 
 
-def test_the_cap_holds_messages_until_midnight_and_goes_on_then() -> None:
+def test_the_cap_holds_messages_until_midnight_and_then_continues() -> None:
     buffer = Buffer(photos_per_day=12)
     buffer.clock.moment = datetime(2026, 11, 25, 18, tzinfo=UTC)
     assert buffer.work(buffer.batch(10)).started == 10

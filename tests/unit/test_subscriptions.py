@@ -105,7 +105,7 @@ def test_nothing_is_to_be_done_where_everybody_confirmed(
     assert len(ask(monkeypatch, sns).splitlines()) == 3
 
 
-def test_that_nobody_is_subscribed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_that_nobody_is_subscribed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = FakeSns({RESULTS: [], ALERTS: []}, {})
     assert ask(monkeypatch, nobody) == (
         "Nobody is subscribed in ENV=dev; add to subscriptions and alert_subscriptions in its tfvars.\n"

@@ -63,7 +63,7 @@ def test_an_interrupted_terraform_ends_in_good_order_however_much_it_says(
     assert (tmp_path / "saved").read_text() == "1"
 
 
-def test_a_terraform_nobody_listens_to_any_more_ends_in_good_order(
+def test_a_terraform_whose_output_is_closed_ends_cleanly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = pretend(monkeypatch, tmp_path, SLOW_TO_END).stream("apply")

@@ -159,7 +159,7 @@ def test_a_photo_s_way_names_every_try_of_every_execution_in_order(
     ]
 
 
-def test_an_execution_aws_has_forgotten_is_said_so(deployment: Any) -> None:
+def test_an_execution_aws_has_expired_is_reported(deployment: Any) -> None:
     record(deployment, "a.jpg", f"{MACHINE}:forgotten")
     [run] = runs(deployment, "a.jpg")
     assert [one.detail for one in run.moments] == ["AWS has no history of it"]
@@ -176,7 +176,7 @@ def test_a_parked_photo_s_executions_are_found_by_its_message(deployment: Any) -
     assert "parked in the dead-letter queue" in [one.what for one in trace.trace(deployment, "b.jpg")]
 
 
-def test_a_key_nothing_is_known_of_is_said_in_one_sentence(deployment: Any) -> None:
+def test_an_unknown_key_is_reported_in_one_sentence(deployment: Any) -> None:
     del deployment
     result = CliRunner().invoke(main, ["trace", "c.jpg"])
     assert (result.exit_code, result.stdout) == (1, "")
@@ -244,7 +244,7 @@ def test_lines_the_local_cloud_does_not_number_are_distinguished() -> None:
     assert len({logs.Line.of("process_image", one).event_id for one in events}) == 3
 
 
-def test_logs_of_all_functions_are_shown_in_order_of_time_and_obeyed_never(deployment: Any) -> None:
+def test_logs_of_all_functions_are_shown_in_order_of_time_and_escaped(deployment: Any) -> None:
     now = datetime.now(UTC)
     log(deployment, "send-notification", "second", at=now - timedelta(seconds=5))
     log(deployment, "process-image", "first \x1b[31m", at=now - timedelta(seconds=9))
@@ -343,6 +343,6 @@ def test_a_key_that_is_not_utf_8_is_refused_in_one_sentence() -> None:
     assert options.KEY.convert("café 😀.jpg", None, None) == "café 😀.jpg"
 
 
-def test_an_output_of_a_later_version_is_said_to_be_missing(deployment: Any) -> None:
+def test_an_output_of_a_later_version_is_reported_missing(deployment: Any) -> None:
     with pytest.raises(UserError, match=r"^ENV=dev was deployed by an earlier version without the output x;"):
         deployment.value("x")
