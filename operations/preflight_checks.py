@@ -92,10 +92,10 @@ def _concurrency(environment: Environment) -> Found:
 
 def pace(environment: Environment) -> float | None:
     """Photos a second the settings let through at most, at a second a photo; None where nothing bounds it."""
-    ingestion = environment.settings.get("ingestion") or {}
+    ingestion, reserved = environment.settings.get("ingestion") or {}, _reserved(environment)
     if ingestion.get("mode") == "buffered":
-        return float(ingestion.get("photos_per_second", 45))
-    return _reserved(environment).get("process_image")
+        return float(ingestion.get("photos_per_second") or reserved.get("process_image", 45))
+    return reserved.get("process_image")
 
 
 def _quota(environment: Environment, service: str, words: tuple[str, ...], what: str) -> Found:

@@ -136,6 +136,8 @@ def test_a_protection_that_may_not_be_looked_at_is_not_called_missing(
         ({"process_image": {"reserved_concurrency": 5}}, "ok"),
         ({"ingestion": {"mode": "buffered", "photos_per_second": 6}}, "warning"),
         ({"ingestion": {"mode": "buffered", "photos_per_second": 4}}, "ok"),
+        ({"ingestion": {"mode": "buffered", "photos_per_second": None}}, "warning"),
+        ({"ingestion": {"mode": "buffered"}, "process_image": {"reserved_concurrency": 5}}, "ok"),
         ({}, "warning"),
     ],
 )
