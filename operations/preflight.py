@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
@@ -23,7 +23,7 @@ _ABSENT = ("InvalidAction", "UnknownOperationException", "UnsupportedOperation",
 class Line(NamedTuple):
     """How one check ended; `about` is what was looked at, such as "Lambda concurrency"."""
 
-    outcome: Outcome
+    outcome: Outcome | Literal["passed", "failed"]
     about: str
     text: str
 

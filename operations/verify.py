@@ -14,8 +14,9 @@ import click
 from operations import audit, metrics, options, terminal, verify_photos
 from operations.deployment import Deployment
 from operations.metrics import Metric
+from operations.preflight import Line
 from operations.program import ROOT
-from operations.verify_stack import Line, inspect, line
+from operations.verify_stack import inspect, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import status
 from operations.errors import code_of
+from operations.preflight import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +26,6 @@ _FORBIDDEN = {
     ],
     "send_notification": ["s3:GetObject", "dynamodb:DeleteItem", "rekognition:DetectFaces"],
 }
-
-
-class Line(NamedTuple):
-    """How one check ended, and what was seen."""
-
-    outcome: Literal["passed", "failed", "not checked"]
-    about: str
-    text: str
 
 
 def line(about: str, problem: str, sound: str) -> Line:
@@ -110,9 +103,8 @@ def _roles(deployment: Deployment) -> Iterator[Line]:
         except client.exceptions.ResourceNotFoundException:
             yield Line("failed", "functions", f"{function} is not there; 'make apply'")
             continue
-        answer = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=actions)
-        results = answer["EvaluationResults"]
-        allowed = [one["EvalActionName"] for one in results if one["EvalDecision"] == "allowed"]
+        found = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=actions)["EvaluationResults"]
+        allowed = [one["EvalActionName"] for one in found if one["EvalDecision"] == "allowed"]
         problem = f"{function} may {', '.join(allowed)}" if allowed else ""
         yield line("permissions", problem, f"{function} is refused {len(actions)} things it need not do")
 

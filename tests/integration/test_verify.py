@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localcloud.stack import Stack
-    from operations.verify_stack import Line
+    from operations.preflight import Line
 
     Sabotage = Callable[["Deployment"], contextlib.AbstractContextManager[None]]
 
