@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from operations import state, terraform
@@ -24,6 +25,7 @@ _USUAL_UNRESERVED = 100
 # Emails a second an account may send; above it the subscription is switched off.
 # https://docs.aws.amazon.com/general/latest/gr/sns.html
 _EMAILS_PER_SECOND = 10
+_QUOTAS = "servicequotas:ListServiceQuotas"
 # What a key of one's own must let each service do; docs/security.md has the policy.
 _KEY_USERS = {
     "cloudwatch.amazonaws.com": {"kms:Decrypt", "kms:GenerateDataKey*"},
@@ -98,7 +100,7 @@ def pace(environment: Environment) -> float | None:
     return reserved.get("process_image")
 
 
-def _quota(environment: Environment, service: str, words: tuple[str, ...], what: str) -> Found:
+def _quota(service: str, words: tuple[str, ...], what: str, environment: Environment) -> Found:
     """Hold the pace against the least quota of `service` whose name holds all `words`."""
     pages = environment.client("service-quotas").get_paginator("list_service_quotas")
     listed = pages.paginate(ServiceCode=service).search("Quotas[]")
@@ -218,16 +220,8 @@ CHECKS: tuple[tuple[str, str, Callable[[Environment], Found]], ...] = (
     ("Terraform", "", _tools),
     ("state bucket", "s3:GetBucketVersioning", _state_bucket),
     ("Lambda concurrency", "lambda:GetAccountSettings", _concurrency),
-    (
-        "Rekognition quota",
-        "servicequotas:ListServiceQuotas",
-        lambda here: _quota(here, "rekognition", ("detectfaces",), "calls of DetectFaces"),
-    ),
-    (
-        "Step Functions quota",
-        "servicequotas:ListServiceQuotas",
-        lambda here: _quota(here, "states", ("startexecution", "refill"), "executions"),
-    ),
+    ("Rekognition quota", _QUOTAS, partial(_quota, "rekognition", ("detectfaces",), "calls of DetectFaces")),
+    ("Step Functions quota", _QUOTAS, partial(_quota, "states", ("startexecution", "refill"), "executions")),
     ("email", "", _email),
     ("SMS", "sns:GetSMSSandboxAccountStatus", _sms),
     ("subscriptions", "sns:ListSubscriptionsByTopic", _confirmed),
