@@ -18,12 +18,6 @@ _PATTERN = re.compile(r"\$\((?P<list>[A-Z]+)\):")
 _PLACE = re.compile(r'"(?P<verb>[a-z-]+)": "(?P<module>[\w.]+):?(?P<function>\w*)",')
 
 
-def verbs() -> dict[str, tuple[str, str]]:
-    """Module and function of each verb of the program."""
-    places = _PLACE.findall((ROOT / "operations" / "__main__.py").read_text("utf-8"))
-    return {verb: (module, function or "command") for verb, module, function in places}
-
-
 def described(module: str, function: str) -> str:
     """First line of the function's docstring, and the variables it reads."""
     tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text("utf-8"))
@@ -45,7 +39,8 @@ def described(module: str, function: str) -> str:
 def main() -> None:
     """Print the sections of the Makefile with a line for each verb."""
     colour, plain, bold = ("\033[36m", "\033[0m", "\033[1m") if sys.stdout.isatty() else ("", "", "")
-    places = verbs()
+    program = (ROOT / "operations" / "__main__.py").read_text("utf-8")
+    places = {verb: (module, function or "command") for verb, module, function in _PLACE.findall(program)}
     makefile = (ROOT / "Makefile").read_text("utf-8")
     lists = dict(re.findall(r"^([A-Z]+) := ([a-z -]+)$", makefile, re.MULTILINE))
     print("Usage: make VERB [ENV=local|dev|staging|prod] [NAME=value ...]; most verbs take JSON=1")
