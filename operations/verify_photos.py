@@ -30,8 +30,6 @@ FIRST_EVENT_SECONDS = 390.0
 # From then on: an analysis, with the retries a sound stack needs.
 SECONDS = 90.0
 _POLL_SECONDS = 0.5
-_ON_THEIR_WAY_SECONDS = 15.0
-_EXPRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class Trial:
         """Whether the executions it started itself are over; EXPRESS ones, which cannot be asked, in time."""
         described = [executions.describe(self.deployment, one) for one in self.executions]
         if None in described:
-            time.sleep(_EXPRESS_SECONDS)
+            time.sleep(10)
         return all(one is None or one["status"] != "RUNNING" for one in described)
 
     def receive(self) -> None:
@@ -194,11 +192,7 @@ def trying(deployment: Deployment, say: Callable[[str], object]) -> Iterator[Tri
         except KeyboardInterrupt:
             say("Removing everything; photos on their way are waited for")
             # Their records would come after those were removed.
-            wait_for(
-                trial,
-                lambda: all(map(trial.ended_as, trial.uploads)) and trial.is_over(),
-                _ON_THEIR_WAY_SECONDS,
-            )
+            wait_for(trial, lambda: all(map(trial.ended_as, trial.uploads)) and trial.is_over(), 15.0)
             raise
 
 
