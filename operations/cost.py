@@ -210,10 +210,8 @@ def _invocations(
 def _deliveries(settings: Mapping[str, Any], images: int) -> Iterator[Line]:
     """What subscribers get at most: every image, whatever outcomes they chose. SQS and Lambda are free."""
     named = {"email": "email", "email-json": "email", "http": "https", "https": "https", "sms": "sms"}
-    subscribers = Counter(
-        named.get(one["protocol"]) for one in (settings.get("subscriptions") or {}).values()
-    )
-    for name, count in subscribers.items():
+    subscriptions = (settings.get("subscriptions") or {}).values()
+    for name, count in Counter(named.get(one["protocol"]) for one in subscriptions).items():
         if name:
             # A text with a character outside the GSM alphabet takes two parts at most.
             messages = images * count * (2 if name == "sms" else 1)

@@ -79,8 +79,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     data, and where it loses data and is not `confirmed`.
     """
     terraform = connect(environment, console)
-    saved = plan.saved(environment)
-    if saved:
+    if saved := plan.saved(environment):
         console.out(f"Applying the plan made {saved}")
     else:
         make_plan(environment, console, terraform)
@@ -127,9 +126,8 @@ def _carry_out(
         # It refuses files that changed.
         plan.saved(environment)
         make_plan(environment, console, terraform)
-        left = plan.changes(
-            terraform.show(environment.plan_file)["resource_changes"], local=environment.local
-        )
+        resources = terraform.show(environment.plan_file)["resource_changes"]
+        left = plan.changes(resources, local=environment.local)
         known = {(change.address, change.action) for change in agreed}
         if more := [one.address for one in left if (one.address, one.action) not in known]:
             plan.discard(environment)

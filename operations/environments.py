@@ -210,6 +210,4 @@ class Environment:
 
 def known() -> list[str]:
     """Return the names of the environments that have both files."""
-    return sorted(
-        path.stem for path in FOLDER.glob("*.tfvars") if (FOLDER / f"{path.stem}.s3.tfbackend").is_file()
-    )
+    return sorted(one.stem for one in FOLDER.glob("*.tfvars") if one.with_suffix(".s3.tfbackend").is_file())

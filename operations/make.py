@@ -47,10 +47,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def take_variables(known: Iterable[str]) -> None:
-    """Put the variables of make's command line into the process environment, for options to read.
-
-    One that is not among those the verbs on that command line know is refused.
-    """
+    """Put the variables of make's command line, all of them `known`, where options read them."""
     names = {*known, *_EVERYWHERE}
     for name, value in (match.groups() for match in map(_ASSIGNMENT.fullmatch, command_line()) if match):
         if name not in names:

@@ -82,8 +82,7 @@ def progress(description: str, *, total: float | None = None, hidden: bool = Fal
     screen = console(errors=True)
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    hidden = hidden or not screen.is_terminal
-    with Progress(*columns, console=screen, transient=True, disable=hidden) as bar:
+    with Progress(*columns, console=screen, transient=True, disable=hidden or not screen.is_terminal) as bar:
         task = bar.add_task(visible(description), total=total)
 
         def update(done: float, total: float | None = None, description: str | None = None) -> None:

@@ -184,10 +184,7 @@ def locked_providers(folder: Path = ROOT) -> dict[str, str]:
 
 
 def find_mirror(folder: Path = ROOT) -> Path | None:
-    """Return a mirror that holds what the lock file of `folder` names, if there is one.
-
-    TF_PLUGIN_MIRROR names one; others are looked for below /opt.
-    """
+    """The mirror TF_PLUGIN_MIRROR names, or one below /opt, that holds what `folder`'s lock file names."""
     wanted = locked_providers(folder).items()
     named = [Path(os.environ["TF_PLUGIN_MIRROR"])] if os.environ.get("TF_PLUGIN_MIRROR") else []
     places = [*named, *(path.parent for path in sorted(ADD_ONS.glob("*/registry.terraform.io")))]

@@ -210,13 +210,10 @@ def main() -> int:
         )
         return 1
     parser = argparse.ArgumentParser(prog="package.py", description="Build the Lambda functions' zips.")
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="SOURCE OUTPUT", help="one function, and its zip"
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="every function, into build/ as Terraform names them"
-    )
-    parser.add_argument("--wheels", metavar="python3.13-arm64", help="with --all: bundle wheels for these")
+    add = parser.add_argument
+    add("paths", nargs="*", type=Path, metavar="SOURCE OUTPUT", help="one function, and its zip")
+    add("--all", action="store_true", help="every function, into build/ as Terraform names them")
+    add("--wheels", metavar="python3.13-arm64", help="with --all: bundle wheels for these")
     options = parser.parse_args()
     if len(options.paths) != (0 if options.all else 2):
         parser.error("give a SOURCE folder and an OUTPUT zip, or --all")
