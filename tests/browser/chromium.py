@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")  # its event loop would be in the way of others' in the same process
 def browser() -> Iterator[Browser]:
-    """A browser that works offline; the tests of pages are left out where there is none, but not in CI."""
+    """A browser that works offline; without one the tests of pages are skipped, but not in CI."""
     path = screenshots.installed()
     if path is None:
         npm.missing("There is no chromium (apt-get install chromium): no page was opened in a browser")

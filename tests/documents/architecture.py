@@ -43,7 +43,7 @@ def _inner(source: str) -> set[str]:
 
 
 def workflow() -> str:
-    """The states of the workflow and what follows on what, as a picture; dotted on an error."""
+    """The workflow's states and transitions as a diagram; errors are dotted."""
     definition = json.loads((ROOT / "modules" / "orchestration" / "pipeline.asl.json").read_text("utf-8"))
     lines = ['    event(["an upload\'s event"])', f"    event --> {definition['StartAt']}"]
     for name, state in definition["States"].items():

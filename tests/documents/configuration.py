@@ -120,7 +120,7 @@ def spelled_out(path: str, kind: str, default: str | None) -> Iterator[Input]:
 
 
 def _inside(call: str) -> str:
-    """What stands between a call's outer parentheses."""
+    """The text between a call's outer parentheses."""
     return call[call.index("(") + 1 : call.rindex(")")].strip()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from operations import preflight_checks
 from operations.program import ROOT
 
-# What a check asks besides the action it names, which is the one that decides.
+# Further calls of a check, besides the action it names, which decides.
 ALSO = {
     "state bucket": ("s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock", "s3:ListBucket"),
     "Lambda concurrency": ("lambda:GetFunctionConcurrency", "s3:GetObject"),

@@ -68,6 +68,6 @@ def made(path: Path) -> Iterator[str]:
 
 
 def verbs() -> set[str]:
-    """What make can be asked for."""
+    """The verbs of make."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
     return set(VERBS) | set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""A part of a document that is generated: what stands between two marks."""
+"""A generated part of a document, between two marks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands in `document`, from the root, between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->``.
+    """The part of `document`, from the root, between ``<!-- NAME: ... -->`` and ``<!-- end of NAME -->``.
 
     Attributes:
         text: returns it, as Markdown.

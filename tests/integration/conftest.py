@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 # Groups beside "integration", which shares one stack. What plans and applies again, or moves zips away, has a
-# stack of its own, where nothing else minds; the workflow's own file needs none.
+# separate stack; the workflow's own file needs none.
 GROUPS = {
     "test_callers.py": "deploying",
     "test_contracts.py": "contracts",

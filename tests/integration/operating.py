@@ -94,7 +94,7 @@ def sentence(errors: str) -> str:
 
 
 def environment(cloud: LocalCloud) -> dict[str, str]:
-    """The process environment of somebody who works on a local cloud of their own."""
+    """The process environment of a user with another local cloud."""
     kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     return kept | {"LOCALCLOUD_DIRECTORY": str(cloud.directory)}
 

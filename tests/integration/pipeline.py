@@ -43,7 +43,7 @@ class DeployedPipeline:
         return f"faults/{uuid.uuid4().hex}/{name}"
 
     def photo(self, seed: bytes = PORTRAIT) -> bytes:
-        """A photo nobody has uploaded: what follows the end of a JPEG is ignored."""
+        """A unique photo: bytes after the end of a JPEG are ignored."""
         return seed + uuid.uuid4().bytes
 
     def rekognition(self, **fault: Any) -> None:

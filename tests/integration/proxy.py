@@ -1,4 +1,4 @@
-"""Ways between a client and the local cloud on which a test can stop an answer, or give one of its own."""
+"""Proxies between a client and the local cloud that can stop or replace a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planning, applying and destroying an environment, as somebody at a shell meets it.
+"""Planning, applying and destroying an environment, as a user at a shell sees it.
 
 Each test runs the tool in a copy of the repository, with a root module of two resources in place of the real
 one where Terraform runs at all, and against a local cloud of its own where AWS is asked anything.

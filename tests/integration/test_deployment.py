@@ -166,7 +166,7 @@ def test_the_rule_leaves_out_empty_folder_markers_and_nothing_else(
     assert answer["Result"] is matches
 
 
-# What AWS says of a role whose policy changed a moment ago; and of whoever applies.
+# AWS's messages about a role whose policy has just changed, and about the caller.
 ROLE_REFUSED = (
     "'arn:aws:iam::000000000000:role/photo-analysis-local-backfill' is not authorized to create managed-rule."
 )

@@ -56,7 +56,7 @@ def disabled_rule(stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def planner(stack: Stack) -> Iterator[Environment]:
-    """The environment, for somebody who may do what docs/ci.md gives the role that looks."""
+    """The environment, for a caller with the plan role of docs/ci.md."""
     with allowed(stack, policy("plan.json")) as environment:
         yield environment
 

@@ -47,7 +47,7 @@ def test_the_same_event_delivered_several_times_at_once_is_notified_once(
     pipeline: DeployedPipeline, notifications: Notifications
 ) -> None:
     key = pipeline.key()
-    # Each of them asks Rekognition before any of them writes.
+    # Each of them calls Rekognition before any of them writes.
     pipeline.rekognition(delay_seconds=3.0, count=-1, key=key)
     with pipeline.paused():
         image_id = pipeline.stack.upload(key, pipeline.photo())

@@ -50,7 +50,7 @@ def seed(pipeline: DeployedPipeline, count: int) -> tuple[str, list[str]]:
 
 
 def start(pipeline: DeployedPipeline, folder: str, images: list[str]) -> str:
-    """The backfill of `folder`, begun by somebody else."""
+    """The backfill of `folder`, started by another user."""
     events = [pipeline.created(image) | {"notify": False} for image in images]
     return bulk.start(pipeline.deployment, f"Backfill of '{folder}'", events)
 

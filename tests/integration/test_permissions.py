@@ -448,7 +448,7 @@ def test_each_star_is_one_aws_forces(roles: dict[str, Role]) -> None:
         "backfill": ["logs", "xray"],
         "rule": [],
     }
-    # Beside a star stands nothing narrower, which would hide that the star is not needed.
+    # Nothing narrower next to a star: it would hide that the star is not needed.
     assert not [
         action for role in roles.values() for action, on in role.grants.items() if "*" in on and len(on) > 1
     ]

@@ -79,7 +79,7 @@ for place, arguments in json.load(sys.stdin).items():
 
 
 def test_what_the_server_uses_of_ministack_is_where_it_was() -> None:
-    # MiniStack reads its settings when it is imported, so this is a process of its own.
+    # MiniStack reads its settings on import, so this is a separate process.
     looked = subprocess.run(
         [sys.executable, "-c", LOOK], input=json.dumps(TAKEN), capture_output=True, text=True, timeout=60
     )
@@ -90,7 +90,7 @@ def test_what_the_server_uses_of_ministack_is_where_it_was() -> None:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """One of its own, for it leaves roles and users behind."""
+    """A separate one, because it leaves roles and users behind."""
     with LocalCloud.start(tmp_path_factory.mktemp("localcloud")) as started:
         yield started
 
@@ -270,7 +270,7 @@ def test_versions_of_keys_that_xml_cannot_hold_are_listed_and_deleted(cloud: Loc
     )
     versions = [version for page in pages for version in page["Versions"]]
     assert [version["Key"] for version in versions] == keys
-    # Terraform asks it of every bucket.
+    # Terraform calls it for every bucket.
     assert s3.get_bucket_request_payment(Bucket="odd-keys")["Payer"] == "BucketOwner"
     for version in versions:
         s3.delete_object(Bucket="odd-keys", Key=version["Key"], VersionId=version["VersionId"])

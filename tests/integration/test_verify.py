@@ -41,7 +41,7 @@ def by_outcome(lines: list[Line], outcome: str) -> dict[str, str]:
 
 
 def left(deployment: Deployment) -> dict[str, int]:
-    """What a verification may leave behind: objects, subscriptions, queues and records of its own."""
+    """What a verification may leave behind: its objects, subscriptions, queues and records."""
     versions = deployment.client("s3").list_object_versions(Bucket=deployment.bucket, Prefix="verify-")
     topic = deployment.outputs["results_topic_arn"]
     subscriptions = deployment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
@@ -146,7 +146,7 @@ def topic_policy_gone(deployment: Deployment) -> Iterator[None]:
 
 
 def elsewhere(output: str, value: str) -> Sabotage:
-    """Have an output name a thing that is not there, as after somebody deleted it."""
+    """Make an output name a missing resource, as after a deletion."""
 
     @contextlib.contextmanager
     def sabotage(deployment: Deployment) -> Iterator[None]:

@@ -99,7 +99,7 @@ def _mock_configuration() -> dict[str, Any]:
 
 
 class Workflow:
-    """The state machine on a local cloud of its own, with a real dead-letter queue."""
+    """The state machine on a separate local cloud, with a real dead-letter queue."""
 
     def __init__(self, cloud: LocalCloud) -> None:
         self._states, self._sqs = client(cloud, "stepfunctions"), client(cloud, "sqs")

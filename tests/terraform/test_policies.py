@@ -160,7 +160,7 @@ def alarm_to_key(deployment: Deployment) -> Iterator[str]:
         yield "alarms may not publish to the alerts topic"
     if topic["kms_master_key_id"] != key["arn"]:
         yield "the alerts topic is not encrypted with the key"
-    # CloudWatch asks for exactly these two:
+    # CloudWatch needs exactly these two:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
     if not {"kms:Decrypt", "kms:GenerateDataKey*"} <= _actions(key["policy"], "cloudwatch.amazonaws.com"):
         yield "alarms may not use the key"
@@ -566,6 +566,6 @@ def test_parliament_finds_no_unknown_action_or_resource(deployments: dict[str, D
         for resource in deployment.all("aws_iam_role_policy")
         for finding in findings(resource.values["policy"])
     }
-    # It asks for a pattern of Express executions, too, where Standard ones alone are described.
+    # It also requires a pattern of Express executions, although only Standard ones are described.
     express = '[{"action": "states:DescribeExecution", "required_format": "arn:*:states:*:*:express:*:*:*"}]'
     assert found == {(BACKFILL, "RESOURCE_MISMATCH", express)}

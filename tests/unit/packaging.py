@@ -1,4 +1,4 @@
-"""Runs tools/package.py with any Python, and asks Terraform for the name of its zip."""
+"""Runs tools/package.py with any Python, and gets the name of its zip from Terraform."""
 
 from __future__ import annotations
 

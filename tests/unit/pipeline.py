@@ -133,7 +133,7 @@ class Rekognition:
 
 @dataclass
 class Pipeline:
-    """ProcessImage with a table and a versioned bucket of its own."""
+    """ProcessImage with its own table and versioned bucket."""
 
     dynamodb: DynamoDBClient
     s3: S3Client

@@ -1,4 +1,4 @@
-"""Which photos are outcomes, which errors pass through, and what Rekognition is asked."""
+"""Which photos are outcomes, which errors pass through, and the calls to Rekognition."""
 
 from __future__ import annotations
 

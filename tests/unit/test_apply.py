@@ -66,7 +66,7 @@ class Apply:
         (self.folder / "resources.json").write_text(json.dumps({"resource_changes": resources}))
 
     def run(self, *errors: list[str]) -> int:
-        """Apply; how often Terraform was asked to."""
+        """Apply, and how often Terraform was called."""
         (self.folder / "errors.json").write_text(json.dumps(errors))
         console, made = Console(file=self.written, width=300), Terraform("local", folder=self.folder)
         deploy.make_plan(self.environment, console, made)

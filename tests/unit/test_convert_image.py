@@ -1,4 +1,4 @@
-"""ConvertImage as the workflow calls it: what it reads, asks, records and answers."""
+"""ConvertImage as the workflow calls it: what it reads, calls, records and returns."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 @dataclass
 class FakeClock:
-    """Time that passes only while somebody sleeps, a hundred times as fast."""
+    """Time that passes only during sleep, a hundred times as fast."""
 
     now: float = 0.0
 
@@ -165,7 +165,7 @@ def test_a_name_that_cannot_be_a_key_is_refused_with_the_file(folder: Path) -> N
 
 
 def test_a_file_that_cannot_be_read_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whoever is root may read everything.
+    # Root may read everything.
     monkeypatch.setattr(os, "access", lambda path, _: path.name != "b.jpg")
     with pytest.raises(UserError, match=r"^/.*/b\.jpg cannot be read; permit it"):
         find_photos(folder)
@@ -240,7 +240,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def pretended(build: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStack:  # noqa: ARG001
-    """A demo on a stack that is none."""
+    """A demo on a fake stack."""
     stack = FakeStack()
     monkeypatch.setattr(LocalCloud, "start", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(Stack, "deploy", lambda *_, **__: stack)

@@ -1,4 +1,4 @@
-"""An environment's photos on one page: what is read, what is asked before, and what is gone."""
+"""An environment's photos on one page: what is read, confirmed first, or missing."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def load(load_handler: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
         def answer(**_: object) -> AWSResponse:
             return Response(body)
 
-        # Below the SDK's parser, which logs what it reads. moto's own handler stands in the same place.
+        # Below the SDK's parser, which logs what it reads. moto's own handler is in the same place.
         module.REKOGNITION.meta.events.unregister("before-send", _moto_handler())
         module.REKOGNITION.meta.events.register("before-send.rekognition.DetectFaces", answer)
         return module
@@ -364,7 +364,7 @@ def test_an_odd_key_is_delivered_exactly(mailbox: Mailbox) -> None:
 
 
 def calls(client: Any) -> list[str]:
-    """The operations a client is asked for from now on."""
+    """The operations called on a client from now on."""
     made: list[str] = []
     client.meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
     return made

@@ -1,4 +1,4 @@
-"""Following an execution, of a workflow that can be asked about them and of one that cannot."""
+"""Following an execution of a STANDARD workflow, and of an EXPRESS one, which cannot be queried."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_an_export_into_proc_is_refused_in_one_sentence() -> None:
 
 
 class _Table(http.server.BaseHTTPRequestHandler):
-    """DynamoDB's Scan over the wire: RECORDS records with a face each, as many a page as it is asked for."""
+    """DynamoDB's Scan over the wire: RECORDS records with a face each, with the requested page size."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -139,7 +139,7 @@ def test_all_builds_every_function_under_the_name_terraform_uses(tmp_path: Path)
     for name in ("tools", "functions"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     tool = tmp_path / "tools" / "package.py"
-    # From another folder, as the zips belong to the repository and not to where one stands.
+    # From another folder: zips go to the repository, not to the current directory.
     result = subprocess.run(
         [sys.executable, tool, "--all"], capture_output=True, text=True, check=True, cwd="/"
     )

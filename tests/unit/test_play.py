@@ -119,7 +119,7 @@ def test_the_same_file_may_come_again() -> None:
     assert STACK.uploads == {"photo-1/a.jpg": b"photo", "photo-2/a.jpg": b"photo"}
 
 
-# The playground as it is started, but on a pipeline that is none.
+# The playground as it is started, but on a fake pipeline.
 PROGRAM = """
 import contextlib
 from types import SimpleNamespace

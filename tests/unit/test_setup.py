@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What would have run, in a checkout of its own."""
+    """What would have run, in a separate checkout."""
     ran: list[str] = []
 
     def call(command: list[str]) -> int:

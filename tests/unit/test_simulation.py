@@ -58,7 +58,7 @@ def test_the_same_burst_unbuffered_parks_most_of_it() -> None:
     assert of(Scenario(100_000, "direct"))["parked"] > 50_000
 
 
-# Prints the processor seconds and the most memory a process of its own takes for it.
+# Prints the CPU seconds and the peak memory that a separate process takes for it.
 TEN_MILLION = """
 import pathlib, re, resource, time
 from benchmarks import flow

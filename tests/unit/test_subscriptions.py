@@ -16,7 +16,7 @@ RESULTS, ALERTS = (f"arn:aws:sns:us-east-1:123456789012:photos-dev-{name}" for n
 
 
 class FakeSns:
-    """SNS as far as `subscriptions` asks it; an ARN is given to who has confirmed, or who need not.
+    """SNS as far as `subscriptions` calls it; subscribers have an ARN if confirmed or without need to.
 
     https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html
     """
@@ -68,7 +68,7 @@ def sns() -> FakeSns:
         {
             mail: {"PendingConfirmation": "false", "FilterPolicy": json.dumps({"outcome": ["rejected"]})},
             queue: {"PendingConfirmation": "false"},
-            # Made with ReturnSubscriptionArn, which Terraform's provider asks for.
+            # Made with ReturnSubscriptionArn, which Terraform's provider sets.
             unanswered: {"PendingConfirmation": "true"},
         },
     )

@@ -1,4 +1,4 @@
-"""What is read from an S3 event, and what is said about an event that is none."""
+"""What is read from an S3 event, and the error for an invalid one."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _resources(service: str, params: dict[str, Any]) -> list[str]:
 
 
 class Stack:
-    """A stack of moto's with every part that verify looks at, whose clients note what is called."""
+    """A stack in moto with every part that verify checks, whose clients record the calls."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.used: set[tuple[str, str]] = set()

@@ -18,7 +18,7 @@ from tests.unit.pipeline import BUCKET, TABLE, Pipeline, client
 
 @pytest.fixture
 def deployment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    """A bucket, a table, a topic and a dead-letter queue; nothing looks at what is uploaded."""
+    """A bucket, a table, a topic and a dead-letter queue; uploads are not processed."""
     monkeypatch.setattr("operations.dead_letters._WAIT_SECONDS", 0)
     pipeline.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     clients: dict[str, Any] = {name: client(name) for name in ("sns", "sqs")}
