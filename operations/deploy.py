@@ -42,6 +42,7 @@ def connect(environment: Environment, console: Console) -> Terraform:
     """Make sure of credentials, account and state bucket, and return Terraform ready to plan.
 
     The local cloud forgets its state bucket with everything else, so there it is made when it is missing.
+    Raises UserError where one of them cannot be used.
     """
     account = environment.account()
     if not state.bucket_exists(environment, account):
@@ -75,8 +76,8 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:
     """Apply the saved plan, or make one, show it and apply it.
 
-    Refused where the saved plan no longer fits the files or what is deployed, where it destroys protected
-    data, and where it loses data and is not `confirmed`.
+    Raises UserError as `connect`, and where the saved plan no longer fits the files or what is deployed,
+    destroys protected data, or loses data and is not `confirmed`.
     """
     terraform = connect(environment, console)
     if saved := plan.saved(environment):
@@ -185,8 +186,8 @@ def _protection(environment: Environment) -> str:
 def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
     """Destroy everything of the environment but its state bucket.
 
-    Refused while the environment's file or what is deployed protects its data. Unless it is the local one,
-    whose data go with the local cloud anyway, it has to be confirmed.
+    Raises UserError as `connect`, while the environment's file or what is deployed protects its data, and
+    where it is not `confirmed`; the local one, whose data go with the local cloud anyway, need not be.
     """
     # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
     if reason := _protection(environment):

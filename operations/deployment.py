@@ -41,7 +41,7 @@ class Deployment:
             return self._clients[service]
 
     def value(self, output: str) -> Any:
-        """One of Terraform's outputs."""
+        """One of Terraform's outputs; raises UserError where a version without it was deployed."""
         if output not in self.outputs:
             name = self.environment.name
             raise UserError(

@@ -72,7 +72,10 @@ class Environment:
 
     @classmethod
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Environment:
-        """Read the files of environment `name`; refuse them where one is missing, unreadable or wrong."""
+        """Read the files of environment `name`.
+
+        Raises UserError where there are none, or one is missing, unreadable or wrong.
+        """
         # Every environment is on the local cloud that this names.
         directory = os.environ.get("LOCALCLOUD_DIRECTORY")
         if directory and not cloud and not (cloud := RunningCloud.find(Path(directory).resolve())):
@@ -139,7 +142,10 @@ class Environment:
 
     @cached_property
     def variables(self) -> dict[str, str | None]:
-        """What the process environment needs to reach its account; None takes a variable away."""
+        """What the process environment needs to reach its account; None takes a variable away.
+
+        Raises UserError where it is the local one and the local cloud is not running.
+        """
         if not self.local:
             return {}
         cloud = self.cloud or RunningCloud.find(ROOT / "build" / "localcloud")
@@ -152,7 +158,7 @@ class Environment:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """Credentials for the SDK."""
+        """Credentials for the SDK; raises UserError as `variables` and for an unknown AWS_PROFILE."""
         import boto3
         import botocore.session
         from botocore import exceptions
@@ -187,7 +193,10 @@ class Environment:
         return make(service, region or self.region, config=config, endpoint_url=endpoint, verify=verify)
 
     def account(self) -> str:
-        """Return the account the credentials lead to, having made sure the environment belongs to it."""
+        """Return the account the credentials lead to.
+
+        Raises UserError where no credentials work, or the environment belongs to another account.
+        """
         from botocore import exceptions
 
         try:

@@ -47,7 +47,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def take_variables(known: Iterable[str]) -> None:
-    """Put the variables of make's command line, all of them `known`, where options read them."""
+    """Put the variables of make's command line where options read them; raises UserError for unknown ones."""
     names = {*known, *_EVERYWHERE}
     for name, value in (match.groups() for match in map(_ASSIGNMENT.fullmatch, command_line()) if match):
         if name not in names:

@@ -24,7 +24,11 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def new(name: str, account: str, region: str, folder: Path | None = None) -> list[Path]:
-    """Write the tfvars and the backend file of a new environment and return their paths."""
+    """Write the tfvars and the backend file of a new environment and return their paths.
+
+    Raises UserError, with nothing written, for a name, account or region that cannot be one, and where one of
+    the files is there already.
+    """
     if not _NAME.fullmatch(name):
         raise UserError(
             f"'{name}' cannot be an environment's name; take 2 to 16 lower-case letters, digits and hyphens,"

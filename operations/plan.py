@@ -215,7 +215,7 @@ def begin(environment: Environment) -> None:
 def saved(environment: Environment) -> str | None:
     """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC"; None without one.
 
-    Refused where a file it was made from has changed since.
+    Raises UserError where a file it was made from has changed since.
     """
     if not (environment.plan_file.is_file() and _sources_file(environment).is_file()):
         return None

@@ -60,7 +60,7 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
 
 
 def before(environment: Environment, wanted: bool) -> None:
-    """Check before a plan or an apply: print warnings on standard error, and stop at a certain failure."""
+    """Check before a plan or an apply: print warnings on standard error; raises UserError for a failure."""
     if not wanted:
         return
     found = check(environment)

@@ -31,7 +31,7 @@ def s3(environment: Environment) -> S3Client:
 
 
 def output(environment: Environment) -> dict[str, Any]:
-    """Return the outputs of what is deployed, having made sure that something is."""
+    """The outputs of what is deployed; raises UserError where nothing is."""
     if values := outputs(environment):
         return values
     name = environment.name
@@ -51,7 +51,10 @@ def outputs(environment: Environment) -> dict[str, Any]:
 
 
 def bucket_exists(environment: Environment, account: str) -> bool:
-    """Whether the state bucket is there; one that cannot be used is refused."""
+    """Whether the state bucket is there.
+
+    Raises UserError where it is another account's, in another region, or cannot have that name.
+    """
     from botocore import exceptions
 
     bucket, file = environment.state_bucket, environment.backend_file.relative_to(ROOT)

@@ -197,7 +197,7 @@ def find_mirror(folder: Path = ROOT) -> Path | None:
 def executable() -> Path:
     """The terraform beside this Python, where `make setup` puts one, or that on PATH.
 
-    One before 1.10 does not report in JSON how an init fails.
+    Raises TerraformError without one, or with one before 1.10, which does not report a failed init in JSON.
     """
     path = os.environ.get("PATH", os.defpath)
     found = shutil.which("terraform", path=f"{Path(sys.executable).parent}{os.pathsep}{path}")

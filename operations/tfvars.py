@@ -29,7 +29,7 @@ class Variable(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what the file in HCL at `path` says, texts without their quotes."""
+    """The HCL file at `path`, texts without quotes; raises UserError with the line that is not HCL."""
     import hcl2
 
     reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
@@ -58,7 +58,7 @@ def declared() -> dict[str, Variable]:
 
 
 def check(settings: Mapping[str, Any], file: Path) -> None:
-    """Refuse settings that variables.tf does not have.
+    """Raise UserError for a setting that variables.tf does not have, or an account id that cannot be one.
 
     Terraform only warns of a setting it does not know, and drops an unknown attribute without a word.
     """

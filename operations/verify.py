@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def verify(deployment: Deployment, say: Callable[[str], object]) -> list[Line]:
-    """Send photos through `deployment` and check what they leave; all of it is removed again."""
+    """Send photos through `deployment` and check what they leave; all of it is removed again.
+
+    Raises what AWS raises when the environment cannot even be looked at.
+    """
     # What is broken before a photo is sent names itself better than a photo that never comes.
     lines = list(inspect(deployment))
     with verify_photos.trying(deployment, say) as trial:

@@ -27,7 +27,7 @@ _SECONDS = 10.0
 
 
 def install_checkov() -> None:
-    """Install checkov in a virtual environment of its own: it pins an SDK the rest cannot use."""
+    """Install checkov, which pins an SDK the rest cannot use, in a virtual environment; raises OSError."""
     lock, stamp = ROOT / "requirements-checkov.lock", CHECKOV / ".ready"
     wanted = lock.read_text("utf-8")
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
@@ -43,7 +43,7 @@ def install_checkov() -> None:
 
 
 def reach_advisories() -> None:
-    """Make sure that the database pip-audit asks can be reached."""
+    """Raise OSError where the database of pip-audit cannot be reached."""
     try:
         urllib.request.urlopen(_ADVISORIES, timeout=_SECONDS).close()
     except urllib.error.HTTPError:

@@ -78,7 +78,7 @@ TOOLS = {
 
 
 def place(name: str) -> None:
-    """See to it that `name` is found in .venv/bin or on PATH, in a version that will do."""
+    """See to it that `name` is in .venv/bin or on PATH in a version that will do; raises FetchError."""
     tool = TOOLS[name]
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     version = _version(found) if found else ()

@@ -46,6 +46,7 @@ def sources(folder: Path) -> "list[str]":
     """Return the paths, relative to the folder `folder` is in and with forward slashes, of a zip's sources.
 
     Its own come first, in the order of Terraform's ``sort(fileset(folder, "**/*.py"))``, then each package's.
+    Raises PackageError where the folder is missing, holds no Python source, or holds a symbolic link.
     """
     others = folder / "packages.txt"
     names = others.read_text("utf-8").split() if others.exists() else []
@@ -75,6 +76,7 @@ def source_hash(folder: Path, target: "str | None" = None) -> str:
     """Return 16 hexadecimal digits: the hash of what goes into the zip, as modules/function computes it.
 
     `target`, like ``python3.13-arm64``, is what wheels are bundled for; without it none are.
+    Raises PackageError as `sources`.
     """
     lines = [f"{name}:{_digest(folder.parent / name)}\n" for name in sources(folder)]
     if target:
@@ -94,7 +96,8 @@ def zip_name(folder: Path, target: "str | None" = None) -> str:
 def build(folder: Path, output: Path) -> int:
     """Write the zip of `folder` to `output`, whole or not at all, and return its size in bytes.
 
-    Refused where the hash in the name of `output` is not that of the sources.
+    Raises PackageError as `sources` and `wheels`, where `output` cannot be written, and where the hash in its
+    name is not that of the sources, because they changed after Terraform made its plan.
     """
     folder = folder.resolve()
     wanted = _NAME.match(output.name)
@@ -135,7 +138,10 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def wheels(lock: Path, target: str) -> "list[Path]":
-    """Return the wheels pinned in `lock` for `target`, from the user's cache or else the package index."""
+    """Return the wheels pinned in `lock` for `target`, from the user's cache or else the package index.
+
+    Raises PackageError where they cannot be fetched, or one in the cache is not what the lock pins.
+    """
     if not lock.is_file():
         raise PackageError(f"There is no {lock} to bundle wheels from; leave {target} out of the zip's name.")
     pinned = lock.read_text("utf-8")
