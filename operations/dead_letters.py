@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -32,8 +31,7 @@ class NotAnEventError(Exception):
     """A message cannot be started again; the message says what it lacks."""
 
 
-@dataclass(frozen=True)
-class ParkedEvent:
+class ParkedEvent(NamedTuple):
     """One event in the dead-letter queue.
 
     `chain`: JSON list of the executions that had it before, oldest first; None for events EventBridge itself
@@ -106,7 +104,7 @@ class ParkedEvent:
         return {**event, "redriven_from": chain} if chain else event
 
 
-class Queue:
+class Queue(AbstractContextManager["Queue"]):
     """The dead-letter queue of a deployment; used in a `with`, it gives back what was not deleted."""
 
     def __init__(self, deployment: Deployment) -> None:
@@ -114,9 +112,6 @@ class Queue:
         self._sqs = deployment.client("sqs")
         self._url = deployment.dead_letter_queue_url
         self._held: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     @cached_property
     def at_first(self) -> tuple[int, float]:

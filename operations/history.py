@@ -6,19 +6,16 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from operations import executions, records, uploads
 from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from operations.deployment import Deployment
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """Something that happened; `detail`: such as an error's cause."""
 
     time: datetime
@@ -50,9 +47,7 @@ def known(deployment: Deployment, key: str) -> tuple[list[records.Record], list[
         return found, [event for event in queue.events() if event.key() in uploads.forms(key)]
 
 
-def runs(
-    deployment: Deployment, recorded: Iterable[records.Record], parked: Iterable[ParkedEvent]
-) -> list[Run]:
+def runs(deployment: Deployment, recorded: list[records.Record], parked: list[ParkedEvent]) -> list[Run]:
     """The executions that recorded or parked a photo, and those these took over from, oldest first."""
     moments = {
         str(one["ExecutionId"]): datetime.fromisoformat(str(one["Timestamp"]))
@@ -103,14 +98,13 @@ def _what(kind: str, state: str, tries: int) -> str:
     """What an event of a history is called here; empty where nobody needs it."""
     if kind.startswith("Execution"):
         return f"workflow {kind.removeprefix('Execution').lower()}"
-    if kind.startswith(("Task", "LambdaFunction")):
-        if kind.endswith(("Failed", "TimedOut")):
-            return f"{state}, try {tries} failed"
-        if kind.endswith("Scheduled"):
-            return f"{state} begins" if tries == 1 else f"{state}, try {tries}"
-        if kind.endswith("Succeeded"):
-            return f"{state} done"
-    return ""
+    if not kind.startswith(("Task", "LambdaFunction")):
+        return ""
+    if kind.endswith(("Failed", "TimedOut")):
+        return f"{state}, try {tries} failed"
+    if kind.endswith("Scheduled"):
+        return f"{state} begins" if tries == 1 else f"{state}, try {tries}"
+    return f"{state} done" if kind.endswith("Succeeded") else ""
 
 
 def _error(details: dict[str, Any]) -> str:

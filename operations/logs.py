@@ -6,11 +6,10 @@ import json
 import re
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -26,8 +25,7 @@ _REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COMMON = frozenset({"timestamp", "time", "level", "message", "logger", "requestId", "type", "record"})
 
 
-@dataclass(frozen=True, order=True)
-class Line:
+class Line(NamedTuple):
     """One line of a function's log. `request_id`: the invocation it is of, empty where it names none."""
 
     time: datetime
@@ -98,7 +96,7 @@ def command(
 def _print(lines: list[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
-            shown = asdict(line)
+            shown = line._asdict()
             del shown["event_id"]
             click.echo(options.json_text(shown))
         else:

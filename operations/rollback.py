@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -19,11 +18,10 @@ ALIAS = "live"
 MARK = "rolled-back-from-"
 
 # What modules/function ends a description with.
-_SOURCES = re.compile(r"\((?P<sources>code [0-9a-f]+(, commit [^ )]+)?)\)$")
+_SOURCES = re.compile(r".*\((code [0-9a-f]+(?:, commit [^ )]+)?)\)")
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A published version; `published` in ISO 8601.
 
     `description`: ends with the hash of its sources and, where `make` planned it in a git checkout, their
@@ -38,12 +36,11 @@ class Version:
     @property
     def sources(self) -> str:
         """Such as `code 91b0c4d5e3a2f786, commit 73bc151`; the whole description of one made by hand."""
-        found = _SOURCES.search(self.description)
-        return found["sources"] if found else self.description
+        found = _SOURCES.fullmatch(self.description)
+        return found[1] if found else self.description
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What a rollback changes: from one of a function's versions to another."""
 
     function: str
@@ -84,7 +81,7 @@ def command(function: str | None, env: str, version: int | None, confirm: bool, 
                 "from": step.current,
                 "to": step.target,
                 "versions": {number: one.published for number, one in step.versions.items()},
-                "details": [asdict(one) for one in step.versions.values()],
+                "details": [one._asdict() for one in step.versions.values()],
                 "done": confirm,
             }
         )

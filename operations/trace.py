@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
@@ -32,7 +31,7 @@ def command(key: str | None, env: str, as_json: bool) -> None:
             " and the folder count."
         )
     if as_json:
-        options.print_json([asdict(one) for one in moments])
+        options.print_json([one._asdict() for one in moments])
     else:
         _show(moments)
 
