@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +16,6 @@ from operations import buffer, executions, options, terminal, uploads
 from operations.dead_letters import BATCH, NotAnEventError, ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
-
-if TYPE_CHECKING:
-    from operations.terminal import Update
 
 # Long enough for one batch whatever the throttling; what is left of it comes back by itself when this process
 # is killed.
@@ -80,7 +77,7 @@ def redrive(
     key: str | None = None,
     error: str | None = None,
     confirmed: bool = True,
-    update: Update = terminal.unwatched,
+    quiet: bool = True,
 ) -> Report:
     """Start the workflow for every event that was parked before now; look at them only when not `confirmed`.
 
@@ -93,7 +90,8 @@ def redrive(
     Raises what AWS raises; messages not started then are in the queue as before.
     """
     report = Report(deployment.environment.name, confirmed)
-    with Queue(deployment) as queue:
+    what = "Starting again" if confirmed else "Reading the queue"
+    with terminal.progress(what, hidden=quiet) as update, Queue(deployment) as queue:
         total, now = queue.at_first
         events = queue.events(hidden_seconds=_HIDDEN_SECONDS if confirmed else None)
         while batch := list(islice(events, BATCH)):
@@ -187,9 +185,7 @@ def command(
             "It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good."
         )
         return
-    description = "Starting again" if confirm else "Reading the queue"
-    with terminal.progress(description, hidden=as_json) as update:
-        report = redrive(deployment, key=key, error=error, confirmed=confirm, update=update)
+    report = redrive(deployment, key=key, error=error, confirmed=confirm, quiet=as_json)
     if report.not_chosen and not report.messages:
         asked = [name for name, value in (("key", key), ("error", error)) if value is not None]
         raise UserError(
