@@ -40,11 +40,9 @@ def show(found: dict[str, Any]) -> None:
         out.print(f"Only the newest {ran['total']:,} executions are counted.", style="yellow")
     if found["redriven"]:
         out.print(f"\n{found['redriven']:,} that failed have been redriven since and do not count.")
-    of_parked, sample = f"(of {parked['looked_at']} looked at)", ""
-    if not ran["listed"]:
-        sample = of_parked
-    elif found["failures_looked_at"] < found["failures_total"]:
-        sample = f"(of {found['failures_looked_at']:,} looked at)"
+    # Of an EXPRESS workflow, failures are known by the parked events that were looked at.
+    whole = ran["listed"] and found["failures_looked_at"] == found["failures_total"]
+    sample = "" if whole else f" (of {found['failures_looked_at']:,} looked at)"
     alarms = [(one["name"], one["description"]) for one in found["alarms"]]
     rejected = [
         (reason, str(count), found["rejected_details"].get(reason, ""))
@@ -52,9 +50,9 @@ def show(found: dict[str, Any]) -> None:
     ]
     for columns, rows in (
         (("Rejected", "", "Newest"), rejected),
-        ((f"Failures {sample}".strip(), "", "Cause"), _grouped(found["failures"])),
+        ((f"Failures{sample}", "", "Cause"), _grouped(found["failures"])),
         (("Waiting to try again", "", "Cause"), _grouped(found["retries"])),
-        ((f"Parked because {of_parked}", "", "Cause"), _grouped(parked["reasons"])),
+        ((f"Parked because (of {parked['looked_at']} looked at)", "", "Cause"), _grouped(parked["reasons"])),
         (("Turned away by Lambda for want of concurrency", ""), _counted(found["throttled"])),
         (("Alarm", "What it means"), alarms),
     ):

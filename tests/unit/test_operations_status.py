@@ -239,7 +239,7 @@ def found(*, listed: bool = True) -> dict[str, Any]:
         "to": "2026-11-24T12:00:00+00:00",
         "healthy": False,
         "executions": dict.fromkeys(status.STATES, 12_345) | {"complete": True, "listed": listed},
-        "failures_looked_at": 12,
+        "failures_looked_at": 12 if listed else 10,
         "failures_total": 12,
         "redriven": 0,
         "retries": [],
