@@ -164,12 +164,11 @@ def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: fl
 def describe(deployment: Deployment, execution: str) -> dict[str, Any] | None:
     """An execution as Step Functions describes it; None of an EXPRESS one, and after 90 days of any."""
     try:
-        answer: dict[str, Any] = deployment.client("stepfunctions").describe_execution(executionArn=execution)
+        return dict(deployment.client("stepfunctions").describe_execution(executionArn=execution))
     except ClientError as error:
         if error.response["Error"].get("Code") not in ("ExecutionDoesNotExist", "InvalidArn"):
             raise
         return None
-    return answer
 
 
 def text_at(document: str | None, path: str) -> str:

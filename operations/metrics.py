@@ -8,7 +8,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from operations.deployment import Deployment
@@ -26,7 +25,7 @@ class Metric(NamedTuple):
 
 def read(
     deployment: Deployment,
-    wanted: Mapping[str, Metric],
+    wanted: dict[str, Metric],
     since: datetime,
     until: datetime,
     period: timedelta | None = None,
@@ -80,7 +79,7 @@ def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> flo
     return max(found["age"].values(), default=None)
 
 
-def percentile(values: Sequence[float], percent: int) -> float | None:
+def percentile(values: list[float], percent: int) -> float | None:
     """Of values that are at hand, where CloudWatch has none; None without any."""
     if not values:
         return None

@@ -36,8 +36,7 @@ def command(env: str, as_json: bool) -> None:
     ]
     columns = ("State", "Topic", "Protocol", "Address", "Outcomes")
     terminal.console().print(terminal.table(*columns, rows=rows, red=set(_WITHOUT_ARN.values())))
-    waiting = sum(not one["confirmed"] for one in found)
-    if waiting:
+    if waiting := sum(not one["confirmed"] for one in found):
         click.echo(
             f"{waiting} of {len(found)} do not get anything: open the link SNS has sent to the address; after"
             f" three days 'make apply ENV={env}' sends another."
