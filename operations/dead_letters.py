@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,8 +36,7 @@ class ParkedEvent(NamedTuple):
     """One event in the dead-letter queue.
 
     `chain`: JSON list of the executions that had it before, oldest first; None for events EventBridge itself
-    parked. `execution`: the one that parked it, empty likewise. `sent`: seconds since the epoch, by the
-    queue's clock.
+    parked. `execution`: the one that parked it, empty likewise. `sent`: by the queue's clock.
     """
 
     message_id: str
@@ -45,7 +45,7 @@ class ParkedEvent(NamedTuple):
     error: str
     cause: str
     chain: str | None
-    sent: float
+    sent: datetime
     execution: str = ""
 
     @classmethod
@@ -61,7 +61,7 @@ class ParkedEvent(NamedTuple):
             error=texts.get("ERROR_CODE") or "none given",
             cause=texts.get("ERROR_MESSAGE", ""),
             chain=texts.get("REDRIVEN_FROM"),
-            sent=int(message["Attributes"]["SentTimestamp"]) / 1000,
+            sent=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
             execution=texts.get("EXECUTION_ID", ""),
         )
 
@@ -114,7 +114,7 @@ class Queue(AbstractContextManager["Queue"]):
         self._held: dict[str, str] = {}
 
     @cached_property
-    def at_first(self) -> tuple[int, float]:
+    def at_first(self) -> tuple[int, datetime]:
         """About how many messages it held when this was first asked, and the time then by its clock."""
         waiting, held, now = metrics.messages(self._deployment, self._url)
         return waiting + held, now

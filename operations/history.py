@@ -58,7 +58,7 @@ def runs(deployment: Deployment, recorded: list[records.Record], parked: list[Pa
         arns = [event.execution] if event.execution else []
         with suppress(NotAnEventError):
             arns += event.taken_over()
-        moments |= dict.fromkeys(arns, datetime.fromtimestamp(event.sent, UTC))
+        moments |= dict.fromkeys(arns, event.sent)
     found: dict[str, Run] = {}
     waiting = list(moments)
     while waiting:

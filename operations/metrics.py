@@ -59,13 +59,13 @@ def read(
     }
 
 
-def messages(deployment: Deployment, queue_url: str) -> tuple[int, int, float]:
+def messages(deployment: Deployment, queue_url: str) -> tuple[int, int, datetime]:
     """About how many messages of a queue nobody holds, how many somebody does, and the time by its clock."""
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     answer = deployment.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
     waiting, held = (int(answer["Attributes"][name]) for name in names)
     said = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    return waiting, held, parsedate_to_datetime(said).timestamp()
+    return waiting, held, parsedate_to_datetime(said)
 
 
 def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> float | None:

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -53,7 +53,7 @@ class Report:
                 "key": event.key(),
                 "error": event.error,
                 "cause": executions.shortened(event.cause),
-                "parked": datetime.fromtimestamp(event.sent, UTC).isoformat(timespec="seconds"),
+                "parked": event.sent.isoformat(timespec="seconds"),
             }
         )
 
@@ -102,7 +102,7 @@ def redrive(
                     report.not_chosen += 1
                 # An execution that fails again parks a new message, which is not for this run: without an
                 # end to the fault there would be no end to it. The clock ticks in seconds.
-                elif confirmed and event.sent >= now + 1:
+                elif confirmed and event.sent >= now + timedelta(seconds=1):
                     report.later += 1
                 else:
                     report.count(event)

@@ -183,12 +183,12 @@ def _dead_letters(deployment: Deployment, now: datetime) -> dict[str, Any]:
     count, _ = queue.at_first
     parked = list(islice(queue.events(hidden_seconds=0), MAX_PARKED)) if count else []
     measured = metrics.oldest_message(deployment, deployment.dead_letter_queue_url, now) if count else None
-    ages = [*(now.timestamp() - one.sent for one in parked), *([measured] if measured else [])]
+    ages = [(now - one.sent).total_seconds() for one in parked] + ([measured] if measured else [])
     return {
         "count": count,
         "oldest_seconds": round(max(ages)) if ages else None,
         "looked_at": len(parked),
-        "reasons": _grouped((one.error, one.cause, datetime.fromtimestamp(one.sent, UTC)) for one in parked),
+        "reasons": _grouped((one.error, one.cause, one.sent) for one in parked),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -51,8 +51,8 @@ def trace(deployment: Deployment, key: str) -> list[Moment]:
         if record.get("NotifiedAt"):
             moments.append(Moment(datetime.fromisoformat(record["NotifiedAt"]), "notified"))
     for event in parked:
-        sent, why = datetime.fromtimestamp(event.sent, UTC), executions.shortened(event.cause)
-        moments.append(Moment(sent, "parked in the dead-letter queue", f"{event.error}: {why}", failed=True))
+        why = f"{event.error}: {executions.shortened(event.cause)}"
+        moments.append(Moment(event.sent, "parked in the dead-letter queue", why, failed=True))
     runs = history.runs(deployment, recorded, parked)
     moments += [moment for run in runs for moment in run.moments]
     functions = sorted(deployment.value("function_names"))

@@ -9,6 +9,7 @@ import signal
 import webbrowser
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 TIMELINE = Timeline("SUCCEEDED", [Step("Uploaded", 0)], {})
+SENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ class FakeStack:
     def dead_letters(self) -> list[ParkedEvent]:
         bodies = {key: json.dumps({"detail": {"object": {"key": key}}}) for key in self.parked}
         return [
-            ParkedEvent("id", "receipt", body, "error", "", None, 0, f"execution-of-{key}")
+            ParkedEvent("id", "receipt", body, "error", "", None, SENT, f"execution-of-{key}")
             for key, body in bodies.items()
         ]
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,7 +176,7 @@ def test_redrive_shows_a_function_s_message_as_status_does_and_obeys_no_key(
     report = redrive.Report("dev", confirmed=False)
     body = json.dumps({"detail": {"object": {"key": HOSTILE}}})
     for number in range(2):
-        report.count(ParkedEvent(f"id{number}", "receipt", body, "KeyError", cause, None, 0.0))
+        report.count(ParkedEvent(f"id{number}", "receipt", body, "KeyError", cause, None, datetime.now(UTC)))
     redrive._show(report)
     text = capsys.readouterr().out
     assert text.count(SHOWN) == 3, "once as an example, and each in the list"

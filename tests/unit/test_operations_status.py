@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-PARKED = [ParkedEvent("id", "receipt", "{}", "Throttling", "slow down", None, NOW.timestamp())] * 10
+PARKED = [ParkedEvent("id", "receipt", "{}", "Throttling", "slow down", None, NOW)] * 10
 HOSTILE = "\x1b]0;owned\x07 [bold]"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from concurrent.futures import wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ EVENT = {
         "object": {"key": "photos/anna.jpg", "etag": '"e1"', "size": 3},
     },
 }
+
+SENT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 class ExecutionAlreadyExistsError(Exception):
@@ -312,7 +314,7 @@ def test_what_fails_and_is_parked_again_meanwhile_is_for_another_run(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.park()
-    began = time.time() - 60
+    began = datetime.now(UTC) - timedelta(minutes=1)
     monkeypatch.setattr(metrics, "messages", lambda *_: (1, 0, began))
     report = run(deployment)
     assert (report.messages, report.started, report.later) == (0, 0, 1)
@@ -343,7 +345,7 @@ def test_a_message_that_comes_round_again_does_not_end_or_repeat_the_redrive(dep
 
 @given(st.text(max_size=300), st.one_of(st.none(), st.text(max_size=50)))
 def test_no_message_breaks_reading_whatever_it_holds(body: str, chain: str | None) -> None:
-    event = ParkedEvent("id", "receipt", body, "error", "cause", chain, 0.0)
+    event = ParkedEvent("id", "receipt", body, "error", "cause", chain, SENT)
     with pytest.raises(NotAnEventError):
         event.execution_input()
 
@@ -361,7 +363,7 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_any_json_is_an_event_or_is_refused(content: object) -> None:
-    event = ParkedEvent("id", "receipt", json.dumps(content), "error", "cause", '["a"]', 0.0)
+    event = ParkedEvent("id", "receipt", json.dumps(content), "error", "cause", '["a"]', SENT)
     try:
         given_input = event.execution_input()
     except NotAnEventError:
