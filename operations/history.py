@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from operations import executions, records, uploads
 from operations.dead_letters import NotAnEventError, ParkedEvent, Queue
@@ -83,7 +83,9 @@ def _run(deployment: Deployment, arn: str, moment: datetime) -> tuple[Run, list[
             state, tries = str(details.get("name", "")), 0
         tries += kind.endswith("Scheduled")
         if what := _what(kind, state, tries):
-            detail = run.name if kind == "ExecutionStarted" else _error(details)
+            detail = run.name if kind == "ExecutionStarted" else ""
+            if error := details.get("error"):
+                detail = f"{error}: {executions.shortened(details.get('cause') or '')}"
             failed = kind.endswith(("Failed", "TimedOut", "Aborted"))
             run.moments.append(Moment(event["timestamp"], what, detail, failed))
         # The invocation's id, in Lambda's answer or in its error.
@@ -105,9 +107,3 @@ def _what(kind: str, state: str, tries: int) -> str:
     if kind.endswith("Scheduled"):
         return f"{state} begins" if tries == 1 else f"{state}, try {tries}"
     return f"{state} done" if kind.endswith("Succeeded") else ""
-
-
-def _error(details: dict[str, Any]) -> str:
-    if not details.get("error"):
-        return ""
-    return f"{details['error']}: {executions.shortened(details.get('cause') or '')}"
