@@ -163,8 +163,7 @@ def _start(deployment: Deployment, recorded: Mapping[str, Record], now: datetime
 
 def execution_name(stored: Stored, now: datetime) -> str:
     """The same all day for the same image, so that an interrupted audit can be run again."""
-    digest = hashlib.sha256(stored.image_id.encode()).hexdigest()[:40]
-    return f"audit-{now:%Y%m%d}-{digest}"
+    return f"audit-{now:%Y%m%d}-{hashlib.sha256(stored.image_id.encode()).hexdigest()[:40]}"
 
 
 @click.command
@@ -223,8 +222,7 @@ def _show(account: dict[str, Any], confirmed: bool) -> None:
     rows = [(_TITLES[name], f"{account[name]:,}") for name in shown]
     bad = {_TITLES[verdict] for verdict in _OPEN}
     title = f"Uploads of {account['environment']}"
-    columns = ("How they ended", "Uploads")
-    table = terminal.table(*columns, rows=rows, numbers=("Uploads",), red=bad, title=title)
+    table = terminal.table("How they ended", "Uploads", rows=rows, numbers=("Uploads",), red=bad, title=title)
     terminal.console().print(table)
     running, unseen = account["already_started"], account["parked_unseen"]
     if confirmed and _open(account):

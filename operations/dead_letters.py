@@ -147,8 +147,7 @@ class Queue(AbstractContextManager["Queue"]):
             VisibilityTimeout=hidden_seconds,
             WaitTimeSeconds=_WAIT_SECONDS,
         )
-        seen: set[str] = set()
-        stale = 0
+        seen, stale = set[str](), 0
         while messages := [ParkedEvent.of(one) for one in receive().get("Messages", [])]:
             self._held |= {one.message_id: one.receipt for one in messages}
             new = [one for one in messages if one.message_id not in seen]
