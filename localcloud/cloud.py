@@ -38,6 +38,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What a cloud's processes are marked with, so that all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
 BUILD = REPOSITORY / "build"
+SAMPLES = REPOSITORY / "samples"
 DEFAULT_DIRECTORY = BUILD / "localcloud"
 START_SECONDS = 30.0
 

@@ -26,11 +26,7 @@ MOST_FILES = 10
 # More than Rekognition takes, so that its refusal can be seen as well.
 MAX_BYTES = 20_000_000
 _LOOK_SECONDS, _IDLE_SECONDS = 0.1, 0.5
-MODES = {
-    "works": "answers",
-    "throttles": "throttles each photo at first",
-    "fails": "fails every call",
-}
+MODES = {"works": "answers", "throttles": "throttles each photo at first", "fails": "fails every call"}
 
 
 @dataclass

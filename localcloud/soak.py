@@ -19,8 +19,7 @@ from operations.executions import event, start
 from operations.uploads import listing, parked_images
 
 from .cloud import BUILD as BUILDS
-from .cloud import shown
-from .photos import SAMPLES
+from .cloud import SAMPLES, shown
 from .stack import deployed
 
 if TYPE_CHECKING:
@@ -109,106 +108,98 @@ def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) 
         )
 
 
+@dataclass
 class Soak:
     """Uploads images to a deployed pipeline and follows them until all is still.
 
-    `patience` is how many seconds it waits, once nothing runs, for something to move.
+    `patience` is how many seconds it waits, once nothing runs, for something to move. `told` counts the
+    notifications of each upload.
     """
 
-    def __init__(self, stack: Stack, prefix: str, *, patience: float = PATIENCE_SECONDS) -> None:
-        self._stack = stack
-        self._prefix = prefix
-        self._patience = patience
-        self.told: Counter[str] = Counter()
-        self._later: dict[str, Image] = {}
+    stack: Stack
+    prefix: str
+    patience: float = PATIENCE_SECONDS
+    told: Counter[str] = field(default_factory=Counter)
+    _later: dict[str, Image] = field(default_factory=dict)
 
     def run(self, images: Sequence[Image], update: terminal.Update = terminal.unwatched) -> Account:
         """Upload the images and account for them; `update` shows how many are settled."""
-        subscription = self._stack.subscribe()
+        subscription = self.stack.subscribe()
         for image in images:
             if image.fault is not None:
-                self._stack.control_rekognition("POST", "/faults", {**image.fault, "key": image.key})
+                self.stack.control_rekognition("POST", "/faults", {**image.fault, "key": image.key})
         began = time.monotonic()
         try:
-            # One more looks at the queue.
-            with ThreadPoolExecutor(UPLOADERS + 1) as pool:
-                self._send(images, subscription, pool, update)
+            self._send(images, subscription, update)
         finally:
-            self._stack.control_rekognition("DELETE", "/faults")
+            self.stack.control_rekognition("DELETE", "/faults")
             subscription.close()
         seconds = time.monotonic() - began
         account = self.account({image.key for image in images if image.hopeless})
         account.seconds = round(seconds, 1)
         return account
 
-    def _send(
-        self,
-        images: Sequence[Image],
-        subscription: Subscription,
-        pool: ThreadPoolExecutor,
-        update: terminal.Update,
-    ) -> None:
+    def _send(self, images: Sequence[Image], subscription: Subscription, update: terminal.Update) -> None:
         waiting = deque(images)
         pending: set[Future[None]] = set()
         parked: set[str] = set()
-        # A look at the queue takes a second or more, in which the next uploads need not wait.
-        looking = pool.submit(self.parked)
-        last = time.monotonic()
-        while True:
-            settled = len(self.told.keys() | parked)
-            update(settled)
-            while waiting and len(images) - len(waiting) - settled < IN_FLIGHT:
-                pending.add(pool.submit(self._upload, waiting.popleft()))
-            news = [one.image_id for one in subscription.receive()]
-            self.told.update(news)
-            for image_id in self._later.keys() & self.told.keys():
-                pending.add(pool.submit(self._deliver_again, self._later.pop(image_id), image_id))
-            time.sleep(_PAUSE_SECONDS)
-            done, pending = wait(pending, timeout=0)
-            for one in done:
-                one.result()
-            found = parked
-            if looking.done():
-                found, looking = looking.result(), pool.submit(self.parked)
-            if news or done or found != parked:
-                parked, last = found, time.monotonic()
-                continue
-            complete = len(self.told.keys() | parked) >= len(images)
-            tired = time.monotonic() - last > self._patience
-            if (complete or tired) and not pending and not self._running():
-                # Notifications sent between the last look and the end of the last execution.
-                self.told.update(one.image_id for one in subscription.receive())
-                return
+        # One more looks at the queue, for a second or more, in which the next uploads need not wait.
+        with ThreadPoolExecutor(UPLOADERS + 1) as pool:
+            looking = pool.submit(self.parked)
+            last = time.monotonic()
+            while True:
+                settled = len(self.told.keys() | parked)
+                update(settled)
+                while waiting and len(images) - len(waiting) - settled < IN_FLIGHT:
+                    pending.add(pool.submit(self._upload, waiting.popleft()))
+                news = [one.image_id for one in subscription.receive()]
+                self.told.update(news)
+                for image_id in self._later.keys() & self.told.keys():
+                    pending.add(pool.submit(self._deliver_again, self._later.pop(image_id), image_id))
+                time.sleep(_PAUSE_SECONDS)
+                done, pending = wait(pending, timeout=0)
+                for one in done:
+                    one.result()
+                found = parked
+                if looking.done():
+                    found, looking = looking.result(), pool.submit(self.parked)
+                if news or done or found != parked:
+                    parked, last = found, time.monotonic()
+                    continue
+                complete = len(self.told.keys() | parked) >= len(images)
+                tired = time.monotonic() - last > self.patience
+                if (complete or tired) and not pending and not self._running():
+                    # Notifications sent between the last look and the end of the last execution.
+                    self.told.update(one.image_id for one in subscription.receive())
+                    return
 
     def account(self, hopeless: Collection[str] = ()) -> Account:
         """Count what became of each upload in the bucket's listing; `hopeless` keys alone may be parked."""
-        account = Account()
-        parked = self.parked()
-        uploads = list(listing(self._stack, self._prefix))
-        recorded = records.recorded(self._stack, (stored.image_id for stored in uploads))
-        for stored in uploads:
-            image_id, told = stored.image_id, self.told[stored.image_id]
-            account.uploaded += 1
-            account.recorded += image_id in recorded
-            account.notified += told > 0
-            account.duplicated += max(0, told - 1)
-            if image_id in parked:
-                account.parked += 1
-                if told or stored.key not in hopeless:
-                    account.misplaced += 1
-                    account.misplaced_keys.append(stored.key)
-            elif not (told and image_id in recorded):
-                account.lost += 1
-                account.lost_keys.append(stored.key)
-        return account
+        keys = {stored.image_id: stored.key for stored in listing(self.stack, self.prefix)}
+        recorded = records.recorded(self.stack, keys)
+        parked, told = self.parked() & keys.keys(), self.told.keys() & keys.keys()
+        settled = parked | (told & recorded.keys())
+        lost = [key for image_id, key in keys.items() if image_id not in settled]
+        misplaced = [keys[one] for one in sorted(parked) if one in told or keys[one] not in hopeless]
+        return Account(
+            uploaded=len(keys),
+            recorded=len(recorded),
+            notified=len(told),
+            parked=len(parked),
+            lost=len(lost),
+            duplicated=sum(self.told[image_id] - 1 for image_id in told),
+            misplaced=len(misplaced),
+            lost_keys=lost,
+            misplaced_keys=misplaced,
+        )
 
     def parked(self) -> set[str]:
         """The soak's uploads in the dead-letter queue, by image."""
-        images, _ = parked_images(self._stack)
-        return {one for one in images if one.startswith(self._prefix)}
+        images, _ = parked_images(self.stack)
+        return {one for one in images if one.startswith(self.prefix)}
 
     def _upload(self, image: Image) -> None:
-        image_id = self._stack.upload(image.key, image.body)
+        image_id = self.stack.upload(image.key, image.body)
         if image.delivered_again == "at once":
             self._deliver_again(image, image_id)
         elif image.delivered_again == "later":
@@ -216,12 +207,12 @@ class Soak:
 
     def _deliver_again(self, image: Image, image_id: str) -> None:
         etag = image_id.rpartition("@")[2]
-        again = event(self._stack.bucket, image.key, etag, len(image.body))
-        start(self._stack, again, f"again-{uuid.uuid4()}")
+        again = event(self.stack.bucket, image.key, etag, len(image.body))
+        start(self.stack, again, f"again-{uuid.uuid4()}")
 
     def _running(self) -> bool:
-        running = {"stateMachineArn": self._stack.state_machine_arn, "statusFilter": "RUNNING"}
-        return bool(self._stack.client("stepfunctions").list_executions(**running)["executions"])
+        running = {"stateMachineArn": self.stack.state_machine_arn, "statusFilter": "RUNNING"}
+        return bool(self.stack.client("stepfunctions").list_executions(**running)["executions"])
 
 
 def table(account: Account, on_purpose: int) -> Table:

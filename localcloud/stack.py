@@ -71,7 +71,6 @@ class Stack(Deployment):
         return records.image_id(key, answer["ETag"])
 
     def record(self, image_id: str) -> records.Record | None:
-        """The record of an image, or None."""
         return records.get(self, image_id)
 
     def subscribe(self) -> Subscription:
@@ -119,7 +118,6 @@ class Subscription:
                 )
 
     def close(self) -> None:
-        """Unsubscribe and delete the queue."""
         self._sns.unsubscribe(SubscriptionArn=self._arn)
         self._sqs.delete_queue(QueueUrl=self.url)
 

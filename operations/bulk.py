@@ -62,7 +62,11 @@ def analyse(
     Raises UserError when another purpose is being worked on, or photos fail.
     """
     env, settings = deployment.environment.name, deployment.environment.settings
-    buffered, at_once = buffer.is_used(deployment), concurrency(deployment)
+    machine = deployment.client("stepfunctions").describe_state_machine(
+        stateMachineArn=_state_machine(deployment)
+    )
+    at_once = int(json.loads(machine["definition"])["States"]["EachObject"]["MaxConcurrency"])
+    buffered = buffer.is_used(deployment)
     convertible = convertible if converts(settings) else 0
     joined = running(deployment, purpose) if confirmed and not buffered else None
     dollars, seconds = forecast(deployment, photos, convertible, at_once, notify=notify, buffered=buffered)
@@ -128,14 +132,6 @@ def forecast(
     return dollars, seconds / at_once
 
 
-def concurrency(deployment: Deployment) -> int:
-    """How many photos are worked on at once."""
-    described = deployment.client("stepfunctions").describe_state_machine(
-        stateMachineArn=_state_machine(deployment)
-    )
-    return int(json.loads(described["definition"])["States"]["EachObject"]["MaxConcurrency"])
-
-
 def run(
     deployment: Deployment,
     purpose: str,
@@ -153,18 +149,16 @@ def run(
     """
     if joined and not quiet:
         click.echo("It is running already; following it.")
-    done = {"succeeded": 0, "failed": 0}
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"succeeded": 0, "failed": 0}
     log, logged = not (quiet or terminal.console(errors=True).is_terminal), time.monotonic()
     started = (start(deployment, purpose, piece) for piece in chunks(events))
     with terminal.progress(purpose, total=total, hidden=quiet) as update:
         for execution in itertools.chain([joined] if joined else [], started):
-            result = {"execution": execution}
-            succeeded = failed = 0
+            result["execution"] = execution
+            before, succeeded, failed = result["succeeded"] + result["failed"], 0, 0
             try:
                 for succeeded, failed in follow(deployment, execution):
-                    failures = done["failed"] + failed
-                    so_far = done["succeeded"] + succeeded + failures
+                    failures, so_far = result["failed"] + failed, before + succeeded + failed
                     update(so_far, total, f"{purpose}, {failures:,} failed" if failures else purpose)
                     if log and time.monotonic() - logged >= _LOG_SECONDS:
                         logged = time.monotonic()
@@ -172,14 +166,14 @@ def run(
             except KeyboardInterrupt:
                 _stop(deployment, execution)
                 click.echo(
-                    f"Stopped after {sum(done.values()) + succeeded + failed:,} of {total:,} photos, or a few"
-                    " more; run it again to go on, recorded ones are skipped.",
+                    f"Stopped after {before + succeeded + failed:,} of {total:,} photos, or a few more;"
+                    " run it again to go on, recorded ones are skipped.",
                     err=True,
                 )
                 sys.exit(130)
-            done["succeeded"] += succeeded
-            done["failed"] += failed if execution != joined else 0
-    return {**done, **result}
+            result["succeeded"] += succeeded
+            result["failed"] += failed if execution != joined else 0
+    return result
 
 
 def chunks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -199,7 +193,6 @@ def chunks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def start(deployment: Deployment, purpose: str, events: list[dict[str, Any]]) -> str:
-    """Start it for `events`; return the execution's ARN."""
     content, name = {"purpose": purpose, "events": events}, f"bulk-{uuid.uuid4()}"
     return str(executions.start(deployment, content, name, state_machine=_state_machine(deployment)))
 
@@ -213,7 +206,9 @@ def running(deployment: Deployment, purpose: str) -> str | None:
     # One runs at a time, so the newest.
     for one in client.list_executions(stateMachineArn=_state_machine(deployment), maxResults=1)["executions"]:
         arn = str(one["executionArn"])
-        if one["status"] == "RUNNING" or (one["status"] == "ABORTED" and _goes_on(client, arn)):
+        if one["status"] == "RUNNING" or (
+            one["status"] == "ABORTED" and _map_run(client, arn).get("status") == "RUNNING"
+        ):
             other = json.loads(client.describe_execution(executionArn=arn)["input"]).get("purpose")
             if other != purpose:
                 raise UserError(f"This is running already: {other}. Wait for it, or stop {arn} first.")
@@ -225,10 +220,10 @@ def _state_machine(deployment: Deployment) -> str:
     return str(deployment.value("backfill_state_machine_arn"))
 
 
-def _goes_on(client: Any, execution: str) -> bool:
-    """Whether the execution's map run has begun and not ended."""
+def _map_run(client: Any, execution: str) -> dict[str, Any]:
+    """The execution's map run as Step Functions describes it; empty where it has not begun."""
     runs = client.list_map_runs(executionArn=execution)["mapRuns"]
-    return bool(runs) and client.describe_map_run(mapRunArn=runs[0]["mapRunArn"])["status"] == "RUNNING"
+    return client.describe_map_run(mapRunArn=runs[0]["mapRunArn"]) if runs else {}
 
 
 def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
@@ -237,21 +232,15 @@ def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
     Raises UserError when it ends in any way but well.
     """
     client = deployment.client("stepfunctions")
-    map_run: str | None = None
-    going_on = False
     while True:
         # Without the input, which holds all events.
         described = client.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
-        if map_run is None:
-            runs = client.list_map_runs(executionArn=execution)["mapRuns"]
-            map_run = runs[0]["mapRunArn"] if runs else None
-        if map_run:
-            mapped = client.describe_map_run(mapRunArn=map_run)
-            counts, going_on = mapped["itemCounts"], mapped["status"] == "RUNNING"
+        if mapped := _map_run(client, execution):
+            counts = mapped["itemCounts"]
             yield counts["succeeded"], counts["failed"] + counts["timedOut"] + counts["aborted"]
         if described["status"] == "SUCCEEDED":
             return
-        if described["status"] != "RUNNING" and not going_on:
+        if "RUNNING" not in (described["status"], mapped.get("status")):
             error, cause = (described.get(name) or "nothing said" for name in ("error", "cause"))
             raise UserError(f"It ended {described['status']} ({error}: {cause}); run it again to go on.")
         time.sleep(_POLL_SECONDS)

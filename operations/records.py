@@ -146,7 +146,7 @@ def _batch(deployment: Deployment, images: Iterable[str], **options: str) -> dic
 
 def by_key(deployment: Deployment, key: str) -> Iterator[Record]:
     """Every upload of `key`, newest first."""
-    return _query(deployment, "ByKey", "#Key = :Key", {"Key": key})
+    return _read(deployment, "query", {"Key": key}, IndexName="ByKey", KeyConditionExpression="#Key = :Key")
 
 
 def by_outcome(
@@ -157,7 +157,7 @@ def by_outcome(
     if since:
         condition += " AND #Timestamp >= :Timestamp"
         values["Timestamp"] = since.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return _query(deployment, "ByOutcomeDay", condition, values)
+    return _read(deployment, "query", values, IndexName="ByOutcomeDay", KeyConditionExpression=condition)
 
 
 def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[Record]:
@@ -176,15 +176,12 @@ def everything(
     return _read(deployment, "scan", wanted, **({"FilterExpression": condition} if wanted else {}))
 
 
-def _query(deployment: Deployment, index: str, condition: str, values: Mapping[str, str]) -> Iterator[Record]:
-    request = {"IndexName": index, "KeyConditionExpression": condition, "ScanIndexForward": False}
-    return _read(deployment, "query", values, **request)
-
-
 def _read(
     deployment: Deployment, operation: str, values: Mapping[str, str], **request: Any
 ) -> Iterator[Record]:
-    """Every record a query or scan finds, whose expression calls attributes #name and their values :name."""
+    """What a query (newest first) or scan finds, whose expression calls attributes #name, values :name."""
+    if operation == "query":
+        request["ScanIndexForward"] = False
     if values:  # DynamoDB refuses empty ones.
         # Key and Timestamp, for two, are reserved words.
         request["ExpressionAttributeNames"] = {f"#{name}": name for name in values}

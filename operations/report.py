@@ -80,7 +80,6 @@ def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, An
 
 
 def html(found: Mapping[str, Any]) -> str:
-    """The page of what `look` found."""
     hours = [
         (f"{hour:02d}:00", [(outcome, counts[hour]) for outcome, counts in found["photos"].items()])
         for hour in _HOURS

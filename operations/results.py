@@ -97,7 +97,6 @@ def command(
 def _newest(
     deployment: Deployment, key: str | None, outcome: str | None, day: date | None
 ) -> Iterator[Record]:
-    """Records, newest first."""
     if key:
         yield from records.by_key(deployment, key)
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from PIL import Image
 
-from localcloud.photos import SAMPLES
+from localcloud.cloud import SAMPLES
 from operations import page, report
 from operations.page import Photo, Step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localcloud.photos import SAMPLES
+from localcloud.cloud import SAMPLES
 from operations.program import ROOT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import uvicorn
 from playwright.sync_api import FilePayload, expect
 
 from localcloud import play
-from localcloud.photos import SAMPLES
+from localcloud.cloud import SAMPLES
 from localcloud.playground import MAX_BYTES, Playground
 from tests.browser.chromium import axe, browser
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localcloud.photos import SAMPLES
+from localcloud.cloud import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,8 @@ from botocore.exceptions import EndpointConnectionError
 from click.testing import CliRunner, Result
 
 from localcloud import LocalCloud, demo
-from localcloud.photos import SAMPLES, find_photos
+from localcloud.cloud import SAMPLES
+from localcloud.demo import find_photos
 from localcloud.stack import Notification, Stack
 from localcloud.timeline import Timeline
 from operations import program

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from localcloud.photos import SAMPLES
+from localcloud.cloud import SAMPLES
 from operations import page
 from operations.page import Photo
 
