@@ -11,7 +11,7 @@ import pytest
 
 from operations.program import ROOT
 from operations.terraform import locked_providers
-from tools.provider_schema import OUTPUT, used
+from tests.terraform.provider_schema import OUTPUT, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,4 +147,4 @@ def test_what_is_unknown_is_found() -> None:
 
 def test_every_type_that_is_used_was_read() -> None:
     kinds = {kind for text in ours() for kind, _ in set_in(text)}
-    assert kinds <= used() == DEPRECATED.keys() == ARGUMENTS.keys(), "run tools/provider_schema.py"
+    assert kinds <= used() == DEPRECATED.keys() == ARGUMENTS.keys(), "run tests/terraform/provider_schema.py"

