@@ -232,10 +232,15 @@ def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
     Raises UserError when it ends in any way but well.
     """
     client = deployment.client("stepfunctions")
+    mapped: dict[str, Any] = {}
     while True:
         # Without the input, which holds all events.
         described = client.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
-        if mapped := _map_run(client, execution):
+        if mapped:
+            mapped = client.describe_map_run(mapRunArn=mapped["mapRunArn"])
+        else:
+            mapped = _map_run(client, execution)
+        if mapped:
             counts = mapped["itemCounts"]
             yield counts["succeeded"], counts["failed"] + counts["timedOut"] + counts["aborted"]
         if described["status"] == "SUCCEEDED":
