@@ -53,9 +53,9 @@ class States:
     def list_map_runs(self, **_: str) -> dict[str, Any]:
         return {"mapRuns": [{"mapRunArn": "run"}]}
 
-    def describe_map_run(self, **_: str) -> dict[str, Any]:
+    def describe_map_run(self, *, mapRunArn: str) -> dict[str, Any]:  # noqa: N803
         counts = {"succeeded": len(self.inputs[-1]["events"]), "failed": 0, "timedOut": 0, "aborted": 0}
-        return {"itemCounts": counts, "status": "SUCCEEDED"}
+        return {"mapRunArn": mapRunArn, "itemCounts": counts, "status": "SUCCEEDED"}
 
     def events(self) -> list[dict[str, Any]]:
         return [event for content in self.inputs for event in content["events"]]
@@ -352,7 +352,9 @@ def test_ctrl_c_stops_a_run_and_waits_for_what_it_started(
     )
     monkeypatch.setattr(states, "describe_execution", lambda **_: {"status": next(ends)})
     monkeypatch.setattr(
-        states, "describe_map_run", lambda **_: {"status": next(going_on), "itemCounts": counts}
+        states,
+        "describe_map_run",
+        lambda **_: {"mapRunArn": "run", "status": next(going_on), "itemCounts": counts},
     )
     result = run("backfill", "", "--confirm")
     assert result.exit_code == 130
