@@ -96,7 +96,7 @@ def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def run(
-    stack: Stack, folder: Path, photos: Sequence[Path], update: terminal.Update = terminal.unwatched
+    stack: Stack, folder: Path, photos: Sequence[Path], update: terminal.Update = terminal.no_progress
 ) -> list[Result]:
     """Upload the photos and wait until each is accounted for.
 

@@ -122,7 +122,7 @@ class Soak:
     told: Counter[str] = field(default_factory=Counter)
     _later: dict[str, Image] = field(default_factory=dict)
 
-    def run(self, images: Sequence[Image], update: terminal.Update = terminal.unwatched) -> Account:
+    def run(self, images: Sequence[Image], update: terminal.Update = terminal.no_progress) -> Account:
         """Upload the images and account for them; `update` shows how many are settled."""
         subscription = self.stack.subscribe()
         for image in images:

@@ -1,1 +1,1 @@
-"""What an operations team runs against a deployed environment."""
+"""Commands that deploy and operate an environment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operations import program
 
-# The Makefile lists them too.
+# Keep in step with the lists in the Makefile.
 VERBS = {
     # Deploying
     "bootstrap": "operations.state:bootstrap_command",

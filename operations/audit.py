@@ -1,4 +1,4 @@
-"""`audit`: every upload in the bucket accounted for, from the bucket's own listing."""
+"""`audit`: account for every upload in the bucket, starting from the bucket's listing."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from operations.records import Record
 
-# A photo that waits for its turn in a burst is tried for up to 16 minutes, and a throttled call again within
-# that, unless EventBridge itself cannot reach the workflow.
+# In a burst, a photo is retried for up to 16 minutes, throttled calls included, unless EventBridge itself
+# cannot reach the workflow.
 GRACE_SECONDS = 1200
 _KEPT_IN_JSON = 1_000
-# Uploads looked up at once.
+# Uploads looked up in one batch.
 _GROUP = 800
 
 
-# The verdicts that CONFIRM=1 does something about.
+# The verdicts CONFIRM=1 acts on.
 _OPEN = ("unnotified", "unaccounted")
 
 
@@ -42,7 +42,7 @@ def judge(
     stored: Stored,
     record: Record | None,
 ) -> str:
-    """The count of an audit an upload belongs to."""
+    """The verdict on an upload: the name of the count it belongs to."""
     settled = stored.modified <= now - timedelta(seconds=grace_seconds)
     if stored.image_id in parked:
         return "parked"
@@ -54,7 +54,7 @@ def judge(
         if not due:
             return "not_to_be_notified"
         return how_it_ended(deployment, record) if settled else "in_flight"
-    # Recorded before the setting was made, an upload outside of it is accounted for all the same.
+    # After the record check: an upload outside upload_prefix may have been recorded before that was set.
     if is_folder_marker(stored.key, stored.size) or not stored.key.startswith(deployment.upload_prefix):
         return "not_watched"
     days = deployment.environment.settings.get("record_retention_days")
@@ -65,13 +65,13 @@ def judge(
 
 @executions.patiently
 def how_it_ended(deployment: Deployment, record: Record) -> str:
-    """The same of a record with a notification due, from the execution that owns it."""
+    """The verdict on a record whose notification is due, from the execution that owns it."""
     described = executions.describe(deployment, str(record.get("ExecutionId")))
     if described is None:
         return "unnotified"
     if described["status"] == "RUNNING":
         return "in_flight"
-    # Without a mark, though the workflow ended with SendNotification's answer.
+    # The mark is missing, but the workflow's output has SendNotification's result.
     return "notified" if "message_id" in (described.get("output") or "") else "unnotified"
 
 
@@ -81,24 +81,23 @@ def audit(
     prefix: str = "",
     grace_seconds: int = GRACE_SECONDS,
     confirmed: bool = False,
-    update: Callable[[dict[str, Any], Sequence[tuple[Stored, str]]], object] = terminal.unwatched,
+    update: Callable[[dict[str, Any], Sequence[tuple[Stored, str]]], object] = terminal.no_progress,
 ) -> dict[str, Any]:
-    """Account for every upload under `prefix`, as JSON takes it; when confirmed, start what is open.
+    """Account for every upload under `prefix`, ready for JSON; when confirmed, start the open ones.
 
-    The counts but `recorded` add up to `uploaded`. `recorded` counts all with a record: `notified`;
+    All counts except `recorded` add up to `uploaded`. `recorded` counts all with a record: `notified`;
     `not_to_be_notified`, as in a backfill; `unnotified`, which should have been; and `notification_unknown`,
-    made by a version that recorded no notifications. `parked` is in the dead-letter queue, recorded or not;
-    `in_flight` was uploaded or recorded too short a time ago to say; `expired` is older than records are
-    kept; `not_watched` has a key no workflow starts for; `unaccounted` is none of these. `started` counts the
-    executions begun for the unnotified and unaccounted, `already_started` those an earlier audit began and
-    that still run. `parked_unseen` counts parked events somebody else is reading, whose uploads show as
-    something else.
+    written by a version that did not track notifications. `parked` is in the dead-letter queue, recorded or
+    not; `in_flight` was uploaded or recorded too recently to judge; `expired` is older than the retention of
+    records; `not_watched` has a key that starts no workflow; `unaccounted` is everything else. `started`
+    counts the executions started for unnotified and unaccounted uploads, `already_started` those from an
+    earlier audit that are still running. `parked_unseen` counts parked events that another reader holds;
+    their uploads get some other verdict.
 
-    Needs memory for a few pages of the listing and the ImageIDs in the dead-letter queue, whatever the
-    bucket's size. `update` is given the account so far, and which uploads have turned out to be open since.
+    Memory use is a few pages of the listing plus the ImageIDs in the dead-letter queue, whatever the bucket's
+    size. `update` gets the account so far and the uploads found open since the last call.
 
-    Raises UserError when nothing begins with `prefix`, or when it is confirmed while others hold parked
-    events.
+    Raises UserError when no key begins with `prefix`, or when confirmed while others hold parked events.
     """
     now = datetime.now(UTC)
     parked, parked_unseen = parked_images(deployment)
@@ -132,9 +131,9 @@ def audit(
             ]
             if confirmed:
                 start = partial(_start, deployment, recorded, now)
-                begun = list(pool.map(start, (one for one, _ in still_open)))
-                account["started"] += begun.count(True)
-                account["already_started"] += begun.count(False)
+                started = list(pool.map(start, (one for one, _ in still_open)))
+                account["started"] += started.count(True)
+                account["already_started"] += started.count(False)
             update(account, still_open)
     if prefix and not account["uploaded"]:
         raise UserError(
@@ -145,7 +144,7 @@ def audit(
 
 
 def _start(deployment: Deployment, recorded: Mapping[str, Record], now: datetime, stored: Stored) -> bool:
-    """Start the workflow for an upload; False when what an earlier audit of the day started still runs."""
+    """Start the workflow for an upload; False while the execution of an earlier audit that day is running."""
     owners = [str(recorded[stored.image_id]["ExecutionId"])] if stored.image_id in recorded else []
     event = executions.event(
         deployment.bucket, stored.key, stored.etag, stored.size, stored.version_id, redriven_from=owners
@@ -155,14 +154,14 @@ def _start(deployment: Deployment, recorded: Mapping[str, Record], now: datetime
     while not executions.start(deployment, event, name):
         if executions.is_running(deployment, name):
             return False
-        # A name that was used is refused for 90 days, also when nothing came of it.
+        # Step Functions refuses a used name for 90 days, even if that execution failed.
         number += 1
         name = f"{execution_name(stored, now)}-{number}"
     return True
 
 
 def execution_name(stored: Stored, now: datetime) -> str:
-    """The same all day for the same image, so that an interrupted audit can be run again."""
+    """A name that is the same all day for one image, so that an interrupted audit can be run again."""
     return f"audit-{now:%Y%m%d}-{hashlib.sha256(stored.image_id.encode()).hexdigest()[:40]}"
 
 

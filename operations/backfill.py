@@ -1,4 +1,4 @@
-"""Photos that were there before: count and price those without a record, and analyse them."""
+"""`backfill`: count, price and analyse photos in the bucket that have no record."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: bool) -> None:
     """Analyse every photo under PREFIX that has no record yet ('' for the whole bucket).
 
-    Nobody is notified unless asked for. Ctrl-C stops it, and what is on its way then still ends; run it again
-    to go on. How many at once: backfill_concurrency in the environment's tfvars; buffered, they share the
-    pace with live uploads, which wait a minute behind them at most.
+    By default nobody is notified. Ctrl-C stops it after the photos in flight; run it again to go on.
+    backfill_concurrency in the environment's tfvars sets how many run at once; in buffered mode they share
+    the pace with live uploads, which wait a minute behind them at most.
     """
-    # An empty variable counts as none given, and here it is a prefix.
+    # click ignores an empty variable, but PREFIX= is a valid prefix: the whole bucket.
     if prefix is None and "PREFIX" in os.environ and under_make():
         prefix = ""
     if prefix is None:
@@ -77,10 +77,7 @@ def command(prefix: str | None, env: str, notify: bool, confirm: bool, as_json: 
 
 
 def watched(deployment: Deployment, prefix: str) -> str:
-    """The part of `prefix` whose uploads start the workflow.
-
-    Raises UserError when no upload under it does.
-    """
+    """`prefix`, narrowed to the environment's upload_prefix; raises UserError when the two do not overlap."""
     watched_prefix = deployment.upload_prefix
     if prefix.startswith(watched_prefix):
         return prefix
@@ -94,7 +91,7 @@ def watched(deployment: Deployment, prefix: str) -> str:
 
 
 def _photos(deployment: Deployment, prefix: str) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The objects under `prefix` as S3 lists them, without folder markers, and whether each has a record."""
+    """The objects under `prefix` as S3 lists them, except folder markers, and whether each has a record."""
     pages = deployment.client("s3").get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
         photos = [one for one in page.get("Contents", []) if not is_folder_marker(one["Key"], one["Size"])]

@@ -1,4 +1,4 @@
-"""The buffer of uploads: what waits in it, at what pace it is worked off, and `pause` and `resume`."""
+"""The buffer of uploads: its backlog and pace, and the verbs `pause` and `resume`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LOOK_SECONDS = 0.5
 
 
 def look(deployment: Deployment, now: datetime) -> dict[str, Any]:
-    """The buffer's state, as JSON takes it.
+    """The buffer's state, ready for JSON.
 
-    `waiting` counts messages nobody holds, `held` those a worker has or that wait for the cap. `seconds_left`
-    is what the backlog takes at this pace; None while it is paused or capped. `oldest_seconds` is
-    CloudWatch's, some minutes late. `cap` is None without one; else `resumes` says when it counts anew.
+    `waiting` counts visible messages, `held` those a worker has or that wait for the daily cap to reset.
+    `seconds_left` is what the backlog takes at this pace; None while it is paused or capped. `oldest_seconds`
+    comes from CloudWatch, some minutes late. `cap` is None without one; its `resumes` is when it resets.
     """
     settings = deployment.value("ingestion")
     waiting, held, _ = metrics.messages(deployment, settings["queue_url"])
@@ -58,7 +58,7 @@ def is_used(deployment: Deployment) -> bool:
 
 
 def put(deployment: Deployment, content: dict[str, Any], _name: str) -> str | None:
-    """Put one workflow input into the buffer; start_workflow names it by its text, so it starts once."""
+    """Put one workflow input into the buffer; start_workflow derives its name from it, so it starts once."""
     queue, body = deployment.value("ingestion")["queue_url"], json.dumps(content)
     return str(deployment.client("sqs").send_message(QueueUrl=queue, MessageBody=body)["MessageId"])
 
@@ -68,8 +68,8 @@ def feed(
 ) -> dict[str, int]:
     """Put workflow inputs into the buffer and return how many were `queued`.
 
-    No more than a minute's worth waits there at a time, so that live uploads wait no longer behind them.
-    Ctrl-C leaves what is queued to be started. Raises UserError when SQS refuses a message.
+    At most a minute's worth waits there at a time, so that live uploads wait no longer than that behind them.
+    What is queued at Ctrl-C is still started. Raises UserError when SQS refuses a message.
     """
     settings, run = deployment.value("ingestion"), uuid.uuid4().hex
     url, most = settings["queue_url"], FEED_SECONDS * settings["photos_per_second"]
@@ -80,7 +80,7 @@ def feed(
             if queued % (10 * SQS_BATCH) == 0:
                 while metrics.messages(deployment, url)[0] >= most:
                     time.sleep(_FEED_LOOK_SECONDS)
-            # Named, so that it starts although the same photo was started, and failed, before.
+            # A new id each run, so that a photo starts even if it was started before and failed.
             entries = [
                 {"Id": str(number), "MessageBody": json.dumps({"id": f"{run}-{number}", **event})}
                 for number, event in batch
@@ -96,13 +96,13 @@ def feed(
 
 
 def state(deployment: Deployment) -> str:
-    """Lambda's word for the mapping: Enabled, Disabled, or on the way to either."""
+    """The state of the event source mapping: Enabled, Disabled, or a transition such as Disabling."""
     mapping = deployment.value("ingestion")["mapping_id"]
     return str(deployment.client("lambda").get_event_source_mapping(UUID=mapping)["State"])
 
 
 def switch(deployment: Deployment, *, on: bool) -> None:
-    """Have Lambda work the buffer off, or stop; raises UserError where uploads do not go through it."""
+    """Switch the event source mapping on or off; raises UserError when pausing in direct mode."""
     name = deployment.environment.name
     if not (on or is_used(deployment)):
         raise UserError(
@@ -153,8 +153,8 @@ def _cap(deployment: Deployment, settings: dict[str, Any], now: datetime) -> dic
 def pause_command(env: str, as_json: bool) -> None:
     """Start no more buffered uploads: they wait, up to 14 days, until `make resume`.
 
-    What has been started goes on to its end. An apply leaves the pause alone; an alarm goes off long before
-    14 days are over.
+    Running executions finish. An apply does not end the pause; an alarm goes off long before the 14 days are
+    over.
     """
     _switch(Deployment.load(env), on=False, as_json=as_json)
 
@@ -171,9 +171,9 @@ def _switch(deployment: Deployment, *, on: bool, as_json: bool) -> None:
     switch(deployment, on=on)
     wanted = "Enabled" if on else "Disabled"
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (said := state(deployment)) != wanted:
+    while (now := state(deployment)) != wanted:
         if time.monotonic() > deadline:
-            raise UserError(f"Lambda still says {said} after {_PATIENCE_SECONDS} s; look again in a minute.")
+            raise UserError(f"Lambda still says {now} after {_PATIENCE_SECONDS} s; look again in a minute.")
         time.sleep(_LOOK_SECONDS)
     found = look(deployment, datetime.now(UTC))
     if as_json:

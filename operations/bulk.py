@@ -1,4 +1,4 @@
-"""Many photos analysed: what it takes, and the run through the state machine made for that, or the buffer."""
+"""Analyse many photos: forecast cost and time, then run them through the bulk state machine or the buffer."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from operations.deployment import Deployment
 
-# An execution's input holds at most 256 KiB; the purpose and the list's own characters take little of it.
+# An execution's input holds at most 256 KiB; this leaves room for the purpose and the list's punctuation.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_INPUT_BYTES = 250_000
-# What the state machine adds to a photo's own execution: its run in the map, and that run's end.
+# State transitions the map adds to each photo's own execution.
 TRANSITIONS = 2
 
-# An execution's own time beside the functions': starting it, its steps, and learning of its end.
+# An execution's time outside the functions: its start, its transitions, and the delay until its end is seen.
 _OVERHEAD_SECONDS = 0.5
 _POLL_SECONDS = 1.0
-# How often a log, which shows no progress bar, gets a line.
+# How often to log progress where no bar is shown.
 _LOG_SECONDS = 10.0
 
 
@@ -48,18 +48,18 @@ def analyse(
     confirmed: bool,
     as_json: bool,
 ) -> None:
-    """Show what it takes to run the workflow for each event; when confirmed run it, and report how that went.
+    """Show the cost and time of running the workflow for each event; when confirmed, run it and report.
 
-    Where uploads are buffered, it goes through the buffer and shares the pace with them.
+    In buffered mode, the events go through the buffer and share the pace with live uploads.
 
     Args:
-        purpose: what is done, for people; one purpose is worked on at a time.
+        purpose: a description for people; one purpose runs at a time.
         events: workflow inputs, read a few hundred at a time: `photos` of them.
-        convertible: of how many ConvertImage will get the photo, where there is one.
-        counted: what was counted, for JSON; `rows` for people.
-        done: what there is to say in the end.
+        convertible: how many of the photos go to ConvertImage, where it is deployed.
+        counted: the counts for JSON; `rows` for people.
+        done: the final message.
 
-    Raises UserError when another purpose is being worked on, or photos fail.
+    Raises UserError when another purpose is running, or photos fail.
     """
     env, settings = deployment.environment.name, deployment.environment.settings
     machine = deployment.client("stepfunctions").describe_state_machine(
@@ -112,7 +112,7 @@ def analyse(
 def forecast(
     deployment: Deployment, photos: int, convertible: int, at_once: int, *, notify: bool, buffered: bool
 ) -> tuple[float, float]:
-    """Dollars and seconds it takes to analyse `photos`, of which `convertible` go on to ConvertImage."""
+    """Dollars and seconds to analyse `photos`, of which `convertible` go on to ConvertImage."""
     if not photos:
         return 0.0, 0.0
     measured, _ = measure(deployment)
@@ -121,7 +121,7 @@ def forecast(
     dollars = sum(
         line.dollars
         for line in estimate(deployment.environment.settings, photos, 0, measured, notify=notify)
-        # The photos are there already, and months are paid for anyway.
+        # The photos are already uploaded, and monthly charges are due anyway.
         if line.group == "each image" and line.what != "upload"
     )
     if buffered:
@@ -143,9 +143,9 @@ def run(
 ) -> dict[str, Any]:
     """Run the workflow for each event and follow it; return `succeeded`, `failed` and the last `execution`.
 
-    A run for the same purpose that is on its way, `joined`, is followed first: what it works on is recorded
-    by the time the events are read. What failed in it has no result, so it is among the events and starts
-    again here: only that second failure counts. Ctrl-C stops what has not begun, and ends this process.
+    A run for the same purpose that is already in progress, `joined`, is followed first, so that its photos
+    are recorded by the time the events are read. Photos that failed in it have no record, so they are among
+    the events and run again: only the second failure counts. Ctrl-C stops what has not started, and exits.
     """
     if joined and not quiet:
         click.echo("It is running already; following it.")
@@ -177,11 +177,11 @@ def run(
 
 
 def chunks(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The events in lists, each as long as one execution takes."""
+    """The events in lists, each small enough for one execution's input."""
     piece: list[dict[str, Any]] = []
     size = 0
     for event in events:
-        # As boto3's caller and Step Functions count it: escaped, in bytes.
+        # The size that is sent: ASCII, with everything else escaped.
         length = len(json.dumps(event)) + 2
         if piece and size + length > MAX_INPUT_BYTES:
             yield piece
@@ -198,12 +198,12 @@ def start(deployment: Deployment, purpose: str, events: list[dict[str, Any]]) ->
 
 
 def running(deployment: Deployment, purpose: str) -> str | None:
-    """The execution that works for `purpose` now, also when it was stopped and has not ended.
+    """The execution now running for `purpose`, even if it was stopped and its map run has not ended.
 
-    Raises UserError when another purpose is being worked on.
+    Raises UserError when another purpose is running.
     """
     client = deployment.client("stepfunctions")
-    # One runs at a time, so the newest.
+    # Only one runs at a time, so the newest is enough.
     for one in client.list_executions(stateMachineArn=_state_machine(deployment), maxResults=1)["executions"]:
         arn = str(one["executionArn"])
         if one["status"] == "RUNNING" or (
@@ -221,7 +221,7 @@ def _state_machine(deployment: Deployment) -> str:
 
 
 def _map_run(client: Any, execution: str) -> dict[str, Any]:
-    """The execution's map run as Step Functions describes it; empty where it has not begun."""
+    """The execution's map run as Step Functions describes it; empty before it starts."""
     runs = client.list_map_runs(executionArn=execution)["mapRuns"]
     return client.describe_map_run(mapRunArn=runs[0]["mapRunArn"]) if runs else {}
 
@@ -229,7 +229,7 @@ def _map_run(client: Any, execution: str) -> dict[str, Any]:
 def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
     """Yield how many have succeeded and how many failed until the execution is done.
 
-    Raises UserError when it ends in any way but well.
+    Raises UserError unless it succeeds.
     """
     client = deployment.client("stepfunctions")
     mapped: dict[str, Any] = {}
@@ -252,10 +252,10 @@ def follow(deployment: Deployment, execution: str) -> Iterator[tuple[int, int]]:
 
 
 def _stop(deployment: Deployment, execution: str) -> None:
-    """Have the execution start nothing more, and wait for what it started."""
+    """Stop the execution and wait for the photos it has started."""
     click.echo("Stopping; what is on its way still ends.", err=True)
     client = deployment.client("stepfunctions")
-    with contextlib.suppress(client.exceptions.ValidationException):  # It ended by itself just then.
+    with contextlib.suppress(client.exceptions.ValidationException):  # It has just ended by itself.
         client.stop_execution(executionArn=execution, error="Stopped", cause="Ctrl-C")
-    with contextlib.suppress(UserError):  # That it was aborted.
+    with contextlib.suppress(UserError):  # It ends as ABORTED.
         list(follow(deployment, execution))

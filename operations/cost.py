@@ -27,12 +27,12 @@ _LIST = json.loads(Path(__file__).with_name("prices.json").read_text("utf-8"))
 PRICES: Mapping[str, Mapping[str, Any]] = _LIST["prices"]
 ASSUMPTIONS: Mapping[str, float] = {name: one["value"] for name, one in _LIST["assumptions"].items()}
 AS_OF, REGION = str(_LIST["as_of"]), str(_LIST["region"])
-# Megabytes each function has where the settings do not say.
+# Each function's default memory in megabytes.
 _MEMORY_MB = {"process_image": 512, "convert_image": 1769, "send_notification": 256, "start_workflow": 256}
 
 
 class Line(NamedTuple):
-    """One thing that is paid for: `quantity` units a month, `dollars` for all of them."""
+    """One charge: `quantity` units a month, `dollars` for all of them."""
 
     group: str
     service: str
@@ -45,14 +45,14 @@ class Line(NamedTuple):
 
 
 def line(group: str, service: str, what: str, name: str, quantity: float) -> Line:
-    """What `quantity` units of the price `name` cost."""
+    """The charge for `quantity` units at the price `name`."""
     price = PRICES[name]
     dollars = tiered(price["tiers"], quantity)
     return Line(group, service, what, quantity, price["unit"], dollars, price["page"], price["url"])
 
 
 def tiered(tiers: list[tuple[float | None, float]], quantity: float) -> float:
-    """Dollars for `quantity`, each tier `(up to, price a unit)`, the last one up to None."""
+    """Dollars for `quantity`; a tier is `(up to, price a unit)`, with None in the last one."""
     total, below = 0.0, 0.0
     for limit, price in tiers:
         upto = min(quantity, math.inf if limit is None else limit)
@@ -164,11 +164,11 @@ def estimate(
     yield month("S3", "photos", "s3_gb_month", images * photo_mb / 1024)
     stored = images * (record + 2 * known["record_kb"]) / 1024**2
     yield month("DynamoDB", "records, backed up", "dynamodb_gb_month", stored)
-    # The queue stands in both modes, and is asked whether anything waits.
+    # The queue exists in both modes, and Lambda polls it.
     yield month("SQS", "looking into the buffer", "sqs_request", known["buffer_polls"])
     if not settings.get("retire_made_key"):
         yield month("KMS", "the stack's key", "kms_key", 1)
-    # Nothing throttles the transitions of EXPRESS, so it has no alarm for that.
+    # EXPRESS has no limit on transitions, so it has no alarm for that.
     alarms = known["alarms"] - (0 if standard else 1) + bool(ingestion.get("photos_per_day"))
     yield month("CloudWatch", "alarms", "alarm", alarms)
     yield month("CloudWatch", "metrics from logs", "metric", known["metrics"])
@@ -176,11 +176,11 @@ def estimate(
 
 
 def _known(settings: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, float]:
-    """The assumptions, or what was measured in their place; durations are averages over every image."""
+    """The assumptions, overridden by what was measured; durations are averages over every image."""
     known = {**ASSUMPTIONS, **measured}
     share = known["converted_share"] if converts(settings) else 0.0
     saved = share * (known["process_image_seconds"] - known["refused_image_seconds"])
-    # What is measured has the photos that are converted in it already.
+    # Measured averages already include the converted photos.
     if "process_image_seconds" not in measured:
         known["process_image_seconds"] -= saved
     if "workflow_seconds" not in measured:
@@ -189,14 +189,14 @@ def _known(settings: Mapping[str, Any], measured: Mapping[str, float]) -> dict[s
 
 
 def converts(settings: Mapping[str, Any]) -> bool:
-    """Whether there is a ConvertImage."""
+    """Whether ConvertImage is deployed."""
     return bool((settings.get("convert") or {}).get("formats", True))
 
 
 def _invocations(
     settings: Mapping[str, Any], known: Mapping[str, float], images: int, *, notify: bool
 ) -> dict[str, float]:
-    """How often each function is invoked; those that are not are left out."""
+    """How often each function is invoked; functions that are not used are left out."""
     invoked = {"process_image": float(images)}
     if converts(settings):
         invoked["convert_image"] = images * known["converted_share"]
@@ -208,18 +208,18 @@ def _invocations(
 
 
 def _deliveries(settings: Mapping[str, Any], images: int) -> Iterator[Line]:
-    """What subscribers get at most: every image, whatever outcomes they chose. SQS and Lambda are free."""
+    """Deliveries at most: every image to every subscriber, as if unfiltered. SQS and Lambda are free."""
     named = {"email": "email", "email-json": "email", "http": "https", "https": "https", "sms": "sms"}
     subscriptions = (settings.get("subscriptions") or {}).values()
     for name, count in Counter(named.get(one["protocol"]) for one in subscriptions).items():
         if name:
-            # A text with a character outside the GSM alphabet takes two parts at most.
+            # A text with a character outside the GSM alphabet takes at most two parts.
             messages = images * count * (2 if name == "sms" else 1)
             yield line("each image", "SNS", f"{name}, at most", f"sns_{name}", messages)
 
 
 def measure(deployment: Deployment) -> tuple[dict[str, float], str]:
-    """Average seconds CloudWatch measured in the last 14 days, by assumption's name, and a sentence on it."""
+    """CloudWatch's average seconds of the last 14 days, by the assumption's name, and a note on them."""
     wanted = {
         f"{function}_seconds": Metric("AWS/Lambda", "Duration", "FunctionName", name, "Average")
         for function, name in deployment.value("function_names").items()

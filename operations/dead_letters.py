@@ -1,4 +1,4 @@
-"""The messages of the dead-letter queue: whose work failed, why, and what starts it again."""
+"""The messages in the dead-letter queue: what failed, why, and the input to start it again."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 _BUCKET, _KEY, _ETAG = "detail.bucket.name", "detail.object.key", "detail.object.etag"
 BATCH = 10  # the most messages SQS receives, deletes or changes at once
-# A standard queue keeps at most about 120,000 messages in flight, and looking at one puts it in flight.
+# A standard queue allows about 120,000 messages in flight, and receiving one puts it in flight.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 MOST_SHOWN = 100_000
-# How long SQS looks for messages before it says there are none; short polls ask only some of its servers.
+# Long polling: short polls query only some of SQS's servers.
 _WAIT_SECONDS = 1
 
 
 class NotAnEventError(Exception):
-    """A message cannot be started again; the message says what it lacks."""
+    """A message cannot be redriven; the text says what is missing."""
 
 
 class ParkedEvent(NamedTuple):
     """One event in the dead-letter queue.
 
-    `chain`: JSON list of the executions that had it before, oldest first; None for events EventBridge itself
-    parked. `execution`: the one that parked it, empty likewise. `sent`: by the queue's clock.
+    `chain`: JSON list of the executions that had it before, oldest first; None for an event that EventBridge
+    parked. `execution`: the one that parked it, or empty. `sent`: by the queue's clock.
     """
 
     message_id: str
@@ -50,7 +50,7 @@ class ParkedEvent(NamedTuple):
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> ParkedEvent:
-        """The message as SQS delivers it, with all attributes."""
+        """Parse a message as SQS delivers it, with all attributes."""
         texts = {
             name: one.get("StringValue", "") for name, one in message.get("MessageAttributes", {}).items()
         }
@@ -77,20 +77,20 @@ class ParkedEvent(NamedTuple):
         return event
 
     def image_id(self) -> str:
-        """The ImageID its record has or would have; raises as `event`."""
+        """The ImageID of its record, whether there is one or not; raises as `event`."""
         self.event()
         return records.image_id(self.key(), text_at(self.body, _ETAG))
 
     def key(self) -> str:
-        """The key of its object, as far as it has one; else empty."""
+        """The key of its object; empty if it has none."""
         return text_at(self.body, _KEY)
 
     def concerns(self, bucket: str, key: str) -> bool:
-        """Whether it is of this object, be the event complete or not; the queue is of one bucket."""
+        """Whether it is about this object, even if incomplete; the queue serves one bucket."""
         return self.key() == key and text_at(self.body, _BUCKET) in ("", bucket)
 
     def taken_over(self) -> list[str]:
-        """The executions that had it before, oldest first; raises NotAnEventError where these are no list."""
+        """The executions that had it before, oldest first; raises NotAnEventError if they are not a list."""
         chain = None
         with suppress(ValueError):
             chain = json.loads(self.chain or "[]")
@@ -99,13 +99,13 @@ class ParkedEvent(NamedTuple):
         return chain
 
     def execution_input(self) -> dict[str, Any]:
-        """What to start the workflow with; raises as `event` and `taken_over`."""
+        """The workflow's input to redrive it; raises as `event` and `taken_over`."""
         event, chain = self.event(), self.taken_over()
         return {**event, "redriven_from": chain} if chain else event
 
 
 class Queue(AbstractContextManager["Queue"]):
-    """The dead-letter queue of a deployment; used in a `with`, it gives back what was not deleted."""
+    """The dead-letter queue of a deployment; leaving its `with` returns the messages not deleted."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -115,19 +115,19 @@ class Queue(AbstractContextManager["Queue"]):
 
     @cached_property
     def at_first(self) -> tuple[int, datetime]:
-        """About how many messages it held when this was first asked, and the time then by its clock."""
+        """The approximate number of messages at the first call, and the queue's clock at that time."""
         waiting, held, now = metrics.messages(self._deployment, self._url)
         return waiting + held, now
 
     def held_elsewhere(self) -> int:
-        """About how many messages others have received and neither deleted nor given back."""
+        """The approximate number of messages in flight with other readers."""
         return max(0, metrics.messages(self._deployment, self._url)[1] - len(self._held))
 
     def events(self, *, hidden_seconds: int | None = None) -> Iterator[ParkedEvent]:
-        """Each message once, until none is left to see.
+        """Yield each message once, until no new one arrives.
 
-        A message stays hidden from others for `hidden_seconds`, or until it is given back or deleted; without
-        them, for as long as a look at the whole queue takes. Raises UserError when that is too long.
+        A message stays hidden from others for `hidden_seconds`, or until it is returned or deleted. The
+        default is long enough to read the whole queue; raises UserError if the queue is too large for that.
         """
         if hidden_seconds is None:
             total, _ = self.at_first
@@ -136,7 +136,7 @@ class Queue(AbstractContextManager["Queue"]):
                     f"The dead-letter queue holds {total:,} messages, more than can be looked at;"
                     " run 'make redrive CONFIRM=1' first."
                 )
-            # A thousand take some ten seconds; none may come round before the last was seen.
+            # Reading a thousand takes about ten seconds; none may reappear before the last is read.
             hidden_seconds = 60 + total // 50
         receive = partial(
             self._sqs.receive_message,
@@ -151,16 +151,16 @@ class Queue(AbstractContextManager["Queue"]):
         while messages := [ParkedEvent.of(one) for one in receive().get("Messages", [])]:
             self._held |= {one.message_id: one.receipt for one in messages}
             new = [one for one in messages if one.message_id not in seen]
-            # In a long run, messages that stay come round again; after one whole round of them it is over.
+            # In a long run, messages that were not deleted reappear; stop after one full round of them.
             stale = 0 if new else stale + len(messages)
             if stale > len(seen):
                 return
             yield from new
-            # Afterwards, so that a deleted message need not be remembered.
+            # After the yield, so that messages the caller deleted are not remembered.
             seen |= {one.message_id for one in new} & self._held.keys()
 
     def delete(self, events: Sequence[ParkedEvent]) -> list[ParkedEvent]:
-        """Delete messages, ten at most; answer those that were."""
+        """Delete at most ten messages; return those SQS deleted."""
         if not events:
             return []
         answer = self._sqs.delete_message_batch(
@@ -173,7 +173,7 @@ class Queue(AbstractContextManager["Queue"]):
         return done
 
     def __exit__(self, *_: object) -> None:
-        # What cannot be given back comes back by itself after its `hidden_seconds`.
+        # If this fails, messages reappear after their `hidden_seconds`.
         receipts = list(self._held.values())
         with suppress(BotoCoreError, ClientError):
             for start in range(0, len(receipts), BATCH):

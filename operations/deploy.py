@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-# What Terraform says of a plan whose state has changed since.
+# Terraform's errors for a plan made from an older state.
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state", "different state lineage")
 
-# Seconds to wait for IAM, which takes some to let a role do what its policy was given in the same apply.
+# Seconds to wait for IAM, where a policy takes a while to become effective after an apply creates it.
 # docs/decisions/0018-an-apply-waits-for-iam.md
 _IAM_WAITS = (10.0, 20.0, 40.0)
-# "User: ... is not authorized to perform ..." is about whoever applies; waiting does not help them.
+# "User: ... is not authorized to perform ..." is about the caller's own permissions; waiting does not help.
 _NOT_YET_ALLOWED = re.compile(
     r"updating Step Functions State Machine \(\S+:(?P<name>[^:)]+)\)(?!.*\bUser: ).*AccessDeniedException"
 )
 
 
 def connect(environment: Environment, console: Console) -> Terraform:
-    """Make sure of credentials, account and state bucket, and return Terraform ready to plan.
+    """Check credentials, account and state bucket, and return Terraform ready to plan.
 
-    The local cloud forgets its state bucket with everything else, so there it is made when it is missing.
-    Raises UserError where one of them cannot be used.
+    The local cloud loses its state bucket when it stops, so a missing one is created there.
+    Raises UserError when one of them cannot be used.
     """
     account = environment.account()
     if not state.bucket_exists(environment, account):
@@ -51,7 +51,7 @@ def connect(environment: Environment, console: Console) -> Terraform:
                 f"The state bucket {environment.state_bucket} does not exist in account {account}; create it"
                 f" with 'make bootstrap ENV={environment.name}'."
             )
-        # It was made for an earlier local cloud.
+        # A saved plan belongs to an earlier local cloud.
         plan.discard(environment)
         state.make_bucket(environment, console)
     terraform = environment.terraform()
@@ -60,7 +60,7 @@ def connect(environment: Environment, console: Console) -> Terraform:
 
 
 def make_plan(environment: Environment, console: Console, terraform: Terraform) -> None:
-    """Write the plan to `environment.plan_file`, and beside it what it was made from."""
+    """Write the plan to `environment.plan_file`, and the hashes of its sources beside it."""
     plan.begin(environment)
     variables = [f"-var-file={environment.variables_file.relative_to(ROOT)}"]
     if commit := plan.commit():
@@ -68,7 +68,7 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
     try:
         follow(terraform.stream("plan", *variables, f"-out={environment.plan_file}"), "Planning", console)
     except BaseException:
-        # Terraform writes down a plan that failed half-way, too.
+        # Terraform also saves a plan that failed half-way.
         plan.discard(environment)
         raise
 
@@ -76,8 +76,8 @@ def make_plan(environment: Environment, console: Console, terraform: Terraform) 
 def apply(environment: Environment, console: Console, *, confirmed: bool = False) -> None:
     """Apply the saved plan, or make one, show it and apply it.
 
-    Raises UserError as `connect`, and where the saved plan no longer fits the files or what is deployed,
-    destroys protected data, or loses data and is not `confirmed`.
+    Raises UserError as `connect`, and when the saved plan is stale, destroys protected data, or loses data
+    without being `confirmed`.
     """
     terraform = connect(environment, console)
     if saved := plan.saved(environment):
@@ -87,7 +87,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
     resources = terraform.show(environment.plan_file).get("resource_changes", [])
     changes = plan.changes(resources, local=environment.local)
     if not saved:
-        # What is created is shown when it is there.
+        # Terraform reports each creation as it completes.
         plan.show([change for change in changes if change.action != "create"], console)
     _refuse_losses(environment, changes, confirmed=confirmed)
     _build_zips(resources)
@@ -107,7 +107,7 @@ def apply(environment: Environment, console: Console, *, confirmed: bool = False
 def _carry_out(
     environment: Environment, console: Console, terraform: Terraform, agreed: Sequence[plan.Change]
 ) -> None:
-    """Apply the plan that does what is `agreed`; and what is left of it, where IAM was behind."""
+    """Apply the plan of the `agreed` changes; while IAM lags behind, plan and apply what is left of it."""
     for wait in (*_IAM_WAITS, None):
         try:
             follow(terraform.stream("apply", str(environment.plan_file)), "Applying", console)
@@ -116,7 +116,7 @@ def _carry_out(
             if not all(behind):
                 raise
             if wait is None:
-                # It is stale, and the next apply is to make its own.
+                # It is stale; the next apply makes a new one.
                 plan.discard(environment)
                 raise
             names = ", ".join(sorted({one["name"] for one in behind if one}))
@@ -124,7 +124,7 @@ def _carry_out(
             time.sleep(wait)
         else:
             return
-        # It refuses files that changed.
+        # Raises UserError if a source has changed meanwhile.
         plan.saved(environment)
         make_plan(environment, console, terraform)
         resources = terraform.show(environment.plan_file)["resource_changes"]
@@ -139,7 +139,7 @@ def _carry_out(
 
 
 def _build_zips(resources: Sequence[Mapping[str, Any]]) -> None:
-    """Build the plan's zips: what only the state says needs one is not built by Terraform.
+    """Build the zips the plan needs; Terraform does not build one that only the state calls for.
 
     See docs/decisions/0008-who-builds-a-missing-zip.md.
     """
@@ -154,7 +154,7 @@ def _build_zips(resources: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _refuse_losses(environment: Environment, changes: Sequence[plan.Change], *, confirmed: bool) -> None:
-    """Hold an apply to what destroying is held to."""
+    """Raise UserError if the plan destroys protected data, or loses data without being confirmed."""
     gone = [change for change in changes if change.action in ("delete", "replace")]
     destroyed = [change.address for change in gone if change.type in plan.HOLDS_DATA]
     if destroyed and (reason := _protection(environment)):
@@ -167,12 +167,12 @@ def _refuse_losses(environment: Environment, changes: Sequence[plan.Change], *, 
 
 
 def _protection(environment: Environment) -> str:
-    """Why the data of an environment may not be destroyed, and what would let it be; empty when it may."""
+    """Why the environment's data must not be destroyed, and how to lift that; empty if it is unprotected."""
     name, file = environment.name, environment.variables_file.relative_to(ROOT)
     if environment.settings.get("protect_data", True):
         then = f"set protect_data = false in {file} and 'make apply ENV={name}' first."
     else:
-        # What is deployed counts too; the table is gone where destroying did not come to its end.
+        # What is deployed counts too; after an incomplete destroy the table is gone.
         client, protected = environment.client("dynamodb"), False
         if table := state.outputs(environment).get("results_table_name"):
             with contextlib.suppress(client.exceptions.ResourceNotFoundException):
@@ -184,12 +184,12 @@ def _protection(environment: Environment) -> str:
 
 
 def destroy(environment: Environment, console: Console, *, confirmed: bool) -> None:
-    """Destroy everything of the environment but its state bucket.
+    """Destroy everything in the environment except its state bucket.
 
     Raises UserError as `connect`, while the environment's file or what is deployed protects its data, and
-    where it is not `confirmed`; the local one, whose data go with the local cloud anyway, need not be.
+    when it is not `confirmed`; the local environment, which is temporary, needs no confirmation.
     """
-    # Terraform would find out after it had taken the bucket's protections, the queue and the functions away.
+    # Terraform would fail only after it had removed the bucket's protections, the queue and the functions.
     if reason := _protection(environment):
         raise UserError(reason)
     if not (environment.local or confirmed):
@@ -200,7 +200,7 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
     terraform = connect(environment, console)
     bucket = state.outputs(environment).get("uploads_bucket_name")
     if environment.local and bucket:
-        # MiniStack never ends a force_destroy when a key has characters that URLs escape.
+        # On MiniStack, force_destroy never ends when a key has characters that URLs escape.
         empty_bucket(environment, bucket)
     variables = f"-var-file={environment.variables_file.relative_to(ROOT)}"
     follow(terraform.stream("destroy", "-auto-approve", variables), "Destroying", console)
@@ -208,7 +208,7 @@ def destroy(environment: Environment, console: Console, *, confirmed: bool) -> N
 
 
 def empty_bucket(environment: Environment, bucket: str) -> None:
-    """Delete every version of every object in `bucket`; a bucket that is gone is empty."""
+    """Delete every version of every object in `bucket`, if it exists."""
     client = state.s3(environment)
     with contextlib.suppress(client.exceptions.NoSuchBucket):
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -239,7 +239,7 @@ def plan_command(env: str, preflight: bool, as_json: bool) -> None:
     from operations.terminal import console
 
     environment = Environment.load(env)
-    # Progress must not get between a program and its JSON.
+    # Keep progress out of the JSON on standard output.
     screen = console(errors=as_json)
     checks.before(environment, preflight)
     terraform = connect(environment, screen)
@@ -266,7 +266,7 @@ def apply_command(env: str, preflight: bool, confirm: bool) -> None:
     values = state.output(environment)
     if "uploads_bucket_name" in values:
         click.echo(f"Upload photos to s3://{values['uploads_bucket_name']}/")
-    # The local cloud has no console to show it in.
+    # The local cloud has no console.
     if "dashboard_url" in values and not environment.local:
         click.echo(f"Dashboard: {values['dashboard_url']}")
 

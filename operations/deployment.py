@@ -28,20 +28,20 @@ class Deployment:
 
     @classmethod
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Self:
-        """Find environment `name`, which has to be deployed."""
+        """Load environment `name`; raises UserError when it is not deployed."""
         environment = Environment.load(name, cloud)
         return cls(environment, state.output(environment))
 
     def client(self, service: str) -> Any:
-        """An SDK client for the environment's account and region; made once, whatever thread asks."""
-        # Making one is not thread-safe.
+        """An SDK client for the environment's account and region, shared by all threads."""
+        # Creating one is not thread-safe.
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self.environment.client(service)
             return self._clients[service]
 
     def value(self, output: str) -> Any:
-        """One of Terraform's outputs; raises UserError where a version without it was deployed."""
+        """One of Terraform's outputs; raises UserError when the deployed version lacks it."""
         if output not in self.outputs:
             name = self.environment.name
             raise UserError(
@@ -52,7 +52,7 @@ class Deployment:
 
     @property
     def name(self) -> str:
-        """What every resource's name begins with."""
+        """The prefix of every resource's name."""
         return str(self.outputs.get("name") or self.table.removesuffix("-results"))
 
     @property
@@ -77,7 +77,7 @@ class Deployment:
         return str(self.environment.settings.get("upload_prefix") or "")
 
 
-def together(*questions: Callable[[], Any]) -> list[Any]:
-    """The answers to independent questions, asked at once."""
-    with ThreadPoolExecutor(max(1, len(questions))) as pool:
-        return list(pool.map(lambda question: question(), questions))
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """The results of independent calls, run concurrently."""
+    with ThreadPoolExecutor(max(1, len(calls))) as pool:
+        return list(pool.map(lambda call: call(), calls))

@@ -12,10 +12,10 @@ from operations.environments import Environment
 
 
 def differences(first: Environment, second: Environment) -> list[dict[str, Any]]:
-    """Return what differs: `setting`, such as `process_image.memory_size`, and its side `from` and `to`.
+    """Return the differences: `setting`, such as `process_image.memory_size`, and its sides `from` and `to`.
 
-    A side is a `value` and whether that is the `default`; None where the setting is not there. The
-    name of the environment, which differs always, is left out.
+    A side is a `value` and whether that is the `default`; None where the setting is absent. The name of
+    the environment, which always differs, is left out.
     """
     left, right = _settings(first), _settings(second)
     return [
@@ -30,7 +30,7 @@ def _differ(one: dict[str, Any] | None, other: dict[str, Any] | None) -> bool:
 
 
 def _settings(environment: Environment) -> dict[str, dict[str, Any]]:
-    """Every setting's side by its name, objects by their attributes' names, maps by their entries'."""
+    """Each setting's side by name; objects and maps are split into `name.key`."""
     given, found = environment.settings, {}
     for name, variable in tfvars.declared().items():
         value = given.get(name, variable.default)

@@ -1,6 +1,6 @@
-"""Whether an environment still is what the code says.
+"""`drift`: whether an environment still matches the code.
 
-The exit code is 0 when it is, 2 when it is not, and 1 when that cannot be found out.
+The exit code is 0 when it does, 2 when it does not, and 1 when the check itself fails.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def check(environment: Environment, console: Console) -> tuple[list[plan.Change], list[str]]:
     """Compare what is deployed with the code; changes nothing and locks nothing.
 
-    Returns what an apply would change, and the addresses among it that were changed without Terraform.
+    Returns what an apply would change, and the addresses of those changed outside Terraform.
     """
     state.output(environment)
     terraform = deploy.connect(environment, console)
     with tempfile.TemporaryDirectory() as folder, console.status("Comparing"):
         file = Path(folder, "drift.tfplan")
-        # Without a lock, so that a role that only reads can do it.
+        # Without a lock, so that a read-only role can run it.
         terraform.run(
             *("plan", "-input=false", "-no-color", "-lock=false"),
             *(f"-var-file={environment.variables_file}", f"-out={file}"),
@@ -39,7 +39,7 @@ def check(environment: Environment, console: Console) -> tuple[list[plan.Change]
         shown = terraform.show(file)
     changes = plan.changes(shown.get("resource_changes", []), local=environment.local)
     by_address = {change.address: change for change in changes}
-    # Much that changes by itself needs no change back, and what depends on a change is planned along with it.
+    # Ignore drift that an apply would not revert, and planned changes that only follow from other changes.
     outside = [
         change.address
         for change in plan.changes(shown.get("resource_drift", []))
@@ -58,7 +58,7 @@ def command(env: str, as_json: bool) -> None:
 
     deployment = Deployment.load(env)
     changes, outside = check(deployment.environment, console(errors=True))
-    # Terraform leaves a pause alone, so no plan shows it.
+    # Terraform ignores the pause, so no plan shows it.
     paused = buffer.state(deployment) != "Enabled"
     if as_json:
         found = {

@@ -1,4 +1,4 @@
-"""The environments of this project: their two files, and the accounts they lead to."""
+"""The environments: their two files, and the AWS accounts they belong to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOLDER = ROOT / "environments"
 
 
 class LocalCloud(Protocol):
-    """A cloud on this computer: where it keeps its files, and what AWS clients need in their environment."""
+    """A cloud on this computer: its directory, and the environment variables AWS clients need to use it."""
 
     @property
     def directory(self) -> Path: ...
@@ -36,14 +36,14 @@ class LocalCloud(Protocol):
 
 @dataclass(frozen=True)
 class RunningCloud:
-    """A local cloud somebody else started, as its state file describes it."""
+    """A local cloud that another process started, as its state file describes it."""
 
     directory: Path
     environment: Mapping[str, str]
 
     @classmethod
     def find(cls, directory: Path) -> RunningCloud | None:
-        """The local cloud of `directory`; None where none answers."""
+        """The local cloud of `directory`; None when it does not answer."""
         try:
             environment = dict(json.loads((directory / "state.json").read_text("utf-8"))["environment"])
             address = urlsplit(environment["AWS_ENDPOINT_URL"])
@@ -58,11 +58,11 @@ class Environment:
     """One environment as its two files describe it.
 
     Attributes:
-        settings: what ``environments/<name>.tfvars`` says.
-        backend: what ``environments/<name>.s3.tfbackend`` says; holds ``bucket``, ``key`` and ``region``.
-        cloud: a local cloud of the caller's own (or the one in the directory LOCALCLOUD_DIRECTORY names),
-            whose directory then holds what Terraform keeps on this computer; without it the environment
-            ``local`` is on the one ``make local-up`` started.
+        settings: the contents of ``environments/<name>.tfvars``.
+        backend: the contents of ``environments/<name>.s3.tfbackend``: ``bucket``, ``key`` and ``region``.
+        cloud: the caller's own local cloud (or the one in LOCALCLOUD_DIRECTORY), whose directory then holds
+            Terraform's local files; without it, the environment ``local`` uses the cloud started by
+            ``make local-up``.
     """
 
     name: str
@@ -74,9 +74,9 @@ class Environment:
     def load(cls, name: str, cloud: LocalCloud | None = None) -> Environment:
         """Read the files of environment `name`.
 
-        Raises UserError where there are none, or one is missing, unreadable or wrong.
+        Raises UserError when one is missing, unreadable or invalid.
         """
-        # Every environment is on the local cloud that this names.
+        # When set, every environment uses this local cloud.
         directory = os.environ.get("LOCALCLOUD_DIRECTORY")
         if directory and not cloud and not (cloud := RunningCloud.find(Path(directory).resolve())):
             raise UserError(f"No local cloud is running in LOCALCLOUD_DIRECTORY={directory}; unset it.")
@@ -132,7 +132,7 @@ class Environment:
 
     @property
     def region(self) -> str:
-        """Where everything but the state is."""
+        """The region of everything except the state."""
         return str(self.settings.get("aws_region") or self.state_region)
 
     @property
@@ -142,16 +142,16 @@ class Environment:
 
     @cached_property
     def variables(self) -> dict[str, str | None]:
-        """What the process environment needs to reach its account; None takes a variable away.
+        """Environment variables for programs that use its account; None removes a variable.
 
-        Raises UserError where it is the local one and the local cloud is not running.
+        Raises UserError for a local environment when the local cloud is not running.
         """
         if not self.local:
             return {}
         cloud = self.cloud or RunningCloud.find(ROOT / "build" / "localcloud")
         if cloud is None:
             raise UserError("The local cloud is not running; start it with 'make local-up'.")
-        # What the shell and the user's files carry belongs to another account.
+        # The shell's variables and the user's files are for another account.
         foreign = dict.fromkeys(name for name in os.environ if name.startswith("AWS_"))
         files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
         return {**foreign, **files, **cloud.environment}
@@ -164,7 +164,7 @@ class Environment:
         from botocore import exceptions
 
         if self.local:
-            # Neither variables nor files of the user's.
+            # Ignore the user's variables and files.
             nothing = dict.fromkeys(("profile", "config_file", "credentials_file"), (None,) * 4)
             return boto3.Session(
                 botocore_session=botocore.session.Session(session_vars=nothing),
@@ -185,7 +185,7 @@ class Environment:
         )
         verify = None
         if self.local:
-            # A proxy of the user's leads away from this computer.
+            # The user's proxy cannot reach this computer.
             config = config.merge(Config(proxies={}))
             endpoint = endpoint or self.variables["AWS_ENDPOINT_URL"]
             verify = self.variables.get("AWS_CA_BUNDLE")
@@ -193,9 +193,9 @@ class Environment:
         return make(service, region or self.region, config=config, endpoint_url=endpoint, verify=verify)
 
     def account(self) -> str:
-        """Return the account the credentials lead to.
+        """Return the account of the credentials.
 
-        Raises UserError where no credentials work, or the environment belongs to another account.
+        Raises UserError when no credentials work, or the environment belongs to another account.
         """
         from botocore import exceptions
 

@@ -1,4 +1,4 @@
-"""`erase`: everything stored about one photo: shown, and when confirmed removed for good."""
+"""`erase`: show everything stored about one photo and, when confirmed, delete it for good."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KINDS = {
 
 
 def find(deployment: Deployment, key: str) -> dict[str, Any]:
-    """What is stored about the photo `key`, as JSON shows it; nothing of photos whose keys begin with it.
+    """What is stored about the photo with exactly this `key`, ready for JSON.
 
-    `unfinished` are multipart uploads that nobody completed; times are in ISO 8601, sizes in bytes.
-    `dead_letters_unseen` counts parked events that somebody else is reading: one may be the photo's.
+    `unfinished` are incomplete multipart uploads; times are in ISO 8601, sizes in bytes.
+    `dead_letters_unseen` counts parked events that another reader holds: one may be the photo's.
     """
     versions = [
         {
@@ -41,7 +41,7 @@ def find(deployment: Deployment, key: str) -> dict[str, Any]:
     pages = deployment.client("s3").get_paginator("list_multipart_uploads")
     unfinished = [
         {"upload_id": one["UploadId"], "begun": one["Initiated"].isoformat()}
-        # The SDK asks for encoded keys, which XML can hold, by itself where it lists versions, but not here.
+        # XML cannot hold every key. The SDK requests encoded keys by itself for versions, but not here.
         for page in pages.paginate(Bucket=deployment.bucket, Prefix=key, EncodingType="url")
         for one in page.get("Uploads", [])
         if unquote_plus(one["Key"]) == key
@@ -67,12 +67,12 @@ def find(deployment: Deployment, key: str) -> dict[str, Any]:
 
 
 def erase(deployment: Deployment, found: dict[str, Any]) -> None:
-    """Remove what was found for good; begun again after an interruption it removes the rest.
+    """Delete what was found for good; after an interruption, running it again deletes the rest.
 
-    Parked events go first, so that a redrive cannot bring a record back, and records last, since they are
-    what a photo without versions is still found by.
+    Parked events go first, so that a redrive cannot recreate a record, and records last, so that a photo
+    without versions can still be found.
 
-    Raises UserError when a parked event is out of reach; then nothing but other parked events is erased.
+    Raises UserError when another reader holds a parked event; then only other parked events are deleted.
     """
     left = set(found["dead_letters"])
     with Queue(deployment) as queue:

@@ -1,4 +1,4 @@
-"""The one error for people, and what AWS's errors mean to them."""
+"""The error type for users, and messages for AWS's errors."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 
 class UserError(click.ClickException):
-    """Something a person can put right: one sentence saying what is wrong, and what to do about it."""
+    """An error the user can fix: one sentence saying what is wrong and what to do about it."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         from operations.terminal import visible
 
-        # Keys come back in messages, and uploaders choose them: none may steer the terminal.
+        # Messages can contain keys, which uploaders choose: none may send control codes to the terminal.
         click.echo(f"Error: {visible(self.message, keep=chr(10))}", err=file is None, file=file)
 
 
 def is_sdk_error(error: BaseException) -> bool:
-    """Whether the SDK raised it; one that is not loaded raised nothing."""
+    """Whether the SDK raised it; does not import the SDK."""
     exceptions = sys.modules.get("botocore.exceptions")
     return exceptions is not None and isinstance(error, (exceptions.BotoCoreError, exceptions.ClientError))
 
 
 def code_of(error: Exception) -> str:
-    """AWS's code for an error of the SDK; empty where AWS answered nothing."""
-    # An answer cut short has a response too, which is None.
+    """AWS's code for an SDK error; empty when AWS did not respond."""
+    # The error for a truncated response has the attribute too, but it is None.
     return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
 def from_sdk(error: Any) -> UserError:
-    """The sentence for an error of the SDK."""
+    """The message for an SDK error."""
     if not getattr(error, "response", None):
         return UserError(f"AWS cannot be reached ({error}); check the network and run it again.")
     code = code_of(error)
@@ -45,7 +45,7 @@ def from_sdk(error: Any) -> UserError:
 
 
 def from_credentials(name: str, error: Exception) -> UserError:
-    """The sentence for why the caller of environment `name` is unknown to AWS."""
+    """The message for credentials of environment `name` that AWS does not accept."""
     from botocore import exceptions
 
     again = "sign in again ('aws sso login')"

@@ -1,4 +1,4 @@
-"""Runs of the workflow: its input, and starting, listing and following them."""
+"""Executions of the workflow: build their input, and start, list and follow them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def event(
     reanalyse: bool = False,
     redriven_from: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The workflow's input for an object that is in the bucket: S3's own event and what S3's events have not.
+    """The workflow's input for an object in the bucket: an S3 event, plus fields of our own.
 
-    `notify`: whether the result is told to anybody. `reanalyse`: ask Rekognition although there is a record.
+    `notify`: whether subscribers are notified. `reanalyse`: call Rekognition even if there is a record.
     `redriven_from`: ARNs of the executions it takes over from, oldest first: their record may be replaced,
-    and an image they recorded is notified without asking Rekognition again.
+    and an image they recorded is notified without calling Rekognition again.
     """
     stored: dict[str, Any] = {"key": key, "size": size, "etag": etag.strip('"')}
-    # "null" names the one version of an object that was there before versioning was switched on.
+    # "null" is the version of an object stored before versioning was enabled.
     if version_id and version_id != "null":
         stored["version-id"] = version_id
     made: dict[str, Any] = {
@@ -64,12 +64,12 @@ def event(
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether AWS said that there were too many calls."""
+    """Whether AWS throttled the call."""
     return isinstance(error, ClientError) and error.response["Error"].get("Code") in _BUSY
 
 
-# For calls that many may make at once. StartExecution refills at 300 a second in the large regions and 150 in
-# others: a wait soon helps. https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+# Retries throttled calls. StartExecution refills at 300 a second in the large regions and 150 in others, so a
+# short wait helps. https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 patiently = retry(
     retry=retry_if_exception(is_busy),
     wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -84,10 +84,10 @@ def start(
 ) -> str | None:
     """Start one execution called `name`; return its ARN, or None when the name was used before.
 
-    A STANDARD workflow accepts a name once in 90 days, so starting twice is starting once. An EXPRESS one
-    does not remember names: its second execution finds the image taken and ends as a duplicate.
+    A STANDARD workflow accepts a name once in 90 days, so starting is idempotent. An EXPRESS workflow does
+    not remember names: a second execution finds the image claimed and ends as a duplicate.
 
-    Raises ClientError when it is refused, for throttling only after a minute of trying.
+    Raises ClientError when AWS refuses; if throttled, only after a minute of retries.
     """
     client = deployment.client("stepfunctions")
     machine = state_machine or deployment.state_machine_arn
@@ -111,7 +111,7 @@ def since(deployment: Deployment, moment: datetime, *, limit: int) -> Iterator[d
 
 
 def newest(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    """Every execution Step Functions remembers, those that started last first.
+    """Every execution Step Functions remembers, most recently started first.
 
     Raises NoHistoryError for an EXPRESS workflow.
     """
@@ -131,11 +131,11 @@ def newest(deployment: Deployment) -> Iterator[dict[str, Any]]:
 def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: float) -> records.Record:
     """Wait until `execution` owns the record of image `image_id` and is done, and return the record.
 
-    Raises UserError when the execution fails, finds the image another's, or takes over `timeout` seconds.
+    Raises UserError when the execution fails, another one owns the image, or `timeout` seconds pass.
     """
     deadline, pause = time.monotonic() + timeout, 0.2
     while time.monotonic() < deadline:
-        # An EXPRESS execution cannot be described: its record is all there is to see.
+        # An EXPRESS execution cannot be described; only its record shows that it is done.
         described = describe(deployment, execution) or {}
         status = described.get("status")
         if status in FAILED:
@@ -162,7 +162,7 @@ def follow(deployment: Deployment, execution: str, image_id: str, *, timeout: fl
 
 
 def describe(deployment: Deployment, execution: str) -> dict[str, Any] | None:
-    """An execution as Step Functions describes it; None of an EXPRESS one, and after 90 days of any."""
+    """An execution as Step Functions describes it; None for EXPRESS ones, and for any after 90 days."""
     try:
         return dict(deployment.client("stepfunctions").describe_execution(executionArn=execution))
     except ClientError as error:
@@ -172,7 +172,7 @@ def describe(deployment: Deployment, execution: str) -> dict[str, Any] | None:
 
 
 def text_at(document: str | None, path: str) -> str:
-    """The text at a dotted path in a JSON document; empty where there is none."""
+    """The text at a dotted path in a JSON document; empty if there is none."""
     try:
         value = json.loads(document or "")
     except ValueError:
@@ -183,17 +183,17 @@ def text_at(document: str | None, path: str) -> str:
 
 
 def photo(described: dict[str, Any]) -> tuple[str, str]:
-    """Key and ETag in the input of an execution; empty where it holds no S3 event."""
+    """Key and ETag in the input of an execution; empty if it is not an S3 event."""
     given = described["input"]
     return text_at(given, "detail.object.key"), text_at(given, "detail.object.etag")
 
 
 def details(event: dict[str, Any]) -> dict[str, Any]:
-    """What an event of an execution's history says, whatever its type."""
+    """The details of an event in an execution's history, whatever its type."""
     return next((value for name, value in event.items() if name.endswith("EventDetails")), {})
 
 
 def shortened(text: str, limit: int = 160) -> str:
-    """The first line of an error's cause; of a Lambda's JSON, its message."""
+    """An error's cause on one line; if it is a Lambda error in JSON, its message."""
     line = " ".join((text_at(text, "errorMessage") or text).split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."

@@ -1,4 +1,4 @@
-"""Records into a file: complete or not at all, in bounded memory."""
+"""Export records to a file, all or nothing, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
     from operations.records import Record
 
-# What a Parquet row group weighs, which is held in memory: a thousand small records, or ten whose faces have
-# the 400 KB they can have.
+# Size of a Parquet row group, which is held in memory: a thousand small records, or ten with the maximum of
+# 400 KB of faces.
 ROW_GROUP_BYTES = 4 * 1024 * 1024
 _ROW_BYTES = 4 * 1024
-# Records a progress bar moves by.
+# Records between updates of the progress bar.
 _STEP = 100
 
-# Columns with few different values; dictionaries of the others would hold every value twice.
+# Columns with few distinct values; for the others, a dictionary would store every value twice.
 _REPEATING = ["Bucket", "Format", "Outcome", "Reason"]
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A draft to write, which is `path` when the block ends well; else nothing is left.
+    """A draft to write, renamed to `path` when the block succeeds; otherwise nothing is left.
 
-    Raises UserError when `path` exists, or the disk refuses.
+    Raises UserError when `path` exists or cannot be written.
     """
-    # Its own name could make a long one too long.
+    # Appending to the name could make it too long.
     draft = path.with_name(f".{uuid.uuid4().hex}")
     try:
-        # Taken from the beginning, so that nothing else is replaced in the end.
+        # Reserve the name now, so that no other file is replaced at the end.
         path.touch(exist_ok=False)
         try:
             yield draft
@@ -53,14 +53,14 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def write(
-    path: Path, found: Iterable[Record], update: terminal.Update = terminal.unwatched
+    path: Path, found: Iterable[Record], update: terminal.Update = terminal.no_progress
 ) -> tuple[int, list[str]]:
-    """Write records to the new file `path`, whose ending says how.
+    """Write records to the new file `path`, in the format of its extension.
 
-    Answers how many there are, and the names of attributes that were left out, in records of another shape.
-    Every column of ATTRIBUTES is there, empty where a record lacks it.
+    Returns their number, and the names of unknown attributes that were left out. Every attribute in
+    ATTRIBUTES is a column, empty where a record lacks it.
 
-    Raises UserError as `new_file`, and for an ending that is no format.
+    Raises UserError as `new_file`, and for an unknown extension.
     """
     if path.suffix.lower() not in _FORMATS:
         raise UserError(f"'{path.name}' ends in no known format; end it in .csv, .jsonl or .parquet.")
@@ -90,7 +90,7 @@ def _csv(path: Path, found: Iterable[Record]) -> None:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # A spreadsheet takes a text that begins like this for a formula, and uploaders choose the keys.
+    # Spreadsheets run text that begins like this as a formula, and uploaders choose the keys.
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
@@ -109,7 +109,7 @@ def _parquet(path: Path, found: Iterable[Record]) -> None:
 
     types = {str: pyarrow.string(), int: pyarrow.int64(), bool: pyarrow.bool_()}
     schema = pyarrow.schema([(name, types[kind]) for name, kind in ATTRIBUTES.items()])
-    # pyarrow's own pool keeps what it freed.
+    # pyarrow's default pool does not return freed memory.
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     with parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=_REPEATING) as writer:
         for rows in _row_groups(found):
@@ -130,7 +130,7 @@ def _row_groups(found: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _typed(value: Any, kind: type) -> Any:
-    """`value` as its column wants it; None for what cannot be, as in a record of another shape."""
+    """`value` in its column's type; None if it cannot be converted."""
     try:
         return None if value is None else kind(value)
     except ValueError:

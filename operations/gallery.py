@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from operations.deployment import Deployment
     from operations.records import Record
 
-# Photos that are read from S3 without asking; more cost time and, at $0.09 a GB out of AWS, money.
-UNASKED = 100
-# What is larger is seldom a photo, and would be held in memory whole, several at once.
+# Photos read from S3 without confirmation; more take time and, at $0.09 a GB out of AWS, money.
+MAX_UNCONFIRMED = 100
+# Larger files are seldom photos, and several at a time would be held in memory whole.
 MAX_BYTES = 50_000_000
 _READERS = 4
 _ABSENCES = {
@@ -34,13 +34,12 @@ _ABSENCES = {
 
 
 def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confirmed: bool) -> str:
-    """Write the page of `found` to `path`, and answer a sentence on it.
+    """Write the page of `found` to `path`, and return a summary.
 
-    The photos are read with the caller's own permissions; only their thumbnails reach the page.
+    The photos are read with the caller's own permissions; only their thumbnails are on the page.
 
-    Raises UserError as `export.new_file`, and when the caller has to confirm: more than UNASKED photos, or an
-    environment whose photos are to be gone after a time, which a page on somebody's disk would outlive
-    (docs/privacy.md).
+    Raises UserError as `export.new_file`, and when it needs confirmation: for more than MAX_UNCONFIRMED
+    photos, or when photos expire in this environment, since the page would outlive them (docs/privacy.md).
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{path} does not end in .html; a gallery is a page.")
@@ -48,7 +47,7 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
     sizes = [size for record in whole if (size := _size(record)) <= MAX_BYTES]
     total = options.size(sum(sizes))
     days = deployment.environment.settings.get("photo_retention_days")
-    if not confirmed and (len(sizes) > UNASKED or days):
+    if not confirmed and (len(sizes) > MAX_UNCONFIRMED or days):
         raise UserError(
             f"This would read {page.count(len(sizes), 'photo')}, {total}, from S3"
             + (f" and keep thumbnails of what is to be gone after {days} days" if days else "")
@@ -68,7 +67,7 @@ def write(deployment: Deployment, path: Path, found: Sequence[Record], *, confir
 
 
 def _photo(s3: Any, record: Record) -> page.Photo:
-    """The photo with a thumbnail of exactly the upload that was recorded, or why there is none."""
+    """The photo with a thumbnail of the version that was recorded, or the reason why it has none."""
     key = str(record.get("Key") or record.get("ImageID") or "")
     photo = page.Photo(key, str(record.get("Outcome")), records.public(record))
     if _size(record) > MAX_BYTES:

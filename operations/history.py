@@ -1,4 +1,4 @@
-"""What happened in each execution for one photo, step by step."""
+"""The history of each execution for one photo, step by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Moment(NamedTuple):
-    """Something that happened; `detail`: such as an error's cause."""
+    """One event in a photo's history; `detail` is, for example, an error's cause."""
 
     time: datetime
     what: str
@@ -26,7 +26,7 @@ class Moment(NamedTuple):
 
 @dataclass
 class Run:
-    """One execution: its steps, unless AWS has forgotten them, and the invocations known to be its own."""
+    """One execution: its steps, if AWS still has them, and the request ids of its invocations."""
 
     arn: str
     started: datetime
@@ -36,19 +36,19 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name, or the id of an EXPRESS execution; no other execution has it."""
+        """The name, or the id of an EXPRESS execution; it is unique."""
         return self.arn.rpartition(":")[2]
 
 
 def known(deployment: Deployment, key: str) -> tuple[list[records.Record], list[ParkedEvent]]:
-    """The whole records of a photo, and its events in the dead-letter queue, which stays as it is."""
+    """The complete records of a photo and its parked events; the dead-letter queue is left unchanged."""
     found = list(records.complete(deployment, records.by_key(deployment, key)))
     with Queue(deployment) as queue:
         return found, [event for event in queue.events() if event.key() in uploads.forms(key)]
 
 
 def runs(deployment: Deployment, recorded: list[records.Record], parked: list[ParkedEvent]) -> list[Run]:
-    """The executions that recorded or parked a photo, and those these took over from, oldest first."""
+    """The executions that recorded or parked a photo, and their predecessors, oldest first."""
     moments = {
         str(one["ExecutionId"]): datetime.fromisoformat(str(one["Timestamp"]))
         for one in recorded
@@ -70,7 +70,7 @@ def runs(deployment: Deployment, recorded: list[records.Record], parked: list[Pa
 
 
 def _run(deployment: Deployment, arn: str, moment: datetime) -> tuple[Run, list[str]]:
-    """An execution, and those it took over from; at `moment` where AWS has forgotten it."""
+    """An execution and the ARNs of its predecessors; dated `moment` if AWS no longer has it."""
     described = executions.describe(deployment, arn)
     if described is None:
         return Run(arn, moment, moment, [Moment(moment, "execution", "AWS has no history of it")]), []
@@ -88,7 +88,7 @@ def _run(deployment: Deployment, arn: str, moment: datetime) -> tuple[Run, list[
                 detail = f"{error}: {executions.shortened(details.get('cause') or '')}"
             failed = kind.endswith(("Failed", "TimedOut", "Aborted"))
             run.moments.append(Moment(event["timestamp"], what, detail, failed))
-        # The invocation's id, in Lambda's answer or in its error.
+        # The invocation's request id, in Lambda's response or in its error.
         run.request_ids |= {
             executions.text_at(details.get("output"), "SdkResponseMetadata.RequestId"),
             executions.text_at(details.get("cause"), "requestId"),
@@ -97,7 +97,7 @@ def _run(deployment: Deployment, arn: str, moment: datetime) -> tuple[Run, list[
 
 
 def _what(kind: str, state: str, tries: int) -> str:
-    """What an event of a history is called here; empty where nobody needs it."""
+    """The name to show for an event of the history; empty for events to skip."""
     if kind.startswith("Execution"):
         return f"workflow {kind.removeprefix('Execution').lower()}"
     if not kind.startswith(("Task", "LambdaFunction")):

@@ -1,4 +1,4 @@
-"""`logs`: what the functions log, of all photos or of one."""
+"""`logs`: the functions' log lines, for all photos or for one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from operations.errors import UserError
 _POLL_SECONDS = 2.0
 # A line may reach CloudWatch some seconds after it was written.
 _LATE = timedelta(seconds=30)
-# What an invocation's first line says of it, and its own fields that every line has.
+# The request id in a plain-text line.
 _REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# Fields that every line has.
 _COMMON = frozenset({"timestamp", "time", "level", "message", "logger", "requestId", "type", "record"})
 
 
 class Line(NamedTuple):
-    """One line of a function's log. `request_id`: the invocation it is of, empty where it names none."""
+    """One line of a function's log. `request_id` is its invocation's, or empty."""
 
     time: datetime
     function: str
@@ -37,10 +38,10 @@ class Line(NamedTuple):
 
     @classmethod
     def of(cls, function: str, event: dict[str, Any]) -> Line:
-        """The line as CloudWatch returns it; functions log in JSON, and crash in plain text."""
+        """Parse a line as CloudWatch returns it; functions log in JSON, but crash in plain text."""
         moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
         message = str(event["message"]).strip()
-        # The local cloud numbers no lines.
+        # The local cloud has no event ids.
         number = event.get("eventId") or f"{event['logStreamName']} {message}"
         content = None
         with suppress(ValueError):
@@ -84,7 +85,7 @@ def command(
     else:
         found = _all(deployment, functions, since)
     _print(found, as_json)
-    # The way to end it.
+    # Ctrl-C is the way to end it.
     with suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_POLL_SECONDS)
@@ -105,7 +106,7 @@ def _print(lines: list[Line], as_json: bool) -> None:
 
 
 def _all(deployment: Deployment, functions: list[str], since: datetime) -> list[Line]:
-    """The lines of functions in order of time."""
+    """The lines of all `functions`, ordered by time."""
     return sorted(chain(*together(*(partial(read, deployment, name, since) for name in functions))))
 
 
@@ -127,7 +128,7 @@ def read(
 
 
 def of_executions(deployment: Deployment, runs: list[history.Run], functions: list[str]) -> list[Line]:
-    """The lines of all invocations by these executions, in order of time."""
+    """The lines of all invocations by these executions, ordered by time."""
     found: set[Line] = set()
     for run in runs:
         since, until = run.started - _LATE, run.ended + 2 * _LATE

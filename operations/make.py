@@ -1,7 +1,7 @@
-"""The variables `make VERB NAME=value ...` was given, exactly as they were typed.
+"""The variables on the command line of `make VERB NAME=value ...`, exactly as typed.
 
-make expands dollars, and drops spaces before a value; what uploaders put into keys must survive both. So the
-values are read from make's own command line.
+make expands dollars and drops spaces before a value, but keys may contain both. So the values are read from
+make's own command line.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*):{0,3}=(?P<value>.*)", re.DOTALL)
 _MAKES = frozenset({"make", "gmake"})
 _SHELLS = frozenset({"bash", "dash", "sh", "zsh"})
-# make's own, and those of the Makefile that are for every verb.
+# make's own, and those of the Makefile that apply to every verb.
 _EVERYWHERE = frozenset({"ENV", "MAKEFLAGS", "PY", "PYTHON", "SHELL", "STAMP", "VENV"})
 
 
 @cache
 def command_line() -> tuple[str, ...]:
-    """The command line of the make whose recipe this process is; empty without one.
+    """The command line of the make whose recipe this process is; empty if it is not a recipe.
 
-    What a recipe's own programs start, such as a test's, is no recipe of that make.
+    A process that a recipe's program starts, such as a test's, does not count as a recipe.
     """
     if "MAKELEVEL" not in os.environ:
         return ()
@@ -47,7 +47,7 @@ def command_line() -> tuple[str, ...]:
 
 
 def take_variables(known: Iterable[str]) -> None:
-    """Put the variables of make's command line where options read them; raises UserError for unknown ones."""
+    """Set the variables of make's command line in the environment; raises UserError for unknown ones."""
     names = {*known, *_EVERYWHERE}
     for name, value in (match.groups() for match in map(_ASSIGNMENT.fullmatch, command_line()) if match):
         if name not in names:

@@ -1,4 +1,4 @@
-"""CloudWatch's metrics and queues' own counts, each read in one way."""
+"""Reads CloudWatch metrics and the message counts of queues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Metric(NamedTuple):
-    """A metric by its one dimension, and which statistic of it: Sum, Average, Maximum, or p95."""
+    """A metric with one dimension, and a statistic: Sum, Average, Maximum, or a percentile such as p95."""
 
     namespace: str
     name: str
@@ -30,9 +30,9 @@ def read(
     until: datetime,
     period: timedelta | None = None,
 ) -> dict[str, dict[datetime, float]]:
-    """Values by name and by when their period began, the newest first; periods without one are left out.
+    """Values by name and by the start of their period, newest first; periods without data are left out.
 
-    Without a `period` it is as long as the time looked at, in which one or two of them begin.
+    By default the period is the whole interval, in which one or two of them begin.
     """
     seconds = (period or max(timedelta(minutes=1), until - since)).total_seconds()
     queries = [
@@ -60,16 +60,16 @@ def read(
 
 
 def messages(deployment: Deployment, queue_url: str) -> tuple[int, int, datetime]:
-    """About how many messages of a queue nobody holds, how many somebody does, and the time by its clock."""
+    """The approximate numbers of visible and in-flight messages in a queue, and the time by its clock."""
     names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     answer = deployment.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
     waiting, held = (int(answer["Attributes"][name]) for name in names)
-    said = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    return waiting, held, parsedate_to_datetime(said)
+    date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+    return waiting, held, parsedate_to_datetime(date)
 
 
 def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> float | None:
-    """Seconds the oldest message of a queue has waited, some minutes late; None where nothing was measured.
+    """Age in seconds of the oldest message in a queue, some minutes late; None without data.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
     """
@@ -80,8 +80,8 @@ def oldest_message(deployment: Deployment, queue_url: str, now: datetime) -> flo
 
 
 def percentile(values: list[float], percent: int) -> float | None:
-    """Of values that are at hand, where CloudWatch has none; None without any."""
+    """A percentile of `values`, for when CloudWatch has none; None if there are no values."""
     if not values:
         return None
-    # Doubled, as one value alone has no quantiles.
+    # Doubled, because a single value has no quantiles.
     return round(statistics.quantiles([*values, *values], n=100, method="inclusive")[percent - 1], 3)

@@ -16,18 +16,18 @@ from operations.tfvars import ACCOUNT
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 
-# Where an account may by default call DetectFaces fifty times a second; elsewhere five:
+# Where the default quota of DetectFaces is fifty calls a second; elsewhere it is five:
 # https://docs.aws.amazon.com/general/latest/gr/rekognition.html
 _LARGE_REGIONS = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
-# The files, with NAME, ACCOUNT, REGION and QUOTA where those of the environment go.
+# Templates of the two files, with the placeholders NAME, ACCOUNT, REGION and QUOTA.
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def new(name: str, account: str, region: str, folder: Path | None = None) -> list[Path]:
     """Write the tfvars and the backend file of a new environment and return their paths.
 
-    Raises UserError, with nothing written, for a name, account or region that cannot be one, and where one of
-    the files is there already.
+    Raises UserError, with nothing written, for an invalid name, account or region, and when one of the files
+    exists.
     """
     if not _NAME.fullmatch(name):
         raise UserError(

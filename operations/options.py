@@ -1,4 +1,4 @@
-"""Options every verb has, and how times and sizes are written for people."""
+"""Options that verbs share, and formatting of times and sizes."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ day: Decorator = click.option("--day", callback=_day, help="Day in UTC, as 2026-
 
 
 class _Key(click.types.StringParamType):
-    """A key or prefix in the bucket, whatever the terminal's encoding: S3's are UTF-8."""
+    """A key or prefix in the bucket; S3's are UTF-8, whatever the terminal's encoding."""
 
     name = "key"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        # A terminal in Latin-1 gives UTF-8 that was pasted into it letter by letter.
+        # UTF-8 pasted into a Latin-1 terminal arrives as one character per byte.
         with contextlib.suppress(UnicodeError):
             return os.fsencode(str(value)).decode()
         try:
@@ -58,7 +58,7 @@ KEY = _Key()
 
 
 def named(option: str, value: str = "") -> str:
-    """How the user gives `option`: LIMIT= under make, --limit without; flags take the `value` 1 there."""
+    """How to give `option`: LIMIT= under make, else --limit; under make, flags take the `value` 1."""
     return f"{option.upper().replace('-', '_')}={value}" if under_make() else f"--{option}"
 
 
@@ -74,7 +74,7 @@ dry_run: Decorator = click.option(
 
 
 def confirm(what: str) -> Decorator:
-    """The option that turns showing into doing; `what` says what it does."""
+    """The --confirm option, without which a verb only shows what it would do; `what` describes the action."""
     return click.option(
         "--confirm",
         is_flag=True,
@@ -84,12 +84,12 @@ def confirm(what: str) -> Decorator:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` for programs: indented, times in ISO 8601."""
+    """Print `value` as JSON: indented, times in ISO 8601."""
     click.echo(json_text(value, indent=2))
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON that can be printed: escaped where the output's encoding is not UTF-8."""
+    """`value` as printable JSON: escaped if the output's encoding is not UTF-8."""
 
     def plain(one: Any) -> str:
         return one.isoformat() if isinstance(one, datetime) else str(one)
@@ -99,7 +99,7 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`seconds` as people say it: 0.21 s, 42 s, 3 min, 2 h 5 min, 4 d."""
+    """`seconds` in readable form: 0.21 s, 42 s, 3 min, 2 h 5 min, 4 d."""
     if seconds is None:
         return "-"
     if seconds < 10:
@@ -115,5 +115,5 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24} d"
 
 
-# Bytes as people say them: 512 bytes, 3.4 MB.
+# Bytes in readable form: 512 bytes, 3.4 MB.
 size = filesize.decimal

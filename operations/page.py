@@ -1,7 +1,7 @@
-"""Self-contained HTML pages about photos: no script, no request, and any key shown as it is.
+"""Self-contained HTML pages about photos: no scripts, no requests, and safe with any key.
 
-What uploaders choose is escaped in every template, its invisible characters are written out, and the page's
-own policy lets nothing run or load but its pictures and the one style sheet inside it.
+Every template escapes what uploaders choose and spells out invisible characters. The page's own content
+security policy allows only its pictures and its one inline style sheet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent / "pages"
-# Pixels of a thumbnail's longer side: sharp on a card 310 pixels wide, twice as dense.
+# Pixels of a thumbnail's longer side: sharp on a card 310 pixels wide at double density.
 SIDE = 640
 TITLES = {
     "face_detected": "Face",
@@ -44,7 +44,7 @@ _SIDES = ("Left", "Top", "Width", "Height")
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail, upright: a data URI, and its size in pixels."""
+    """An upright thumbnail: its data URI and its size in pixels."""
 
     uri: str
     width: int
@@ -64,7 +64,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happened to a photo `ms` milliseconds after its upload began."""
+    """A step in a photo's processing, `ms` milliseconds after its upload began."""
 
     name: str
     ms: int
@@ -72,7 +72,7 @@ class Step:
 
     @property
     def style(self) -> str:
-        """The class of the style sheet that colours the time before it."""
+        """The CSS class that colours the time before it."""
         return "failed" if self.failed else f"to-{self.name.lower()}"
 
 
@@ -80,7 +80,7 @@ class Step:
 class Photo:
     """One card. `outcome` is one of TITLES; `messages` are texts by kind of subscriber.
 
-    Without a `picture`, `absence` says why there is none.
+    `absence` is the reason why there is no `picture`.
     """
 
     key: str
@@ -108,7 +108,7 @@ class Photo:
 
     @property
     def found(self) -> str:
-        """What was found, as a reader would say it."""
+        """The finding in words."""
         record = self.record or {}
         if self.outcome == "rejected":
             # Older records have the reason's name only.
@@ -137,7 +137,7 @@ class Photo:
 
     @property
     def segments(self) -> list[tuple[float, float, str]]:
-        """Where the time before each step begins, and how long it is, in percent of the whole; its style."""
+        """Start and length of the time before each step, in percent of the whole, and its style."""
         whole = max((step.ms for step in self.steps), default=0) or 1
         return [
             (100 * one.ms / whole, 100 * (two.ms - one.ms) / whole, two.style)
@@ -146,15 +146,15 @@ class Photo:
 
 
 def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
-    """A JPEG of at most SIDE pixels, turned as its boxes take it to be; None for what is no picture.
+    """A JPEG of at most SIDE pixels, rotated to match the face boxes; None if `body` is not a picture.
 
-    Rekognition reads the EXIF orientation of JPEG only; ConvertImage, which `converted` what Rekognition
-    does not take, that of every format.
+    Rekognition reads the EXIF orientation of JPEG only; ConvertImage, for `converted` photos, that of every
+    format.
     """
     from PIL import Image, ImageOps
 
     try:
-        # Of many pixels Pillow warns; more than it allows is an error all the same.
+        # Pillow warns about large pictures; above its hard limit it still raises an error.
         with warnings.catch_warnings(action="ignore"), _lenient():
             image: Image.Image = Image.open(io.BytesIO(body))
             turned = converted or image.format in ("JPEG", "MPO")
@@ -162,7 +162,7 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
             if image.mode.startswith("I;16"):
                 image = image.point(lambda value: value / 256).convert("L")
             image.thumbnail((SIDE, SIDE))
-            with contextlib.suppress(Exception):  # A damaged orientation is none.
+            with contextlib.suppress(Exception):  # Ignore a damaged orientation.
                 image = ImageOps.exif_transpose(image) if turned else image
             white = Image.new("RGBA", image.size, "white")
             out = io.BytesIO()
@@ -175,9 +175,9 @@ def thumbnail(body: bytes, *, converted: bool = False) -> Picture | None:
 
 @contextlib.contextmanager
 def _lenient() -> Iterator[None]:
-    """Have Pillow read what viewers read: files cut short, and HEIF where pi_heif is.
+    """Make Pillow as lenient as viewers: it reads truncated files, and HEIF if pi_heif is installed.
 
-    Not for good: the stand-in for Rekognition, which refuses what is cut short, may run in this process.
+    Only temporarily: the stand-in for Rekognition, which refuses truncated files, may run in this process.
     """
     from PIL import ImageFile
 
@@ -198,7 +198,7 @@ def count(number: int, noun: str) -> str:
 
 
 def photos(title: str, lead: str, shown: Sequence[Photo]) -> str:
-    """The page of a demo or of an environment's records."""
+    """The page of a demo, or of an environment's records."""
     counted = Counter(photo.outcome for photo in shown)
     return render(
         "photos.html.j2",
@@ -211,7 +211,7 @@ def photos(title: str, lead: str, shown: Sequence[Photo]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """A whole page from a template of FOLDER."""
+    """A page rendered from a template in FOLDER."""
     return templates().get_template(template).render(values)
 
 
@@ -237,12 +237,12 @@ def templates(*more: Path) -> Environment:
 
 
 def digest(text: str) -> str:
-    """What a Content-Security-Policy knows an inline style or script by."""
+    """The hash that identifies an inline style or script in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def scale(values: Iterable[float]) -> tuple[float, list[float]]:
-    """The end of an axis that starts at 0 and holds `values`, and its marks: 1, 2 or 5 by powers of 10."""
+    """The end of an axis from 0 that fits `values`, and its ticks in steps of 1, 2 or 5 times 10 to the n."""
     highest = max(values, default=0) or 1
     power = 10 ** math.floor(math.log10(highest / 4))
     step = next(power * each for each in (1, 2, 5, 10) if power * each >= highest / 4)

@@ -1,4 +1,4 @@
-"""What a plan of Terraform's changes, which data it loses, and what the saved one was made from."""
+"""Terraform plans: what they change, which data they lose, and which files the saved one was made from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("create", "update", "replace", "delete")
 
-# What a plan is made from besides the state: whatever of it changes, the plan is another.
+# The sources of a plan, besides the state: if one of them changes, the saved plan is stale.
 _SOURCES = (
     *("*.tf", ".terraform.lock.hcl", "*.auto.tfvars", "terraform.tfvars"),
     *("modules/*/*.tf", "modules/*/*.json", "functions/**/*.py", "functions/**/*.lock"),
@@ -36,10 +36,10 @@ _SYMBOLS = {"create": "+", "delete": "-", "replace": "-/+", "update": "~"}
 _LONGEST_VALUE = 60
 _MISSING = "(not set)"
 _UNKNOWN = "(known after apply)"
-# How the local cloud reads back what it did not keep: as nothing, or as AWS's default.
+# Values the local cloud returns for attributes it does not store: nothing, or AWS's default.
 _FORGOTTEN = frozenset({_MISSING, "0", '""', "false", '"missing"'})
 
-# What goes with a resource that is destroyed or replaced; protect_data holds those of HOLDS_DATA.
+# What is lost when a resource is destroyed or replaced; protect_data protects those in HOLDS_DATA.
 HOLDS_DATA = {
     "aws_dynamodb_table": "destroys the records in it",
     "aws_kms_key": "destroys what is encrypted with it",
@@ -57,8 +57,8 @@ class Change:
     """What a plan does to one resource: ``create``, ``update``, ``replace`` or ``delete``.
 
     Attributes:
-        attributes: old and new value of each that an update or a replacement changes, as text, by its path.
-        losses: what data goes, such as "deletes logs older than 7 days"; empty when none does.
+        attributes: old and new value, as text, of each attribute an update or replacement changes, by path.
+        losses: what data is lost, such as "deletes logs older than 7 days"; empty if none is.
     """
 
     address: str
@@ -68,16 +68,16 @@ class Change:
     losses: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return address and action, and where there are some the changed attributes and the losses."""
+        """Return address and action, and the changed attributes and losses if there are any."""
         attributes = {name: {"old": old, "new": new} for name, (old, new) in self.attributes.items()}
         more = {"attributes": attributes, "losses": self.losses}
         return {"address": self.address, "action": self.action} | {k: v for k, v in more.items() if v}
 
 
 def changes(resources: Iterable[Mapping[str, Any]], *, local: bool = False) -> list[Change]:
-    """Return what the `resource_changes` of a plan that Terraform shows as JSON come to, in its order.
+    """Return the changes in the `resource_changes` of a plan that Terraform shows as JSON, in its order.
 
-    With `local`, what the local cloud reads back falsely is left out (docs/quirks.md).
+    With `local`, changes that only come from the local cloud's wrong answers are left out (docs/quirks.md).
     """
     found = []
     for resource in resources:
@@ -98,7 +98,7 @@ def changes(resources: Iterable[Mapping[str, Any]], *, local: bool = False) -> l
 def _losses(kind: str, action: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     if action in ("delete", "replace") and kind in _DESTROYED:
         return _DESTROYED[kind]
-    # What is new holds nothing, but rules can be new to a bucket that is there; then its name is known.
+    # A new resource holds no data. But rules can be new for an existing bucket, whose name is then known.
     if action == "create" and "bucket" not in after:
         return ""
     was, will = _kept(kind, before), _kept(kind, after)
@@ -110,7 +110,7 @@ def _losses(kind: str, action: str, before: Mapping[str, Any], after: Mapping[st
 
 
 def _kept(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """How many days a resource keeps something, by what it does when they become fewer."""
+    """How many days a resource keeps its data, by the phrase for what a lower number does."""
 
     def is_on(block: str, name: str, on: object) -> float:
         return math.inf if any(one.get(name) == on for one in values.get(block) or ()) else 0
@@ -155,7 +155,7 @@ def _differences(
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Every value in `value` by its path; a policy or a definition in JSON as what it says."""
+    """Every value in `value` by its path; JSON texts, such as policies, are parsed."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         with contextlib.suppress(ValueError):
             value = json.loads(value)
@@ -174,7 +174,7 @@ def _text(value: Any) -> str:
 
 
 def _is_false(kind: str, attributes: Mapping[str, tuple[str, str]]) -> bool:
-    """Whether the local cloud only forgot what it was given: it reads back nothing for these."""
+    """Whether the change exists only because the local cloud does not store these attributes."""
     forgetful = {"aws_cloudwatch_metric_alarm": "", "aws_sfn_state_machine": "tracing_configuration"}
     return kind in forgetful and all(
         name.startswith(forgetful[kind]) and (new == _UNKNOWN or old in _FORGOTTEN)
@@ -183,7 +183,7 @@ def _is_false(kind: str, attributes: Mapping[str, tuple[str, str]]) -> bool:
 
 
 def counts(found: Iterable[Change]) -> dict[str, int]:
-    """How many there are of each action."""
+    """The number of changes by action."""
     return dict.fromkeys(ACTIONS, 0) | Counter(change.action for change in found)
 
 
@@ -197,7 +197,7 @@ def as_json(found: Sequence[Change]) -> dict[str, Any]:
 
 
 def show(found: Iterable[Change], console: Console) -> None:
-    """Print each change, with its attributes; what loses data stands out."""
+    """Print each change with its attributes; changes that lose data are red."""
     for change in found:
         line = f"{_SYMBOLS.get(change.action, change.action):>4} {change.address}  {change.losses}"
         console.out(line.rstrip(), style="bold red" if change.losses else None)
@@ -206,7 +206,7 @@ def show(found: Iterable[Change], console: Console) -> None:
 
 
 def begin(environment: Environment) -> None:
-    """Make room for a plan, and note what it is going to be made from."""
+    """Discard the saved plan, and save the hashes of the sources for a new one."""
     discard(environment)
     environment.plan_file.parent.mkdir(parents=True, exist_ok=True)
     _sources_file(environment).write_text(json.dumps(_sources(environment), indent=2), "utf-8")
@@ -215,7 +215,7 @@ def begin(environment: Environment) -> None:
 def saved(environment: Environment) -> str | None:
     """When the saved plan was made: "12 min ago, 2026-11-24 22:28 UTC"; None without one.
 
-    Raises UserError where a file it was made from has changed since.
+    Raises UserError if a source has changed since.
     """
     if not (environment.plan_file.is_file() and _sources_file(environment).is_file()):
         return None
@@ -252,7 +252,7 @@ def _sources(environment: Environment) -> dict[str, str]:
 
 
 def commit(root: Path = ROOT) -> str | None:
-    """The commit `root` is at, short, with `-dirty` where its functions/ differ from it; None without git."""
+    """The short commit of `root`, with `-dirty` if functions/ has changes; None without git."""
 
     def git(*arguments: str) -> str:
         command = ("git", "-C", str(root), *arguments)
@@ -260,7 +260,7 @@ def commit(root: Path = ROOT) -> str | None:
 
     try:
         name = git("rev-parse", "--short", "HEAD")
-        # What is not in functions/ is in no version of theirs.
+        # Only functions/ goes into the versions of the functions.
         return f"{name}-dirty" if git("status", "--porcelain", "--", "functions") else name
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,4 +1,4 @@
-"""What an account lacks for an environment, found before an apply finds it half-way. Only reads."""
+"""`preflight`: find what an account lacks before an apply fails half-way. It only reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ABSENT = ("InvalidAction", "UnknownOperationException", "UnsupportedOperation",
 
 
 class Line(NamedTuple):
-    """How one check ended; `about` is what was looked at, such as "Lambda concurrency"."""
+    """The result of one check; `about` is its subject, such as "Lambda concurrency"."""
 
     outcome: Outcome | Literal["passed", "failed"]
     about: str
@@ -29,20 +29,20 @@ class Line(NamedTuple):
 
 
 def check(environment: Environment) -> list[Line]:
-    """Look at everything an apply needs; the lines in the order people set things up."""
-    # Without usable credentials nothing else can be looked at.
+    """Check everything an apply needs, in the order people set things up."""
+    # Nothing else can be checked without usable credentials.
     lines = [Line("ok", "account", f"credentials for {environment.account()}")]
-    for about, action, look in preflight_checks.CHECKS:
-        if found := _look(environment, action, look):
+    for about, action, run in preflight_checks.CHECKS:
+        if found := _result(environment, action, run):
             lines.append(Line(found[0], about, found[1]))
     return lines
 
 
-def _look(environment: Environment, action: str, look: Callable[[Environment], Found]) -> Found:
+def _result(environment: Environment, action: str, run: Callable[[Environment], Found]) -> Found:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return look(environment)
+        return run(environment)
     except UserError as error:
         return "fails", error.message
     except BotoCoreError as error:
@@ -50,7 +50,7 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
     except ClientError as error:
         code = code_of(error)
         if code in _DENIED:
-            # A check may ask for more than what it is about, such as the state.
+            # A check may make other calls too, such as reading the state.
             own = error.operation_name.startswith(action.rpartition(":")[2])
             also = "" if own else f"; {error.operation_name} is refused"
             return "not checked", f"needs {action}{also}"
@@ -60,7 +60,7 @@ def _look(environment: Environment, action: str, look: Callable[[Environment], F
 
 
 def before(environment: Environment, wanted: bool) -> None:
-    """Check before a plan or an apply: print warnings on standard error; raises UserError for a failure."""
+    """Check before a plan or an apply: print warnings on standard error; raise UserError for a failure."""
     if not wanted:
         return
     found = check(environment)

@@ -1,4 +1,4 @@
-"""What an apply needs of an account, one check each; each only reads."""
+"""The checks of what an apply needs from an account; each only reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from operations.environments import Environment
 
 Outcome = Literal["ok", "warning", "fails", "not checked"]
-# How a check ended, and what people read of it; nothing where there is nothing to look at.
+# The outcome of a check and its text; None if it does not apply.
 Found = tuple[Outcome, str] | None
 
 # "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below
@@ -26,7 +26,7 @@ _USUAL_UNRESERVED = 100
 # https://docs.aws.amazon.com/general/latest/gr/sns.html
 _EMAILS_PER_SECOND = 10
 _QUOTAS = "servicequotas:ListServiceQuotas"
-# What a key of one's own must let each service do; docs/security.md has the policy.
+# What a customer's own key must allow each service; docs/security.md has the policy.
 _KEY_USERS = {
     "cloudwatch.amazonaws.com": {"kms:Decrypt", "kms:GenerateDataKey*"},
     "events.amazonaws.com": {"kms:Decrypt", "kms:GenerateDataKey"},
@@ -36,7 +36,7 @@ _KEY_USERS = {
 
 def _region(environment: Environment) -> Found:
     region = environment.region
-    # The SDK's list of regions lags behind AWS, so that it does not stop anybody.
+    # Only a warning, because the SDK's list of regions lags behind AWS.
     if region in environment.session.get_available_regions("rekognition"):
         return "ok", f"{region} has Rekognition"
     text = f"the SDK knows no Rekognition in {region}; where there is none every photo is parked: set"
@@ -59,7 +59,7 @@ def _state_bucket(environment: Environment) -> Found:
 
 
 def _reserved(environment: Environment) -> dict[str, int]:
-    """Concurrency each function of the settings reserves."""
+    """The concurrency each function reserves in the settings."""
     return {
         name: int(count)
         for name in ("process_image", "send_notification", "convert")
@@ -69,13 +69,13 @@ def _reserved(environment: Environment) -> dict[str, int]:
 
 def _concurrency(environment: Environment) -> Found:
     if environment.local:
-        # It allows few workers, and refuses no reservation.
+        # The local cloud allows few workers, but accepts every reservation.
         return None
     client = environment.client("lambda")
     limits = client.get_account_settings()["AccountLimit"]
     total, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
     wanted = _reserved(environment)
-    # What the stack's own functions hold already is not asked for again.
+    # What the stack's functions already reserve is available to them.
     functions = (state.outputs(environment).get("function_names") or {}).values()
     answers = [client.get_function_concurrency(FunctionName=name) for name in functions]
     held = sum(int(answer.get("ReservedConcurrentExecutions", 0)) for answer in answers)
@@ -93,7 +93,7 @@ def _concurrency(environment: Environment) -> Found:
 
 
 def pace(environment: Environment) -> float | None:
-    """Photos a second the settings let through at most, at a second a photo; None where nothing bounds it."""
+    """The most photos a second the settings allow, assuming a second a photo; None if there is no limit."""
     ingestion, reserved = environment.settings.get("ingestion") or {}, _reserved(environment)
     if ingestion.get("mode") == "buffered":
         return float(ingestion.get("photos_per_second") or reserved.get("process_image", 45))
@@ -101,7 +101,7 @@ def pace(environment: Environment) -> float | None:
 
 
 def _quota(service: str, words: tuple[str, ...], what: str, environment: Environment) -> Found:
-    """Hold the pace against the least quota of `service` whose name holds all `words`."""
+    """Compare the pace with the lowest quota of `service` whose name contains all `words`."""
     pages = environment.client("service-quotas").get_paginator("list_service_quotas")
     listed = pages.paginate(ServiceCode=service).search("Quotas[]")
     held = [float(one["Value"]) for one in listed if all(word in one["QuotaName"].lower() for word in words)]
@@ -204,7 +204,7 @@ def _opt_out(environment: Environment) -> Found:
 
 
 def _in_flight(environment: Environment) -> Found:
-    """Both types of the workflow stand (docs/decisions/0013): what runs in the old one ends there."""
+    """Both types of workflow exist (docs/decisions/0013): executions of the old one end there."""
     arns = state.outputs(environment).get("state_machine_arns") or {}
     wanted = environment.settings.get("workflow_type", "STANDARD")
     if wanted != "EXPRESS" or not (old := arns.get("STANDARD")):
@@ -214,7 +214,7 @@ def _in_flight(environment: Environment) -> Found:
     return "ok", f"{len(running['executions']):,} executions in flight in the STANDARD workflow end there"
 
 
-# What is looked at, the action it needs, and how.
+# The subject of each check, the IAM action it needs, and the check itself.
 CHECKS: tuple[tuple[str, str, Callable[[Environment], Found]], ...] = (
     ("region", "", _region),
     ("Terraform", "", _tools),

@@ -1,7 +1,7 @@
-"""How every command line here runs: verbs imported when they are called, one place where errors are printed.
+"""The base of every command line here: it imports verbs on use, and prints errors in one place.
 
-A verb is a click command, in a module of its own as a rule. Under make each option reads the variable of its
-name: `--photo-mb` is `PHOTO_MB=`. The first line of its docstring is its line in `--help` and `make help`.
+A verb is a click command, usually in its own module. Under make, each option reads the variable of its name:
+`--photo-mb` is `PHOTO_MB=`. The first line of its docstring is its line in `--help` and `make help`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came; what a verb does at Ctrl-C, it does now too."""
+    """SIGTERM or SIGHUP; verbs handle it like Ctrl-C."""
 
 
 class Verbs(click.Group):
-    """Commands imported on use, by verb as `module`, or `module:name` where it is not named `command`."""
+    """Commands imported on use, by verb: `module`, or `module:name` if not named `command`."""
 
     def __init__(self, modules: Mapping[str, str], **options: Any) -> None:
         super().__init__(context_settings={"help_option_names": ["-h", "--help"]}, **options)
@@ -61,7 +61,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if command and under_make():
-            # Of several verbs on one command line, each reads what is its own.
+            # make may run several verbs from one command line; each reads only its own variables.
             verbs = [command, *filter(None, (self.get_command(ctx, word) for word in make.command_line()))]
             make.take_variables(_variable(one) for verb in verbs for one in verb.params)
         return name, command, rest
@@ -75,7 +75,7 @@ class Verbs(click.Group):
             sys.exit(code)
         except click.BadParameter as error:
             if error.param and under_make():
-                # Who typed LIMIT= never saw --limit, and what is no number is in no range.
+                # The user typed LIMIT=, not --limit; click adds "range" even to "is not a valid integer".
                 message = error.message.removesuffix(" range.").removesuffix(".")
                 raise UserError(f"{_variable(error.param)}=: {message}.") from None
             raise
@@ -91,7 +91,7 @@ def under_make() -> bool:
 
 
 def _variable(param: click.Parameter) -> str:
-    """The variable of make an option is given by: LIMIT for --limit, KEY for the argument KEY."""
+    """The make variable of an option: LIMIT for --limit, KEY for the argument KEY."""
     return max(param.opts, key=len).lstrip("-").replace("-", "_").upper()
 
 
@@ -106,23 +106,23 @@ def summary(place: str) -> str:
 
 
 def end_in_order() -> None:
-    """Have SIGTERM and SIGHUP (a closed terminal) end this process as Ctrl-C does: in good order."""
+    """Make SIGTERM and SIGHUP (a closed terminal) end this process cleanly, as Ctrl-C does."""
     both = (signal.SIGTERM, signal.SIGHUP)
 
     def end(*_: object) -> NoReturn:
-        # A terminal that closes hangs up more than once, and a second interrupt would not be patient.
+        # A closing terminal sends SIGHUP more than once, and a second interrupt would cut the cleanup short.
         for number in both:
             signal.signal(number, signal.SIG_IGN)
         raise Terminated
 
     for number in both:
-        # Under nohup a hang-up is ignored, and shall stay so.
+        # Under nohup, SIGHUP is ignored and must stay so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
 
 
 def run(command: click.Command, name: str, *first: str) -> None:
-    """Run `command` as the program `name`: on any terminal, ended in order, saying when it cannot print.
+    """Run `command` as the program `name`, with any terminal encoding and an error if it cannot print.
 
     `first` are arguments before those of the command line.
     """
@@ -136,12 +136,12 @@ def run(command: click.Command, name: str, *first: str) -> None:
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # The output, unlike a file, has no name.
+        # Unlike a file, standard output has no name.
         if error.filename is not None:
             raise
-        # What is still buffered would fail once more when the interpreter ends.
+        # Otherwise flushing the buffer fails again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Who closed a pipe knows.
+        # Whoever closed a pipe needs no message.
         if error.errno != errno.EPIPE:
             click.echo(f"Error: The output cannot be written ({error.strerror}).", err=True)
         sys.exit(1)

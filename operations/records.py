@@ -1,4 +1,4 @@
-"""Records of analysed photos as plain Python values, whatever version of the pipeline wrote them."""
+"""Records of analysed photos as plain Python values, from any version of the pipeline."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-# Records read at once: what is held in memory. DynamoDB itself ends a page at 1 MB.
+# Records per page, which bounds memory. DynamoDB itself ends a page at 1 MB.
 _PAGE = 500
-# The most keys of one BatchGetItem; it answers at most 16 MB and names the rest.
+# The most keys in one BatchGetItem; it returns at most 16 MB and lists the unprocessed keys.
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH = 100
-# Batches read at once.
+# Batches read in parallel.
 _AT_ONCE = 8
 
 OUTCOMES = ("face_detected", "no_face", "rejected")
@@ -51,17 +51,17 @@ ATTRIBUTES: dict[str, type] = {
     "ExpiresAt": int,
     "FaceDetails": str,
 }
-# Kept for the indexes and for the writer's own sake; nothing a reader misses.
+# Attributes for the indexes and the functions themselves, of no use to readers.
 INTERNAL = frozenset({"OutcomeDay", "FaceDetailsKept", "NotificationDue"})
 
 
 def plain(item: Mapping[str, Mapping[str, Any]]) -> Record:
-    """A DynamoDB item in plain values, numbers as int where they are whole.
+    """A DynamoDB item in plain values; whole numbers become int.
 
-    Attributes of a type this project never writes come as text, so that records of another shape can be read.
+    Attributes of a type this project never writes become text, so that foreign records can be read.
     """
     record = {name: _value(typed) for name, typed in item.items()}
-    # ByOutcomeDay holds the table's keys but not the object's; ImageID is made of key and ETag.
+    # The index ByOutcomeDay has the ImageID, made of key and ETag, but not the object's key.
     if "Key" not in record and "@" in str(record.get("ImageID", "")):
         record["Key"] = str(record["ImageID"]).rpartition("@")[0]
     return record
@@ -74,7 +74,7 @@ def public(record: Record) -> Record:
 
 @cache
 def _deserialize() -> Callable[[Any], Any]:
-    # The SDK's import takes longer than --help may.
+    # Imported late, because the SDK would slow down --help.
     from boto3.dynamodb.types import TypeDeserializer
 
     return TypeDeserializer().deserialize
@@ -93,7 +93,7 @@ def image_id(key: str, etag: str) -> str:
 
 
 def get(deployment: Deployment, image: str) -> Record | None:
-    """The record of an image, read consistently; None where there is none."""
+    """The record of an image, read consistently; None if there is none."""
     answer = deployment.client("dynamodb").get_item(
         TableName=deployment.table, Key={"ImageID": {"S": image}}, ConsistentRead=True
     )
@@ -101,9 +101,9 @@ def get(deployment: Deployment, image: str) -> Record | None:
 
 
 def complete(deployment: Deployment, found: Iterable[Record]) -> Iterator[Record]:
-    """`found`, which the indexes keep in part, with everything the table holds, in the same order.
+    """The complete records of `found`, which come from an index, in the same order.
 
-    Reads BATCH at a time. What was erased meanwhile is left out.
+    Reads BATCH at a time. Records erased meanwhile are left out.
     """
     found = iter(found)
     while images := [str(record["ImageID"]) for record in itertools.islice(found, BATCH)]:
@@ -112,13 +112,13 @@ def complete(deployment: Deployment, found: Iterable[Record]) -> Iterator[Record
 
 
 def recorded(deployment: Deployment, images: Iterable[str]) -> dict[str, Record]:
-    """What says who recorded and notified images, by ImageID, read consistently; many batches at once.
+    """The records of images by ImageID, read consistently, several batches in parallel.
 
     Images without a record are left out; records hold ImageID, ExecutionId, NotifiedAt and NotificationDue.
     """
     names = "ImageID, ExecutionId, NotifiedAt, NotificationDue"
-    asked = list(images)
-    batches = [asked[at : at + BATCH] for at in range(0, len(asked), BATCH)]
+    wanted = list(images)
+    batches = [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
     found: dict[str, Record] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for part in pool.map(lambda batch: _batch(deployment, batch, ProjectionExpression=names), batches):
@@ -131,15 +131,15 @@ def _batch(deployment: Deployment, images: Iterable[str], **options: str) -> dic
     client, table = deployment.client("dynamodb"), deployment.table
     found: dict[str, Record] = {}
     keys = [{"ImageID": {"S": image}} for image in dict.fromkeys(images)]
-    asked: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}}
+    pending: dict[str, Any] = {table: {"Keys": keys, "ConsistentRead": True, **options}}
     pause = 0.0
-    while asked:
+    while pending:
         time.sleep(pause)
-        answer = client.batch_get_item(RequestItems=asked)
+        answer = client.batch_get_item(RequestItems=pending)
         read = answer["Responses"].get(table, [])
         found |= {item["ImageID"]["S"]: plain(item) for item in read}
-        asked = answer.get("UnprocessedKeys") or {}
-        # A large answer is cut short and goes on at once; a throttled table answers nothing.
+        pending = answer.get("UnprocessedKeys") or {}
+        # After a truncated response, go on at once; a throttled table returns nothing, so wait.
         pause = 0.0 if read else min(5.0, 2 * pause + 0.1)
     return found
 
@@ -152,7 +152,7 @@ def by_key(deployment: Deployment, key: str) -> Iterator[Record]:
 def by_outcome(
     deployment: Deployment, outcome: str, day: str, *, since: datetime | None = None
 ) -> Iterator[Record]:
-    """What had an outcome on `day` (YYYY-MM-DD, UTC), newest first, not older than `since`."""
+    """Records with an outcome on `day` (YYYY-MM-DD, UTC), newest first, not older than `since`."""
     condition, values = "#OutcomeDay = :OutcomeDay", {"OutcomeDay": f"{outcome}#{day}"}
     if since:
         condition += " AND #Timestamp >= :Timestamp"
@@ -161,7 +161,7 @@ def by_outcome(
 
 
 def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[Record]:
-    """What had an outcome from `moment` until now, newest first."""
+    """Records with an outcome from `moment` until now, newest first."""
     today = datetime.now(UTC).date()
     for back in range((today - moment.date()).days + 1):
         yield from by_outcome(deployment, outcome, f"{today - timedelta(back)}", since=moment)
@@ -170,7 +170,7 @@ def since(deployment: Deployment, outcome: str, moment: datetime) -> Iterator[Re
 def everything(
     deployment: Deployment, *, outcome: str | None = None, reason: str | None = None
 ) -> Iterator[Record]:
-    """The table in no order: all of it, or what has this outcome and reason."""
+    """All records in no particular order, or those with this outcome and reason."""
     wanted = {name: value for name, value in (("Outcome", outcome), ("Reason", reason)) if value}
     condition = " AND ".join(f"#{name} = :{name}" for name in wanted)
     return _read(deployment, "scan", wanted, **({"FilterExpression": condition} if wanted else {}))
@@ -179,11 +179,11 @@ def everything(
 def _read(
     deployment: Deployment, operation: str, values: Mapping[str, str], **request: Any
 ) -> Iterator[Record]:
-    """What a query (newest first) or scan finds, whose expression calls attributes #name, values :name."""
+    """The results of a query (newest first) or scan; its expression uses #name and :name placeholders."""
     if operation == "query":
         request["ScanIndexForward"] = False
     if values:  # DynamoDB refuses empty ones.
-        # Key and Timestamp, for two, are reserved words.
+        # Key and Timestamp, for example, are reserved words.
         request["ExpressionAttributeNames"] = {f"#{name}": name for name in values}
         request["ExpressionAttributeValues"] = {f":{name}": {"S": value} for name, value in values.items()}
     pages = deployment.client("dynamodb").get_paginator(operation)

@@ -1,4 +1,4 @@
-"""`redrive`: what is in the dead-letter queue and, when confirmed, its work started again."""
+"""`redrive`: show what is in the dead-letter queue and, when confirmed, start its work again."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from operations.dead_letters import BATCH, NotAnEventError, ParkedEvent, Queue
 from operations.deployment import Deployment
 from operations.errors import UserError
 
-# Long enough for one batch whatever the throttling; what is left of it comes back by itself when this process
-# is killed.
+# Long enough for one batch under any throttling; if this process is killed, the messages reappear after that.
 _HIDDEN_SECONDS = 120
-# Messages on the screen; JSON has them all.
+# Messages to show; JSON has them all.
 _SHOWN = 20
 
 
 @dataclass
 class Report:
-    """The queue's messages that were chosen; those not started are still in it.
+    """The result of a redrive; messages that were not started are still in the queue.
 
-    `photos` lists every message: `message_id`, `key` (empty where it has none), `error`, `cause` and `parked`
-    (ISO 8601, UTC). `left` names messages that cannot be started and why; `later` counts those parked after
-    the start, `not_chosen` those of other keys or errors, `unseen` those somebody else holds: another run, or
-    one that was killed.
+    `photos` lists every chosen message: `message_id`, `key` (empty if it has none), `error`, `cause` and
+    `parked` (ISO 8601, UTC). `left` has the messages that cannot be started and why; `later` counts those
+    parked after this run began, `not_chosen` those with other keys or errors, `unseen` those in flight with
+    another run or one that was killed.
     """
 
     environment: str
@@ -58,7 +57,7 @@ class Report:
         )
 
     def groups(self) -> list[dict[str, Any]]:
-        """The photos by error, the most frequent first: `messages`, and of its oldest one what it says."""
+        """The photos by error, most frequent first: the number of `messages`, and details of the oldest."""
         groups = []
         for error, count in Counter(one["error"] for one in self.photos).most_common():
             one = min((one for one in self.photos if one["error"] == error), key=lambda one: one["parked"])
@@ -79,15 +78,15 @@ def redrive(
     confirmed: bool = True,
     quiet: bool = True,
 ) -> Report:
-    """Start the workflow for every event that was parked before now; look at them only when not `confirmed`.
+    """Start the workflow for every event that was parked before now; only list them unless `confirmed`.
 
-    `key` and `error` choose those of one photo, and those whose error contains a text. Where uploads are
-    buffered, these wait for their turn in the buffer as well.
+    `key` selects one photo's events, `error` those whose error contains that text. In buffered mode, the
+    events go through the buffer too.
 
-    A message is deleted only after its execution was accepted. Killed at any moment, it leaves messages whose
-    execution runs already; the next run learns that from the workflow by the name and deletes them.
+    A message is deleted only after its execution was accepted. If this process is killed in between, the next
+    run finds that the execution's name is taken and deletes the message.
 
-    Raises what AWS raises; messages not started then are in the queue as before.
+    Raises what AWS raises; messages that were not started are still in the queue.
     """
     report = Report(deployment.environment.name, confirmed)
     what = "Starting again" if confirmed else "Reading the queue"
@@ -100,8 +99,8 @@ def redrive(
                 of_key = key is None or event.key() in uploads.forms(key)
                 if not of_key or (error or "").lower() not in event.error.lower():
                     report.not_chosen += 1
-                # An execution that fails again parks a new message, which is not for this run: without an
-                # end to the fault there would be no end to it. The clock ticks in seconds.
+                # An execution that fails again parks a new message. Leave it to the next run, or this one
+                # would never end while the fault lasts. The queue's clock has a resolution of one second.
                 elif confirmed and event.sent >= now + timedelta(seconds=1):
                     report.later += 1
                 else:
@@ -113,7 +112,7 @@ def redrive(
             if confirmed:
                 _start(deployment, queue, inputs, report)
             done = report.messages + report.not_chosen
-            # SQS counts approximately.
+            # The total is approximate.
             update(done, max(done, total))
         report.unseen = queue.held_elsewhere()
     return report
@@ -131,7 +130,7 @@ def _start(
         try:
             wait(futures)
         finally:
-            # Also when interrupted: what was accepted is deleted, the rest is given back.
+            # When interrupted too: delete what was accepted; the rest is returned to the queue.
             wait(futures)
             accepted = [one for one in futures if not one.exception()]
             fresh = sum(future.result() is not None for future in accepted)
@@ -145,7 +144,7 @@ def _start(
 def discard(deployment: Deployment, message_id: str, *, confirmed: bool) -> ParkedEvent:
     """Find one message and, when confirmed, delete it for good.
 
-    Raises UserError when it is not there, somebody else holds it, or SQS keeps it.
+    Raises UserError when it is not in the queue, another reader holds it, or SQS does not delete it.
     """
     name = deployment.environment.name
     with Queue(deployment) as queue:
@@ -179,7 +178,7 @@ def command(
         if as_json:
             options.print_json({"message_id": message_id, "body": event.body, "discarded": confirm})
             return
-        # All of it, so that what is deleted is written down somewhere.
+        # The full body, so that there is a copy of what is deleted.
         click.echo(options.json_text(event.body))
         click.echo(
             "It is deleted." if confirm else "Nothing was changed; with CONFIRM=1 it is deleted for good."
@@ -187,10 +186,10 @@ def command(
         return
     report = redrive(deployment, key=key, error=error, confirmed=confirm, quiet=as_json)
     if report.not_chosen and not report.messages:
-        asked = [name for name, value in (("key", key), ("error", error)) if value is not None]
+        given = [name for name, value in (("key", key), ("error", error)) if value is not None]
         raise UserError(
             f"None of the {report.not_chosen:,} messages in the dead-letter queue of ENV={env} is of that"
-            f" {' and '.join(asked)}; 'make redrive ENV={env}' shows them."
+            f" {' and '.join(given)}; 'make redrive ENV={env}' shows them."
         )
     if as_json:
         options.print_json({**asdict(report), "groups": report.groups()})

@@ -1,4 +1,4 @@
-"""One day of an environment on one page."""
+"""`report`: one day of an environment on one page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from operations.program import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Bounds on what one page costs to read: some 70 requests of an outcome, 10 of executions.
+# Bounds on the reads for one page: about 70 requests for each outcome, 10 for executions.
 MAX_RECORDS = 200_000
 MAX_EXECUTIONS = 10_000
 _HOURS = range(24)
@@ -52,11 +52,11 @@ def command(env: str, day: date | None, opened: bool, as_json: bool) -> None:
 
 
 def look(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
-    """Everything the page shows of the time from `begin`, a midnight in UTC, to `end`, a day later at most.
+    """The page's data from `begin`, midnight UTC, to `end`, at most a day later.
 
-    `photos`: by outcome, 24 numbers, one an hour. `seconds`: percentiles from an execution's start to its
-    end, of the day and of each hour. `tries`: invocations that failed, and that Lambda turned away; both are
-    tried again. `dollars` is an estimate from the prices of operations/prices.json.
+    `photos`: 24 hourly counts by outcome. `seconds`: percentiles of an execution's duration, for the day and
+    for each hour. `tries`: invocations that failed or were throttled by Lambda; both are retried. `dollars`
+    is an estimate from operations/prices.json.
     """
     photos, measured, (waiting, held, _), alarms = together(
         lambda: _photos(deployment, begin),
@@ -116,7 +116,7 @@ def _photos(deployment: Deployment, begin: datetime) -> dict[str, Any]:
 
 
 def _measured(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
-    """What CloudWatch says: how fast, what was tried again, and what was parked and redriven."""
+    """CloudWatch's figures: durations, retries, and what was parked and redriven."""
     arn, queue = deployment.state_machine_arn, deployment.dead_letter_queue_url.rsplit("/", 1)[-1]
     wanted = {
         f"p{one}": Metric("AWS/States", "ExecutionTime", "StateMachineArn", arn, f"p{one}")
@@ -155,7 +155,7 @@ def _measured(deployment: Deployment, begin: datetime, end: datetime) -> dict[st
 
 
 def _listed(deployment: Deployment, begin: datetime, end: datetime) -> dict[str, Any]:
-    """How fast, from Step Functions' list of executions, where CloudWatch has measured nothing."""
+    """Durations from Step Functions' list of executions, for when CloudWatch has no data."""
     ran: list[list[float]] = [[] for _ in _HOURS]
     with contextlib.suppress(executions.NoHistoryError):
         for one in executions.since(deployment, begin, limit=MAX_EXECUTIONS):
@@ -170,7 +170,7 @@ def _listed(deployment: Deployment, begin: datetime, end: datetime) -> dict[str,
 
 
 def _alarms(deployment: Deployment, begin: datetime, end: datetime) -> list[dict[str, str]]:
-    """Every time one of the environment's alarms went off, in order."""
+    """Each time one of the environment's alarms went off, in order."""
     pages = deployment.client("cloudwatch").get_paginator("describe_alarm_history")
     when = {"StartDate": begin, "EndDate": end, "ScanBy": "TimestampAscending"}
     ours = set(deployment.value("alarm_names"))

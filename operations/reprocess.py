@@ -1,4 +1,4 @@
-"""Photos analysed again on purpose: one of them, or all with an outcome."""
+"""`reprocess`: analyse one photo again, or all with an outcome."""
 
 from __future__ import annotations
 
@@ -72,8 +72,7 @@ def reprocess(
 ) -> tuple[Record | None, Record]:
     """Run the workflow for the current version of `key`; return the record before (if any) and after.
 
-    Raises UserError when there is no such object, or the execution does not end well within `timeout`
-    seconds.
+    Raises UserError when there is no such object, or the execution does not succeed in `timeout` seconds.
     """
     found = _stored(deployment, key)
     if found is None:
@@ -97,7 +96,7 @@ def _reprocess_all(
     with terminal.progress("Reading records", hidden=as_json) as update:
         for record, found in _photos(deployment, outcome, reason):
             photos, gone = photos + bool(found), gone + (not found)
-            # What Rekognition did not take as it is, it will not take now.
+            # A file that Rekognition refused before will be refused again.
             refused = record.get("Converted") or record.get("Reason") in _REFUSED
             convertible += bool(found and refused)
             update(photos)
@@ -123,7 +122,7 @@ def _reprocess_all(
 def _photos(
     deployment: Deployment, outcome: str, reason: str | None
 ) -> Iterator[tuple[Record, dict[str, Any] | None]]:
-    """Records with that outcome, and their photo's head; None where it is no longer stored."""
+    """Records with that outcome, and the HEAD response for the photo; None if it is no longer stored."""
 
     def head(record: Record) -> dict[str, Any] | None:
         found = _stored(deployment, record["Key"], record.get("VersionId"))
@@ -152,7 +151,7 @@ def _stored(deployment: Deployment, key: str, version_id: str | None = None) -> 
 def _event(
     deployment: Deployment, key: str, head: dict[str, Any], record: Record | None, *, notify: bool
 ) -> dict[str, Any]:
-    """What analyses an object again; `record`: what it takes over from, if it has one."""
+    """The workflow input to analyse an object again; `record` is the one to take over, if any."""
     return executions.event(
         deployment.bucket,
         key,

@@ -1,4 +1,4 @@
-"""What was found: records by key, or by outcome and day; or all of them into a file."""
+"""`results`: show records by key, or by outcome and day; or export them all to a file."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def command(
         key = uploads.choose(deployment, key)
     newest = _newest(deployment, key, outcome, day)
     if export:
-        asked = key or outcome or day
-        found = records.complete(deployment, newest) if asked else records.everything(deployment)
+        filtered = key or outcome or day
+        found = records.complete(deployment, newest) if filtered else records.everything(deployment)
         _export(export, itertools.islice(found, limit), as_json=as_json)
         return
     limit = limit or 20
-    # One more shows whether there are more.
+    # One extra, to know whether there are more.
     shown = list(itertools.islice(newest, limit + 1))
     more, shown = len(shown) > limit, shown[:limit]
     if gallery and shown:

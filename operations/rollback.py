@@ -1,4 +1,4 @@
-"""The alias the workflow invokes, back to an earlier version of a function."""
+"""`rollback`: move the alias the workflow invokes to an earlier version of a function."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from operations.deployment import Deployment
 from operations.errors import UserError
 
 ALIAS = "live"
-# A version that was rolled back from keeps an alias of this name and its number: Terraform, which manages
-# descriptions and tags, leaves aliases of others alone.
+# A version that was rolled back from gets an alias of this name plus its number: Terraform manages
+# descriptions and tags, but ignores aliases it did not create.
 MARK = "rolled-back-from-"
 
-# What modules/function ends a description with.
+# The end of a description that modules/function writes.
 _SOURCES = re.compile(r".*\((code [0-9a-f]+(?:, commit [^ )]+)?)\)")
 
 
 class Version(NamedTuple):
     """A published version; `published` in ISO 8601.
 
-    `description`: ends with the hash of its sources and, where `make` planned it in a git checkout, their
-    commit. `rolled_back`: when it was rolled back from, and empty where it was not.
+    `description`: ends with the hash of its sources and, if `make` planned it in a git checkout, their
+    commit. `rolled_back`: when it was rolled back from; else empty.
     """
 
     number: int
@@ -35,13 +35,13 @@ class Version(NamedTuple):
 
     @property
     def sources(self) -> str:
-        """Such as `code 91b0c4d5e3a2f786, commit 73bc151`; the whole description of one made by hand."""
+        """`code 91b0c4d5e3a2f786, commit 73bc151`; for a version published by hand, its whole description."""
         found = _SOURCES.fullmatch(self.description)
         return found[1] if found else self.description
 
 
 class Step(NamedTuple):
-    """What a rollback changes: from one of a function's versions to another."""
+    """A rollback from one version of a function to another."""
 
     function: str
     current: int
@@ -101,7 +101,7 @@ def command(function: str | None, env: str, version: int | None, confirm: bool, 
 def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
     """Work out what to change.
 
-    Raises UserError when there is no good earlier version, none of that number, or the alias is on it.
+    Raises UserError when there is no good earlier version, no such version, or the alias is already on it.
     """
     name = str(deployment.value("function_names")[function])
     client = deployment.client("lambda")
@@ -129,9 +129,9 @@ def prepare(deployment: Deployment, function: str, version: int | None) -> Step:
 
 
 def carry_out(deployment: Deployment, step: Step) -> None:
-    """Move the alias; mark the version it leaves when it goes back, and unmark the one it goes to.
+    """Move the alias. When moving back, mark the version it leaves; unmark the one it moves to.
 
-    Raises UserError when somebody moved it since it was looked at.
+    Raises UserError when the alias has changed since it was read.
     """
     client = deployment.client("lambda")
     try:

@@ -1,4 +1,4 @@
-"""The bucket an environment's state lives in, and the outputs in it."""
+"""The bucket with an environment's Terraform state, and the outputs in it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def s3(environment: Environment) -> S3Client:
 
 
 def output(environment: Environment) -> dict[str, Any]:
-    """The outputs of what is deployed; raises UserError where nothing is."""
+    """Terraform's outputs; raises UserError when nothing is deployed."""
     if values := outputs(environment):
         return values
     name = environment.name
@@ -39,7 +39,7 @@ def output(environment: Environment) -> dict[str, Any]:
 
 
 def outputs(environment: Environment) -> dict[str, Any]:
-    """Return Terraform's outputs, empty without any, from the state itself: Terraform takes two seconds."""
+    """Return Terraform's outputs, if any, straight from the state: `terraform output` takes two seconds."""
     account, client, key = environment.account(), s3(environment), str(environment.backend["key"])
     try:
         answer = client.get_object(Bucket=environment.state_bucket, Key=key, ExpectedBucketOwner=account)
@@ -51,9 +51,9 @@ def outputs(environment: Environment) -> dict[str, Any]:
 
 
 def bucket_exists(environment: Environment, account: str) -> bool:
-    """Whether the state bucket is there.
+    """Whether the state bucket exists.
 
-    Raises UserError where it is another account's, in another region, or cannot have that name.
+    Raises UserError when it belongs to another account, is in another region, or has an invalid name.
     """
     from botocore import exceptions
 
@@ -79,7 +79,7 @@ def bucket_exists(environment: Environment, account: str) -> bool:
 
 
 def lacking(environment: Environment) -> list[str]:
-    """Return which protections the state bucket goes without."""
+    """Return the protections the state bucket lacks."""
     client, bucket = s3(environment), environment.state_bucket
     found = {"versioning": client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"}
     with _without():
@@ -94,7 +94,7 @@ def lacking(environment: Environment) -> list[str]:
 
 @contextlib.contextmanager
 def _without() -> Iterator[None]:
-    """Let a bucket have no such setting; that its caller may not look is another matter."""
+    """Ignore that a bucket has no such setting, but not that access is denied."""
     from botocore.exceptions import ClientError
 
     try:
@@ -105,7 +105,7 @@ def _without() -> Iterator[None]:
 
 
 def make_bucket(environment: Environment, console: Console) -> None:
-    """Make the state bucket, or finish it."""
+    """Create the state bucket, or add what it lacks."""
     console.out(f"Making the state bucket {environment.state_bucket}")
     terraform = environment.terraform(BOOTSTRAP)
     terraform.init(f"-backend-config=path={environment.bootstrap_state}")

@@ -1,4 +1,4 @@
-"""The last hour at a glance."""
+"""`status`: the last hour at a glance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from operations.records import Record
 
-# Bounds on what one look costs: 10,000 executions are ten requests, 20,000 records of an outcome about six.
+# Bounds on the cost of one run: 10,000 executions are ten requests, 20,000 records of an outcome about six.
 MAX_EXECUTIONS = 10_000
 MAX_RECORDS = 20_000
 # DescribeExecution and GetExecutionHistory take 250 at once and then 10 to 15 a second; the rest is a sample.
@@ -44,7 +44,7 @@ STATES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 def command(env: str, minutes: int, as_json: bool) -> None:
     """Show the last hour: outcomes, failures and why, retries, dead letters, alarms.
 
-    It only reads. The exit code is 0 whatever it finds; a program looks at `healthy` in the JSON.
+    It only reads. The exit code is 0 whatever it finds; programs should check `healthy` in the JSON.
     """
     found = look(Deployment.load(env), datetime.now(UTC), timedelta(minutes=minutes))
     if as_json:
@@ -54,15 +54,14 @@ def command(env: str, minutes: int, as_json: bool) -> None:
 
 
 def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, Any]:
-    """Everything `status` shows, as JSON takes it.
+    """Everything `status` shows, ready for JSON.
 
-    `latency` is in seconds from an execution's start to its end. `failures` are those nobody has redriven
-    since, by error and cause, counted among `failures_looked_at` of them; `redriven` counts the others.
-    `retries` are executions that wait to try again now. `dead_letters.oldest_seconds` is the age of the
-    oldest message CloudWatch or a look at ten messages knows of. `dead_letters.reasons`, and an EXPRESS
-    workflow's `failures`, are counted among the `dead_letters.looked_at` messages of that look. `throttled`
-    counts invocations Lambda turned away in the period, by function. `rejected_details` has what the newest
-    photo rejected for a reason was told.
+    `latency` is in seconds from an execution's start to its end. `failures` are those not redriven since, by
+    error and cause, counted in a sample of `failures_looked_at`; `redriven` counts the rest of the sample.
+    `retries` are executions now waiting to retry. `dead_letters.oldest_seconds` is the age of the oldest
+    message according to CloudWatch or a sample of `dead_letters.looked_at` messages. `dead_letters.reasons`,
+    and an EXPRESS workflow's `failures`, are counted in that sample. `throttled` counts the invocations that
+    Lambda throttled in the period, by function. `rejected_details` has the newest detail for each reason.
     """
     since = now - period
     dead_letters, ran, counted, known, delivers, throttled, buffered = together(
@@ -76,7 +75,7 @@ def look(deployment: Deployment, now: datetime, period: timedelta) -> dict[str, 
     )
     if not ran["executions"]["listed"]:
         ran |= {"failures": dead_letters["reasons"], "failures_looked_at": dead_letters["looked_at"]}
-    # Waiting for a turn is how a burst is worked off.
+    # Waiting for concurrency is normal in a burst.
     retrying = [one for one in ran["retries"] if one["error"] != "Lambda.TooManyRequestsException"]
     ringing = [
         {
@@ -138,7 +137,7 @@ def _measured(deployment: Deployment, since: datetime, now: datetime) -> dict[st
     counts = dict(zip(STATES, [max(0, started - sum(ended)), *ended], strict=True))
     return {
         "executions": {**counts, "total": sum(counts.values()), "complete": True, "listed": False},
-        # The metric is in milliseconds; of two periods the newer one counts.
+        # The metric is in milliseconds; if there are two periods, use the newer one.
         "latency": {
             name: round(values[name][0] / 1000, 3) if values[name] else None for name in ("p50", "p95")
         },
@@ -166,10 +165,10 @@ def _outcomes(deployment: Deployment, since: datetime) -> dict[str, dict[str, An
                 newest.setdefault(reason, record)
         return counts
 
-    # Each outcome is a query of its own.
+    # One query for each outcome.
     counted = together(*(partial(reasons, outcome) for outcome in records.OUTCOMES))
     found = dict(zip(records.OUTCOMES, counted, strict=True))
-    # The indexes do not keep it.
+    # The indexes do not have Detail.
     whole = records.complete(deployment, newest.values())
     return {
         "outcomes": {name: one.total() for name, one in found.items()},
@@ -203,28 +202,28 @@ def _grouped(failures: Iterable[tuple[str, str, datetime]]) -> list[dict[str, An
     ]
 
 
-def _ask(question: Callable[..., Any], found: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """Answers about executions, at most `most` evenly spread over them, but for what AWS is too busy for."""
+def _sample(call: Callable[..., Any], found: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Responses for at most `most` executions, evenly spread over `found`, except those AWS throttles."""
 
-    def ask(execution: dict[str, Any]) -> Any:
+    def respond(execution: dict[str, Any]) -> Any:
         try:
-            return question(executionArn=execution["executionArn"])
+            return call(executionArn=execution["executionArn"])
         except ClientError as error:
             if not executions.is_busy(error):
                 raise
             return None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [one for one in pool.map(ask, found[:: -(-len(found) // most) or 1]) if one]
+        return [one for one in pool.map(respond, found[:: -(-len(found) // most) or 1]) if one]
 
 
 def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`failures` whose image no other execution has taken over, `redriven` ones, and `failures_looked_at`."""
-    described = _ask(deployment.client("stepfunctions").describe_execution, failed, MAX_DESCRIBED)
+    """`failures` whose image no other execution took over, the number `redriven`, and the sample size."""
+    described = _sample(deployment.client("stepfunctions").describe_execution, failed, MAX_DESCRIBED)
     images = [records.image_id(*executions.photo(one)) for one in described]
     recorded = records.recorded(deployment, set(images))
     owners = [recorded.get(image, {}).get("ExecutionId") for image in images]
-    # A redrive that failed as well owns its image and is counted itself.
+    # A redrive that failed too owns the image, so it is counted instead.
     left = [one for one, owner in zip(described, owners, strict=True) if owner in (None, one["executionArn"])]
     return {
         "failures": _grouped(
@@ -237,10 +236,10 @@ def unresolved(deployment: Deployment, failed: Sequence[dict[str, Any]]) -> dict
 
 
 def retries(deployment: Deployment, running: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a sample of the executions that run failed on and will try again, by error and cause."""
+    """Errors that a sample of the running executions is about to retry, by error and cause."""
     client = deployment.client("stepfunctions")
     last = partial(client.get_execution_history, reverseOrder=True, maxResults=1)
-    events = [event for answer in _ask(last, running, MAX_RETRYING) for event in answer["events"]]
+    events = [event for answer in _sample(last, running, MAX_RETRYING) for event in answer["events"]]
     return _grouped(
         (details["error"], details.get("cause") or "", event["timestamp"])
         for event in events
@@ -249,7 +248,7 @@ def retries(deployment: Deployment, running: Sequence[dict[str, Any]]) -> list[d
 
 
 def delivery(deployment: Deployment) -> dict[str, Any]:
-    """Whether uploads start the workflow: the rule's state, and whether the bucket notifies EventBridge."""
+    """Whether uploads start the workflow: the rule's state and the bucket's EventBridge setting."""
     events = deployment.client("events")
     try:
         rule = str(events.describe_rule(Name=f"{deployment.name}-uploads")["State"])

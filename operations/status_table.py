@@ -1,4 +1,4 @@
-"""What `status` found, for people."""
+"""Prints the findings of `status` as tables."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def show(found: dict[str, Any]) -> None:
         terminal.table("Outcomes", "", rows=_counted(found["outcomes"])),
         terminal.table("Dead letters", "", rows=letters),
     ]
-    # Beside one another, or below where the window is too narrow.
+    # Side by side, or stacked if the window is too narrow.
     out.print(Columns(tables, padding=(0, 4)))
     if not ran["complete"]:
         out.print(f"Only the newest {ran['total']:,} executions are counted.", style="yellow")
     if found["redriven"]:
         out.print(f"\n{found['redriven']:,} that failed have been redriven since and do not count.")
-    # Of an EXPRESS workflow, failures are known by the parked events that were looked at.
+    # For an EXPRESS workflow, failures come from a sample of the parked events.
     whole = ran["listed"] and found["failures_looked_at"] == found["failures_total"]
     sample = "" if whole else f" (of {found['failures_looked_at']:,} looked at)"
     alarms = [(one["name"], one["description"]) for one in found["alarms"]]

@@ -1,4 +1,4 @@
-"""`subscriptions`: who is notified, and who has not confirmed that yet."""
+"""`subscriptions`: who is notified, and who has not confirmed yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from operations import options, terminal
 from operations.deployment import Deployment
 
-# What SNS lists in place of an ARN until the address has answered, and after it was switched off.
+# What SNS lists in place of an ARN before a subscription is confirmed, and after it is deleted.
 # https://docs.aws.amazon.com/sns/latest/api/API_Subscription.html
 _WITHOUT_ARN = {"PendingConfirmation": "waits for confirmation", "Deleted": "unsubscribed"}
 
@@ -44,7 +44,7 @@ def command(env: str, as_json: bool) -> None:
 
 
 def look(deployment: Deployment) -> list[dict[str, Any]]:
-    """Each has `topic` (results, alerts), `protocol`, `endpoint`, `state`, `confirmed`, `outcomes`."""
+    """Subscriptions: `topic` (results, alerts), `protocol`, `endpoint`, `state`, `confirmed`, `outcomes`."""
     client, found = deployment.client("sns"), []
     pages = client.get_paginator("list_subscriptions_by_topic")
     for topic in ("results", "alerts"):

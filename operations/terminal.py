@@ -1,4 +1,4 @@
-"""What every command line here prints with: one console, one style of table, one progress bar."""
+"""Output of the command lines: one console, one style of table, one progress bar."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    # Called with how much is done, and how much there is where that is known.
+    # Called with the amount done, and the total if it is known.
     Update = Callable[..., object]
 
-# Controls, formatting (invisible, or turning the reading direction), surrogates, separators of lines.
+# Controls, formatting (invisible, or changing the reading direction), surrogates, line separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# What a table's last column keeps at least; the columns before it are not folded while that is left.
+# Minimum width of a table's last column; the columns before it are only folded to make room for that.
 _LAST_COLUMN = 15
 _GAP = 3
 
 
 def console(*, errors: bool = False) -> Console:
-    """Where people read: colours only on a terminal."""
+    """The console to print on, with colours only on a terminal."""
     made = Console(stderr=errors, highlight=False)
     if not made.is_terminal:
-        # Programs that read lines want them unbroken, with keys of 1,024 bytes.
+        # Other programs need unbroken lines, and keys have up to 1,024 bytes.
         made.width = 2000
     return made
 
@@ -41,10 +41,10 @@ def table(
     red: Collection[str] = (),
     footer: Sequence[str] = (),
 ) -> Table:
-    """Rows under their headings; every cell is shown as text, with nothing in it that a terminal obeys.
+    """Rows under their headings; every cell is plain text, with control characters written out.
 
     Args:
-        numbers: headings of the columns that hold numbers, which are aligned to the right and never folded.
+        numbers: headings of the columns with numbers, which are right-aligned and never folded.
         red: cells whose row is red, unless its second cell is 0.
         footer: a last row in bold.
     """
@@ -78,7 +78,7 @@ def table(
 
 @contextmanager
 def progress(description: str, *, total: float | None = None, hidden: bool = False) -> Iterator[Update]:
-    """A bar on a terminal, nothing elsewhere; call what it yields: `update(done, total, description)`."""
+    """A progress bar, only on a terminal; yields the function `update(done, total, description)`."""
     screen = console(errors=True)
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -91,15 +91,14 @@ def progress(description: str, *, total: float | None = None, hidden: bool = Fal
         yield update
 
 
-def unwatched(*_: object) -> None:
-    """An `Update` for callers who do not watch."""
+def no_progress(*_: object) -> None:
+    """An `Update` that shows nothing."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    r"""Return `text` with what a terminal would obey, not show, written out (ESC as \x1b), but for `keep`.
+    r"""Return `text` with invisible characters written out (ESC as \x1b), except those in `keep`.
 
-    Uploaders choose keys, and keys come back in errors' causes: none may move the cursor, set a title or
-    begin a line of its own.
+    Uploaders choose keys, and errors contain them: none may move the cursor, set a title or start a new line.
     """
     return "".join(
         char.encode("unicode_escape").decode("ascii")
@@ -110,5 +109,5 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def shown_key(key: str) -> str:
-    """A key for people: in quotes where spaces at its ends would not be seen."""
+    """A key for people, quoted if it is empty or has spaces at its ends."""
     return f'"{visible(key)}"' if key != key.strip() or not key else visible(key)

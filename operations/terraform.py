@@ -1,4 +1,4 @@
-"""Run Terraform for one environment: its own working directory, credentials and providers."""
+"""Run Terraform for one environment, with its own working directory, credentials and providers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-# Where packages add providers to a computer: Filesystem Hierarchy Standard 3.13.
+# Where packages install providers: Filesystem Hierarchy Standard 3.13.
 ADD_ONS = Path("/opt")
 _LOCKED = re.compile(r'^provider "([^"]+)" \{\s*version\s*=\s*"([^"]+)"', re.MULTILINE)
 _HOLDER = re.compile(r"^\s*(ID|Who|Created):\s*(.+?)\s*$", re.MULTILINE)
@@ -32,14 +32,14 @@ _DONE = {"create": "created", "delete": "destroyed", "update": "changed"}
 
 
 class TerraformError(UserError):
-    """Terraform cannot do what was asked; the message is for people, one sentence a problem."""
+    """A Terraform command failed; the message is for users, one sentence for each problem."""
 
 
 class Terraform:
-    """Terraform for the root module in one folder and one environment, which picks the working directory.
+    """Terraform for the root module in one folder and one environment, which determines its data directory.
 
-    What it cannot do raises a TerraformError. `variables` are added to the process environment, such as the
-    local cloud's endpoints; None takes one away.
+    Failures raise TerraformError. `variables`, such as the local cloud's endpoint, are added to the process
+    environment; None removes one.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Terraform:
         merged = {**process_environment(), **(variables or {}), "TF_DATA_DIR": str(self.data_dir)}
         self.variables = {name: value for name, value in merged.items() if value is not None}
         if "$" in (bundle := self.variables.get("AWS_CA_BUNDLE", "")):
-            # The S3 backend expands dollars in it, and nothing escapes them; the provider does not.
+            # The S3 backend, unlike the provider, expands dollars in the path, and they cannot be escaped.
             self.variables["AWS_CA_BUNDLE"] = os.path.relpath(bundle, folder)
 
     @property
     def typed(self) -> str:
-        """How people begin a command of this environment's Terraform in a shell in its folder."""
+        """The start of a command line that runs this environment's Terraform in its folder."""
         return f"TF_DATA_DIR={shlex.quote(os.path.relpath(self.data_dir, self.folder))} terraform"
 
     def run(self, *arguments: str) -> str:
-        """Run Terraform quietly and return its standard output; an error's message is its standard error."""
+        """Run Terraform quietly and return its standard output; errors carry its standard error."""
         result = subprocess.run(
             [executable(), *arguments],
             cwd=self.folder,
@@ -86,9 +86,9 @@ class Terraform:
         return shown
 
     def stream(self, *arguments: str) -> Generator[dict[str, Any], None, None]:
-        """Run a command that knows ``-json`` and yield its messages as they come, then raise its errors.
+        """Run a command with ``-json`` and yield its messages as they arrive, then raise its errors.
 
-        Interrupted or closed early, it has Terraform end in good order, and waits for that.
+        When interrupted or closed early, it interrupts Terraform and waits for its clean end.
         """
         errors: list[str] = []
         noise: list[str] = []
@@ -101,8 +101,8 @@ class Terraform:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            # Out of reach of Ctrl-C and of the terminal's hang-up: with ours, they would be a second signal,
-            # upon which Terraform drops everything.
+            # Keeps the terminal's SIGINT and SIGHUP away: besides ours, they would be a second signal, at
+            # which Terraform aborts at once.
             start_new_session=True,
         ) as process:
             assert process.stdout
@@ -124,7 +124,7 @@ class Terraform:
             raise TerraformError("\n".join(lines) or f"Terraform ended with {process.returncode}.")
 
     def sentence(self, problem: Mapping[str, Any]) -> str:
-        """What people read of a problem, given as ``terraform ... -json`` reports it."""
+        """The message for a problem, given as ``terraform ... -json`` reports it."""
         found = dict(_HOLDER.findall(problem.get("detail", "")))
         if problem["summary"] == "Error acquiring the state lock" and len(found) == 3:
             return (
@@ -136,17 +136,17 @@ class Terraform:
         file = (problem.get("range") or {}).get("filename", "")
         where = f"{file}:{problem['range']['start']['line']}: " if file else ""
         if summary == "Invalid value for variable" and detail:
-            # Where the rule and the wiring are says nothing to who edits a tfvars file.
+            # The location of the rule does not help someone who edits a tfvars file.
             detail = detail.partition(" This was checked by the validation rule at ")[0]
             return f"{where}{detail}" if file.endswith(".tfvars") else detail
         return f"{where}{summary}: {detail}" if detail else f"{where}{summary}"
 
     def init(self, *arguments: str) -> None:
-        """Prepare the working directory, changing neither the state's place nor the lock file.
+        """Prepare the working directory without moving the state or changing the lock file.
 
-        Where the mirror TF_PLUGIN_MIRROR names, or one below /opt, holds the providers, they are from there.
-        Otherwise what is downloaded is kept for every working directory: AWS's provider takes 675 MB. Users
-        who configured Terraform are left alone.
+        Providers come from the mirror in TF_PLUGIN_MIRROR or below /opt, if it has them. Otherwise downloads
+        are cached for all working directories: AWS's provider takes 675 MB. If the user has configured
+        Terraform, neither applies.
         """
         command = ["init", "-input=false", "-reconfigure", "-lockfile=readonly", *arguments]
         kept = ROOT / "build" / "plugins"
@@ -156,7 +156,7 @@ class Terraform:
                 command.append(f"-plugin-dir={mirror}")
             else:
                 self.variables.setdefault("TF_PLUGIN_CACHE_DIR", str(kept))
-        # Two that unpack into a cache at once spoil it: https://github.com/hashicorp/terraform/issues/31964
+        # The cache is not safe for concurrent use: https://github.com/hashicorp/terraform/issues/31964
         with kept.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for _ in self.stream(*command):
@@ -164,40 +164,40 @@ class Terraform:
 
 
 def _configuration() -> Path:
-    """Where Terraform looks for its user's own configuration."""
+    """The path of the user's own Terraform configuration."""
     return Path(os.environ.get("TF_CLI_CONFIG_FILE") or f"{os.environ.get('HOME', '')}/.terraformrc")
 
 
 def process_environment() -> dict[str, str]:
-    """Return the process environment Terraform runs with: nobody answers it."""
+    """Return the environment variables for Terraform, which must not prompt."""
     variables = os.environ | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     if not _configuration().is_file():
-        # Terraform would warn about it on every command.
+        # Terraform would warn about the missing file on every command.
         variables.pop("TF_CLI_CONFIG_FILE", None)
     return variables
 
 
 def locked_providers(folder: Path = ROOT) -> dict[str, str]:
-    """Return the version of each provider in the lock file of `folder` by its source address."""
+    """Return the versions of the providers in the lock file of `folder`, by source address."""
     lock = folder / ".terraform.lock.hcl"
     return dict(_LOCKED.findall(lock.read_text("utf-8") if lock.is_file() else ""))
 
 
 def find_mirror(folder: Path = ROOT) -> Path | None:
-    """The mirror TF_PLUGIN_MIRROR names, or one below /opt, that holds what `folder`'s lock file names."""
+    """The mirror in TF_PLUGIN_MIRROR, or one below /opt, that has all providers of `folder`'s lock file."""
     wanted = locked_providers(folder).items()
     named = [Path(os.environ["TF_PLUGIN_MIRROR"])] if os.environ.get("TF_PLUGIN_MIRROR") else []
     places = [*named, *(path.parent for path in sorted(ADD_ONS.glob("*/registry.terraform.io")))]
-    # Unpacked it is a folder of that version, packed a zip with the version in its name.
+    # Unpacked, it is a folder named after the version; packed, a zip with the version in its name.
     held = (at for at in places if all(any(at.glob(f"{name}/*{version}*")) for name, version in wanted))
     return next(held, None) if wanted else None
 
 
 @cache
 def executable() -> Path:
-    """The terraform beside this Python, where `make setup` puts one, or that on PATH.
+    """The terraform beside this Python, where `make setup` installs it, or the one on PATH.
 
-    Raises TerraformError without one, or with one before 1.10, which does not report a failed init in JSON.
+    Raises TerraformError if there is none, or it is older than 1.10, which reports a failed init in JSON.
     """
     path = os.environ.get("PATH", os.defpath)
     found = shutil.which("terraform", path=f"{Path(sys.executable).parent}{os.pathsep}{path}")
@@ -205,8 +205,8 @@ def executable() -> Path:
         raise TerraformError(
             "There is no terraform on PATH; install Terraform 1.10 or newer, or run 'make setup'."
         )
-    said = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=True).stdout
-    version = json.loads(said)["terraform_version"]
+    output = subprocess.run([found, "version", "-json"], capture_output=True, text=True, check=True).stdout
+    version = json.loads(output)["terraform_version"]
     if tuple(map(int, version.split(".")[:2])) < (1, 10):
         raise TerraformError(f"{found} is Terraform {version}; install 1.10 or newer, or run 'make setup'.")
     return Path(found)
@@ -215,13 +215,13 @@ def executable() -> Path:
 def _end(process: subprocess.Popen[str]) -> None:
     """Interrupt Terraform and wait until it has saved its state.
 
-    Each further interrupt goes to it as well; it takes the second for leave to drop everything.
+    Each further interrupt is passed on too; at the second one, Terraform aborts at once.
     """
     assert process.stdout
     while True:
         try:
             process.send_signal(signal.SIGINT)
-            # It would wait for ever to write into a full pipe.
+            # Drain the pipe: Terraform would block for ever if it were full.
             for _ in process.stdout:
                 pass
             process.wait()
@@ -231,8 +231,8 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def follow(messages: Generator[dict[str, Any], None, None], title: str, console: Console) -> None:
-    """Show what Terraform does: a line for each thing done, and what it waits for while it does."""
-    # An interrupt while something is printed must end Terraform in good order too, before all else.
+    """Show Terraform's progress: a line for each completed change, and a status line for the current one."""
+    # `closing`, so that an interrupt while printing also ends Terraform cleanly.
     with console.status(title) as status, contextlib.closing(messages):
         for message in messages:
             hook = message.get("hook", {})

@@ -1,4 +1,4 @@
-"""What an environment's files say, and what variables.tf declares."""
+"""Reads an environment's files and the declarations in variables.tf."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 ACCOUNT = re.compile(r"[0-9]{12}")
 
-# An attribute of an object's type, as hcl2 writes it, and its default where it is optional.
+# An attribute of an object type, as hcl2 writes it, and its default if it is optional.
 _ATTRIBUTE = re.compile(r"(\w+) = (?:optional\(\w+(?:\([^()]*\))?(?:, ([^()]*))?\))?")
 
 
 class Variable(NamedTuple):
-    """A declared variable; `attributes` are the defaults of an object's, or of each object's in a map."""
+    """A declared variable; `attributes` has the defaults of an object's attributes, or of a map's objects."""
 
     default: Any
     attributes: dict[str, Any]
@@ -29,14 +29,14 @@ class Variable(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The HCL file at `path`, texts without quotes; raises UserError with the line that is not HCL."""
+    """Parse the HCL file at `path`, strings without quotes; raises UserError with the line of an error."""
     import hcl2
 
     reading = hcl2.SerializationOptions(with_comments=False, strip_string_quotes=True)
     place = path.relative_to(ROOT)
     try:
         content: dict[str, Any] = hcl2.loads(path.read_text("utf-8"), serialization_options=reading)
-    # The parser's own errors have no common base in what it exports.
+    # The parser exports no common base class for its errors.
     except Exception as error:
         line = getattr(error, "line", None)
         at = f":{line}" if isinstance(line, int) and line > 0 else ""
@@ -45,22 +45,22 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def declared() -> dict[str, Variable]:
-    """Return the variables of variables.tf by their names; none without that file."""
+    """Return the variables in variables.tf by name; empty without that file."""
     file = ROOT / "variables.tf"
     found = {}
     for block in read(file)["variable"] if file.is_file() else ():
         [(name, variable)] = ((name, one) for name, one in block.items() if isinstance(one, dict))
         kind = str(variable["type"])
-        # Numbers, true, false, null, lists and quoted text are written alike in JSON.
+        # Numbers, true, false, null, lists and quoted text are valid JSON too.
         attributes = {key: json.loads(text or "null") for key, text in _ATTRIBUTE.findall(kind)}
         found[name.strip('"')] = Variable(variable.get("default"), attributes, "map(" in kind)
     return found
 
 
 def check(settings: Mapping[str, Any], file: Path) -> None:
-    """Raise UserError for a setting that variables.tf does not have, or an account id that cannot be one.
+    """Raise UserError for a setting that variables.tf does not declare, or an invalid account id.
 
-    Terraform only warns of a setting it does not know, and drops an unknown attribute without a word.
+    Terraform only warns about an unknown setting, and silently drops an unknown attribute.
     """
     place = file.relative_to(ROOT)
     variables = declared()
@@ -73,7 +73,7 @@ def check(settings: Mapping[str, Any], file: Path) -> None:
         for where, entry in objects.items() if one.attributes else ():
             for key in entry if isinstance(entry, dict) else ():
                 _refuse_unknown(f"{place}: there is no setting {key} in {where}", key, one.attributes)
-    # variables.tf says so too, but only after credentials were held against them.
+    # variables.tf validates them too, but only after the credentials were compared with them.
     accounts = settings.get("allowed_account_ids") or []
     if not all(ACCOUNT.fullmatch(str(account)) for account in accounts):
         raise UserError(

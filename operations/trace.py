@@ -1,4 +1,4 @@
-"""`trace`: one photo's way, from its upload to the last notification."""
+"""`trace`: one photo's history, from its upload to the last notification."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(key: str | None, env: str, as_json: bool) -> None:
 
 
 def trace(deployment: Deployment, key: str) -> list[Moment]:
-    """Everything known to have happened to `key`, in order of time."""
+    """Everything known to have happened to `key`, ordered by time."""
     moments = [
         Moment(one.modified, "uploaded", f"{options.size(one.size)}, version {one.version_id or 'none'}")
         for one in listing(deployment, key)
@@ -46,7 +46,7 @@ def trace(deployment: Deployment, key: str) -> list[Moment]:
     recorded, parked = history.known(deployment, key)
     for record in recorded:
         outcome = " ".join(str(record[name]) for name in ("Outcome", "Reason") if record.get(name))
-        # Kept from the start of the analysis; the write is a moment later.
+        # The timestamp is from the start of the analysis; the write is slightly later.
         moments.append(Moment(datetime.fromisoformat(record["Timestamp"]), "analysis recorded", outcome))
         if record.get("NotifiedAt"):
             moments.append(Moment(datetime.fromisoformat(record["NotifiedAt"]), "notified"))

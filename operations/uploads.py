@@ -1,4 +1,4 @@
-"""What is in the bucket, which object a typed key means, and what is in the dead-letter queue."""
+"""The objects in the bucket, the images in the dead-letter queue, and which object a typed key means."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from operations.deployment import Deployment
 
-# As functions/process_image/analysis.py has it.
-_MOST_BYTES_AS_IT_IS = 15 * 1024 * 1024
-# Names of files Rekognition does not take: photos that are decoded for it, and what an archive holds beside.
-_NAME_OF_ANOTHER_KIND = re.compile(
+# The same as in functions/process_image/analysis.py.
+_MAX_UNCONVERTED_BYTES = 15 * 1024 * 1024
+# Names of files Rekognition does not accept: photos to convert, and other files found in archives.
+_UNSUPPORTED_NAME = re.compile(
     r"\.(avif|bmp|dib|gif|heic|heif|hif|j2k|jp2|jpf|tiff?|webp"
     r"|arw|avi|cr2|cr3|dng|jxl|mkv|mov|mp4|nef|orf|pdf|pef|psd|raf|rw2|svg|txt|webm|x3f|zip)\Z",
     re.IGNORECASE,
@@ -47,7 +47,7 @@ class Stored:
 
 
 def listing(deployment: Deployment, prefix: str, *, markers: bool = False) -> Iterator[Stored]:
-    """Every version of every object under `prefix`, and every delete marker if asked, as S3 pages them."""
+    """Every version of every object under `prefix`, with delete markers if `markers`, page by page."""
     pages = deployment.client("s3").get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=deployment.bucket, Prefix=prefix):
         for one in [*page.get("Versions", []), *(page.get("DeleteMarkers", []) if markers else ())]:
@@ -55,7 +55,7 @@ def listing(deployment: Deployment, prefix: str, *, markers: bool = False) -> It
                 key=one["Key"],
                 etag=one.get("ETag", "").strip('"'),
                 size=one.get("Size", 0),
-                # What an unversioned bucket's listing shows; events name none there.
+                # In an unversioned bucket, listings have the version "null" and events have none.
                 version_id=None if one["VersionId"] == "null" else one["VersionId"],
                 modified=one["LastModified"],
                 delete_marker="ETag" not in one,
@@ -63,9 +63,9 @@ def listing(deployment: Deployment, prefix: str, *, markers: bool = False) -> It
 
 
 def parked_images(deployment: Deployment) -> tuple[set[str], int]:
-    """The ImageIDs in the dead-letter queue, which stays as it is, and how many messages others hold now.
+    """The ImageIDs in the dead-letter queue, which is left unchanged, and the number of messages others hold.
 
-    Raises UserError when it holds more than can be looked at.
+    Raises UserError when the queue is too large to read.
     """
     found: set[str] = set()
     with Queue(deployment) as queue:
@@ -76,27 +76,27 @@ def parked_images(deployment: Deployment) -> tuple[set[str], int]:
 
 
 def is_folder_marker(key: str, size: int) -> bool:
-    """Whether the object only stands for a folder, as consoles make them; these start no workflow."""
+    """Whether the object is a folder marker, as consoles create them; these start no workflow."""
     return key.endswith("/") and size == 0
 
 
 def is_convertible(key: str, size: int) -> bool:
-    """Whether ConvertImage will probably get the file, by its name and its `size` in bytes.
+    """Whether the file will probably go to ConvertImage, by its name and its `size` in bytes.
 
-    The pipeline itself looks at the content, which a listing does not show.
+    The pipeline itself checks the content, which a listing does not have.
     """
-    return size > _MOST_BYTES_AS_IT_IS or bool(_NAME_OF_ANOTHER_KIND.search(key))
+    return size > _MAX_UNCONVERTED_BYTES or bool(_UNSUPPORTED_NAME.search(key))
 
 
 def forms(key: str) -> list[str]:
-    """The key as typed, then its other Unicode forms: macOS decomposes file names, terminals compose."""
+    """The key as typed, then its other Unicode forms: macOS decomposes file names, terminals compose them."""
     return list(dict.fromkeys([key, *(unicodedata.normalize(form, key) for form in ("NFC", "NFD"))]))
 
 
 def choose(deployment: Deployment, key: str) -> str:
-    """The form of `key` that has an object or a record; says on stderr when that is not the typed one.
+    """The Unicode form of `key` that has an object or a record; prints on stderr if it is not the typed one.
 
-    The typed form where it exists, or where none does. Looks nowhere for a key of one form.
+    Prefers the typed form, also if none exists. Makes no request for a key with only one form.
     """
     candidates = forms(key)
     if len(candidates) == 1:
@@ -117,6 +117,6 @@ def _exists(deployment: Deployment, key: str) -> bool:
 
 
 def _typed(key: str) -> str:
-    """`key` as every shell that knows $'...' takes it, letter by letter."""
+    """`key` quoted for any shell that supports $'...', with other characters than ASCII escaped."""
     quoted = re.sub(r"[\\']", r"\\\g<0>", key)
     return "KEY=$'" + re.sub(r"[^ -~]", lambda char: f"\\U{ord(char[0]):08x}", quoted) + "'"

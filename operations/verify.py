@@ -1,4 +1,4 @@
-"""A deployed environment proves itself: photos sent through it, and everything they ought to leave behind."""
+"""`verify`: send photos through a deployed environment and check everything they should leave behind."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 def verify(deployment: Deployment, say: Callable[[str], object]) -> list[Line]:
-    """Send photos through `deployment` and check what they leave; all of it is removed again.
+    """Send photos through `deployment` and check what they leave behind; all of it is removed again.
 
-    Raises what AWS raises when the environment cannot even be looked at.
+    Raises what AWS raises when the environment cannot be read at all.
     """
-    # What is broken before a photo is sent names itself better than a photo that never comes.
+    # Faults found without a photo are clearer than a photo that never arrives.
     lines = list(inspect(deployment))
     with verify_photos.trying(deployment, say) as trial:
-        # Each is analysed at a tenth of a cent, and there are requests by the dozen.
+        # Each analysis costs a tenth of a cent; the rest is for dozens of requests.
         say(f"Sending {len(verify_photos.PHOTOS)} photos below {trial.prefix} (about one cent)")
         began = datetime.now(UTC)
         try:
             trial.subscribe()
         except deployment.client("sns").exceptions.NotFoundException:
-            # Which the lines say already.
+            # `inspect` has already reported it.
             return lines
         for photo in verify_photos.PHOTOS:
             trial.upload(photo)
@@ -48,14 +48,14 @@ def verify(deployment: Deployment, say: Callable[[str], object]) -> list[Line]:
         patience = verify_photos.SECONDS if _broken(lines) else verify_photos.FIRST_EVENT_SECONDS
         say("Waiting for the first event (S3 takes five minutes after notifications are switched on)")
         came = verify_photos.wait_for(trial, partial(trial.ended_as, first), patience)
-        # Where the first one left no record, the others will hardly leave one.
+        # If the first one left no record, the others probably will not either.
         sound = trial.record(first) is not None
         seconds = verify_photos.SECONDS if sound else 1.0
         verify_photos.wait_for(trial, lambda: all(map(trial.ended_as, verify_photos.PHOTOS)), seconds)
         say("Delivering one event twice, and looking for everything it left")
         if came:
             trial.start(trial.events[first], "again")
-        # One that still ran would record the photo anew once its record is removed.
+        # An execution that is still running would recreate the record after its removal.
         verify_photos.wait_for(trial, trial.is_over, 30.0)
         images = set(trial.uploads.values())
         verify_photos.wait_for(trial, lambda: trial.notifications.keys() >= images, 30.0 if sound else 1.0)
@@ -110,7 +110,7 @@ def _malformed(found: ParkedEvent | None) -> Line:
 
 
 def _logs(deployment: Deployment, trial: Trial, began: datetime) -> Iterator[Line]:
-    """Log lines of both functions; metrics made from them take CloudWatch minutes."""
+    """Check that both functions' log lines arrive; the metrics from them take minutes."""
     if not trial.notifications:
         return
     client = deployment.client("logs")
@@ -131,13 +131,13 @@ def _logs(deployment: Deployment, trial: Trial, began: datetime) -> Iterator[Lin
 
 
 def _metrics(deployment: Deployment, trial: Trial, began: datetime) -> Line:
-    """What CloudWatch counted of the functions, which alarms go by; it takes a minute or two."""
+    """Check that CloudWatch counts invocations, which alarms depend on; it takes a minute or two."""
     name, local = deployment.value("function_names")["process_image"], deployment.environment.local
-    asked = {"count": Metric("AWS/Lambda", "Invocations", "FunctionName", name, "Sum")}
+    wanted = {"count": Metric("AWS/Lambda", "Invocations", "FunctionName", name, "Sum")}
     minute = timedelta(minutes=1)
 
     def counted() -> Any:
-        return metrics.read(deployment, asked, began - minute, began + 10 * minute, minute)["count"]
+        return metrics.read(deployment, wanted, began - minute, began + 10 * minute, minute)["count"]
 
     if verify_photos.wait_for(trial, counted, 0 if local else 60):
         return Line("passed", "metrics", f"invocations of {name} are counted")

@@ -1,4 +1,4 @@
-"""The photos and events a deployment proves itself with, and how they are removed again."""
+"""The photos and events that `verify` sends, and their removal."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 # "After you enable EventBridge, it takes around five minutes for the changes to take effect."
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
 FIRST_EVENT_SECONDS = 390.0
-# From then on: an analysis, with the retries a sound stack needs.
+# After the first event: an analysis, with the retries of a healthy stack.
 SECONDS = 90.0
 _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One upload: what it shows, its file, its name below the prefix, and outcomes of which any is right."""
+    """One upload: what it shows, its file, its name below the prefix, and the acceptable outcomes."""
 
     about: str
     file: str
@@ -50,15 +50,15 @@ PHOTOS = (
     Photo("two people", "two-portraits.jpg", "two.jpg", ("face_detected",), 2),
     Photo("not a photo", "not-a-photo.jpg", "not-a-photo.jpg", ("rejected",)),
     Photo("an odd key", "grace-hopper.jpg", "a+b %2B 'ü' \"😀\" $x.jpg", ("face_detected",), 1),
-    # Whether it is read before it is gone is chance; that it ends in a record is not.
+    # It may be deleted before or after it is read, but it must end in a record.
     Photo("deleted at once", "rocket.jpg", "deleted.jpg", ("rejected", "no_face"), deleted=True),
 )
 
 
 def queue_for_results(deployment: Deployment, name: str) -> tuple[str, str]:
-    """Make a queue that the results topic may send to; its URL and ARN."""
+    """Create a queue that the results topic may send to; return its URL and ARN."""
     topic = deployment.value("results_topic_arn")
-    # Of the same account and region.
+    # In the same account and region.
     arn = f"{topic.replace(':sns:', ':sqs:').rpartition(':')[0]}:{name}"
     statement = {
         "Effect": "Allow",
@@ -74,13 +74,13 @@ def queue_for_results(deployment: Deployment, name: str) -> tuple[str, str]:
 
 @dataclass
 class Trial:
-    """Everything one verification made, so that all of it can be removed.
+    """Everything one verification created, so that all of it can be removed.
 
     Attributes:
-        uploads: ImageID of each photo that was uploaded.
-        notifications: facts of the notifications that came, by ImageID.
-        removals: what removes its queue, subscription and records, called in the end.
-        parked: the events of this trial that were in the dead-letter queue, by key; empty for the malformed.
+        uploads: ImageID of each uploaded photo.
+        notifications: facts of the notifications received, by ImageID.
+        removals: functions that remove its queue, subscription and records, called at the end.
+        parked: this trial's events from the dead-letter queue, by key, which is "" for the malformed one.
     """
 
     deployment: Deployment
@@ -95,11 +95,11 @@ class Trial:
 
     @property
     def prefix(self) -> str:
-        """What every key of this trial begins with."""
+        """The prefix of every key of this trial."""
         return f"{self.deployment.upload_prefix}verify-{self.run}/"
 
     def subscribe(self) -> None:
-        """Subscribe a queue of this trial's own to the results topic, filtered by its prefix."""
+        """Subscribe a new queue to the results topic, filtered by this trial's prefix."""
         sqs, sns = self.deployment.client("sqs"), self.deployment.client("sns")
         name = f"{self.deployment.name}-verify-{self.run}"
         self.queue_url, arn = queue_for_results(self.deployment, name)
@@ -115,7 +115,7 @@ class Trial:
         self.removals.append(partial(sns.unsubscribe, SubscriptionArn=answer["SubscriptionArn"]))
 
     def upload(self, photo: Photo) -> None:
-        """Upload a photo, and delete it again where that is its point."""
+        """Upload a photo, and delete it at once if it is meant to be."""
         s3, bucket = self.deployment.client("s3"), self.deployment.bucket
         key, body = self.prefix + photo.name, (ROOT / "samples" / photo.file).read_bytes()
         answer = s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -128,19 +128,19 @@ class Trial:
             s3.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
 
     def start(self, content: dict[str, Any], about: str) -> None:
-        """Start the workflow itself, as an event delivered twice or a malformed one does."""
+        """Start the workflow directly, as a duplicate or malformed event would."""
         name = f"verify-{self.run}-{about}"
         self.executions.append(str(executions.start(self.deployment, content, name)))
 
     def is_over(self) -> bool:
-        """Whether the executions it started itself are over; EXPRESS ones, which cannot be asked, in time."""
+        """Whether the executions started here are over; EXPRESS ones, which cannot be described, get 10 s."""
         described = [executions.describe(self.deployment, one) for one in self.executions]
         if None in described:
             time.sleep(10)
         return all(one is None or one["status"] != "RUNNING" for one in described)
 
     def receive(self) -> None:
-        """Take what the subscribed queue holds; the queue's deletion deletes it."""
+        """Read the subscribed queue's messages; they are deleted with the queue."""
         while messages := (
             self.deployment.client("sqs")
             .receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=3600)
@@ -150,7 +150,7 @@ class Trial:
                 self.notifications[facts["image_id"]].append(facts)
 
     def take_parked(self, key: str) -> ParkedEvent | None:
-        """Take this trial's events out of the dead-letter queue; the one of `key`, "" of the malformed."""
+        """Take this trial's events out of the dead-letter queue; return that of `key` ("": malformed)."""
         try:
             with Queue(self.deployment) as queue:
                 for event in queue.events():
@@ -158,7 +158,7 @@ class Trial:
                         self.parked[event.key()] = event
                         queue.delete([event])
         except self.deployment.client("sqs").exceptions.QueueDoesNotExist:
-            # Said of the queue itself already.
+            # `inspect` has already reported it.
             time.sleep(_POLL_SECONDS)
         return self.parked.get(key)
 
@@ -171,7 +171,7 @@ class Trial:
         return self.record(photo) or self.take_parked(self.prefix + photo.name)
 
     def close(self) -> None:
-        """Remove all that was made, as far as that can be done."""
+        """Remove everything that was created, as far as possible."""
         self.removals += [partial(self.take_parked, ""), self._delete_objects]
         for remove in self.removals:
             with contextlib.suppress(ClientError, BotoCoreError, UserError):
@@ -185,19 +185,19 @@ class Trial:
 
 @contextlib.contextmanager
 def trying(deployment: Deployment, say: Callable[[str], object]) -> Iterator[Trial]:
-    """A verification of which nothing is left in the end, interrupted or not."""
+    """A trial that is cleaned up at the end, interrupted or not."""
     with contextlib.closing(Trial(deployment)) as trial:
         try:
             yield trial
         except KeyboardInterrupt:
             say("Removing everything; photos on their way are waited for")
-            # Their records would come after those were removed.
+            # Otherwise their records would be written after the removal.
             wait_for(trial, lambda: all(map(trial.ended_as, trial.uploads)) and trial.is_over(), 15.0)
             raise
 
 
 def wait_for(trial: Trial, done: Callable[[], object], seconds: float) -> bool:
-    """Wait until `done()`, `seconds` at most; whether it came."""
+    """Wait at most `seconds` for `done()`; return whether it became true."""
     deadline = time.monotonic() + seconds
     while not (found := bool(done())) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

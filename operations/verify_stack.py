@@ -1,4 +1,4 @@
-"""What can be seen of a deployed environment without sending anything: each part, as it was made."""
+"""Checks of a deployed environment's parts that need no photo."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _FORBIDDEN = {
 
 
 def line(about: str, problem: str, sound: str) -> Line:
-    """The line of a check that found `problem`, or that all is well."""
+    """The line for a check: failed with `problem`, or passed if that is empty."""
     return Line("failed", about, problem) if problem else Line("passed", about, sound)
 
 
 def inspect(deployment: Deployment) -> Iterator[Line]:
-    """What can be seen without sending anything."""
+    """Run every check that needs no photo."""
     yield from _sources(deployment)
     yield from _queue_and_topics(deployment)
     yield _alarms(deployment)
@@ -78,7 +78,7 @@ def _queue_and_topics(deployment: Deployment) -> Iterator[Line]:
 
 def _alarms(deployment: Deployment) -> Line:
     found = {one["AlarmName"]: one for one in status.alarms(deployment)}
-    # An alarm on too few compares downwards, and one on any at all has its threshold at 0.
+    # Alarms for too low a value compare downwards; those for any occurrence use `>` with threshold 0.
     always = [
         name
         for name, one in found.items()
@@ -110,8 +110,8 @@ def _roles(deployment: Deployment) -> Iterator[Line]:
 
 
 def _bucket_refuses(deployment: Deployment) -> Iterator[Line]:
-    """Uploads over plain HTTP and under a foreign key are refused by the bucket's policy."""
-    # A folder marker: were it taken, nothing would be analysed and nobody notified.
+    """Check that the bucket's policy refuses uploads over plain HTTP and with a foreign key."""
+    # A folder marker: if it were accepted, nothing would be analysed and nobody notified.
     s3, key = deployment.client("s3"), f"{deployment.upload_prefix}verify-refused/"
     foreign = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/aws/s3"}
     plain = str(s3.meta.endpoint_url).replace("https://", "http://", 1)

@@ -1,4 +1,4 @@
-"""`watch`: images on their way through the pipeline, found by listing executions and reading records."""
+"""`watch`: follow images through the pipeline by listing executions and reading records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Executions described in one round: DescribeExecution allows 15 calls a second in every region. Those that
-# end well are known by their records instead, whatever their number.
+# succeed are found by their records instead, in any number.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_DESCRIBED = 12
 # Executions listed in one round, five requests; StartExecution allows 300 a second.
@@ -29,19 +29,19 @@ MAX_LISTED = 5_000
 ROWS = 20
 UNKNOWN = "not looked up"
 _POLL_SECONDS = 1.0
-# A look at the buffer asks CloudWatch, which is paid for.
+# Reading the buffer's state queries CloudWatch, which costs money.
 _BUFFER_SECONDS = 10.0
-# How long after its start an execution may appear in a list, which is eventually consistent.
+# How long after its start an execution may first be listed; the list is eventually consistent.
 _LATE = timedelta(seconds=10)
-# What is done is remembered so long, and so long executions are found by listing; older ones are described.
+# How long finished images are kept and executions are found by listing; older ones are described.
 _REMEMBERED = timedelta(minutes=2)
-# A record has the time its function began, and appears within the function's time limit of a minute.
+# A record's timestamp is its function's start; it is written within the function's timeout of a minute.
 _RECORDED_LATE = timedelta(seconds=75)
 
 
 @dataclass(slots=True)
 class TrackedImage:
-    """One image as far as it got: `outcome` is empty until known, `seconds` are to its end or to now."""
+    """One image's progress: `outcome` is empty until known, `seconds` run to its end or until now."""
 
     execution: str
     started: datetime
@@ -58,13 +58,13 @@ class TrackedImage:
 
 @dataclass
 class Pipeline:
-    """What is seen of the images whose executions started after `since`.
+    """The images whose executions started after `since`.
 
-    A STANDARD workflow's images are seen from their start. An EXPRESS workflow has no list of executions: its
-    images are seen when they are recorded, so duplicates and parked ones are not.
+    A STANDARD workflow's images are visible from their start. An EXPRESS workflow has no list of executions:
+    its images are visible once they are recorded, so duplicates and parked ones are not.
 
-    `seen` forgets what is done, reported and too old to be listed again, so that watching for days costs no
-    more memory than two minutes' images. `done` counts them all; `unknown` those shown without their photos;
+    `seen` drops images that are done, reported and too old to be listed again, so that watching for days
+    needs no more memory than two minutes. `done` counts them all; `unknown` those shown without their photos;
     `unlisted`: more started at once than could be listed.
     """
 
@@ -78,7 +78,7 @@ class Pipeline:
     unlisted: bool = False
 
     def rounds(self, seconds: float | None) -> Iterator[None]:
-        """Look once a second for `seconds`; None: for ever."""
+        """Poll once a second for `seconds`; None: for ever."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             self.look()
@@ -103,7 +103,7 @@ class Pipeline:
             self._read_records(self.since)
 
     def report(self, *, last: bool = False) -> list[TrackedImage]:
-        """What is done, and known but for the `last` time, and was not reported before, oldest first."""
+        """Finished images with a known outcome not reported before, oldest first; all of them if `last`."""
         for image in self.waiting() if last else ():
             image.outcome = UNKNOWN
             self.unknown += not image.key
@@ -118,7 +118,7 @@ class Pipeline:
         return ready[::-1]
 
     def shortfall(self) -> str | None:
-        """The sentence on what is not shown, if anything is not."""
+        """A sentence on what is not shown, if anything is missing."""
         parts = []
         if self.unknown:
             parts.append(f"{self.unknown:,} ended without being looked up, so their photos are not named")
@@ -127,16 +127,16 @@ class Pipeline:
         return f"Of the images {' and '.join(parts)}; 'make status' counts them all." if parts else None
 
     def newest(self) -> list[TrackedImage]:
-        """All that is remembered, what started last first."""
+        """All images in memory, most recently started first."""
         return sorted(self.seen.values(), key=lambda one: one.started, reverse=True)
 
     def waiting(self) -> list[TrackedImage]:
-        """What is done, but not known: oldest first."""
+        """Finished images whose outcome is not known yet, oldest first."""
         return [one for one in self.newest()[::-1] if one.done and not one.outcome]
 
     def _list(self) -> None:
         if self.seen:
-            # Only what started about when the last list ended, or runs yet, can be new in this one.
+            # Only executions that started about when the last list ended, or are running, can be new.
             last = self.newest()[0].started
             running = min((one.started for one in self.seen.values() if not one.done), default=last)
             self.since = max(self.since, min(last - _LATE, running), last - _REMEMBERED)
@@ -152,7 +152,7 @@ class Pipeline:
                 image.status, image.seconds = one["status"], _seconds(one)
 
     def _read_records(self, since: datetime) -> None:
-        """Take key and outcome of those that ended well from their records, if these are in the index yet."""
+        """Take key and outcome of executions that succeeded from their records, once these are indexed."""
         for outcome in records.OUTCOMES:
             for record in records.since(self.deployment, outcome, since):
                 execution = str(record.get("ExecutionId") or record["ImageID"])
@@ -165,29 +165,29 @@ class Pipeline:
                     image.faces = record.get("FaceCount")
 
     def _describe(self) -> None:
-        """Ask Step Functions, as often as it allows, about what lists and records say too little of."""
+        """Describe executions that lists and records do not cover, within Step Functions' rate limit."""
         running = [one for one in self.newest() if not one.done]
-        asked = [
-            # Failures first; what ended well has no record of its own, or none yet.
+        wanted = [
+            # Failures first; those that succeeded have no record of their own, or not yet.
             *sorted(self.waiting(), key=lambda one: one.status == "SUCCEEDED"),
-            # What runs too long to be listed.
+            # Those running for too long to be listed.
             *(one for one in self.seen.values() if not one.done and one.started < self.since),
             *(one for one in running[:ROWS] if one.started >= self.since and not one.key),
         ]
         client = self.deployment.client("stepfunctions")
-        for image in asked[:MAX_DESCRIBED]:
-            # Of those that run too long, who was asked comes last in the next round.
+        for image in wanted[:MAX_DESCRIBED]:
+            # Move it to the end, so that other long-running ones are described in the next round.
             self.seen[image.execution] = self.seen.pop(image.execution)
             _complete(self.deployment, image, client.describe_execution(executionArn=image.execution))
 
 
 def _seconds(execution: dict[str, Any]) -> float:
-    begun: datetime = execution["startDate"]
-    return round(((execution.get("stopDate") or datetime.now(UTC)) - begun).total_seconds(), 2)
+    started: datetime = execution["startDate"]
+    return round(((execution.get("stopDate") or datetime.now(UTC)) - started).total_seconds(), 2)
 
 
 def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, Any]) -> None:
-    """Add what an execution's description, and the record of its image, say of it."""
+    """Complete `image` from its execution's description and its record."""
     image.status, image.seconds = described["status"], _seconds(described)
     key, etag = executions.photo(described)
     image.key = key or "(no S3 event)"
@@ -215,7 +215,7 @@ def _complete(deployment: Deployment, image: TrackedImage, described: dict[str, 
 def command(env: str, seconds: float | None, as_json: bool) -> None:
     """Follow images through the pipeline until Ctrl-C: those of the last minute and every new one."""
     pipeline = Pipeline(Deployment.load(env), datetime.now(UTC) - timedelta(minutes=1))
-    # The way to end it.
+    # Ctrl-C is the way to end it.
     with suppress(KeyboardInterrupt):
         show(pipeline, seconds, as_json=as_json)
 

@@ -100,7 +100,7 @@ def test_what_is_gone_refused_too_large_or_no_picture_has_its_place_and_a_reason
 def test_more_than_a_hundred_photos_are_read_only_when_confirmed(
     bucket: Bucket, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery, "UNASKED", 2)
+    monkeypatch.setattr(gallery, "MAX_UNCONFIRMED", 2)
     body = picture("red")
     for number in range(3):
         bucket.upload(f"{number}.jpg", body)

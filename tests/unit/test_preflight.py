@@ -63,7 +63,7 @@ class FakeAws:
 
     def looks(self, about: str) -> list[tuple[str, str]]:
         [(_, action, look)] = [one for one in preflight_checks.CHECKS if one[0] == about]
-        found = preflight._look(self.environment, action, look)
+        found = preflight._result(self.environment, action, look)
         # Which needs no grant.
         assert self._used - {"sts:GetCallerIdentity"} <= {action, *grants.ALSO.get(about, ())}
         return [found] if found else []
