@@ -1,8 +1,8 @@
 """Starts and stops the local cloud: MiniStack with IAM enforced, and a stand-in for Rekognition.
 
-It listens on 127.0.0.1 only, runs without root and writes nowhere but in one directory (`build/localcloud` by
-default). It speaks TLS, with a certificate made for this one run: the policies that refuse plain HTTP are
-evaluated, not stepped around. POSIX systems only.
+It listens on 127.0.0.1 only, runs without root and writes to one directory only (`build/localcloud` by
+default). It uses TLS, with a new certificate for each run, so that policies that refuse plain HTTP are
+evaluated too. POSIX systems only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 REPOSITORY = Path(__file__).resolve().parent.parent
-# What a cloud's processes are marked with, so that all of one checkout are found.
+# The mark on a cloud's processes, by which all of one checkout are found.
 RUNS_OF = str(REPOSITORY)
 BUILD = REPOSITORY / "build"
 SAMPLES = REPOSITORY / "samples"
@@ -51,8 +51,8 @@ class LocalCloudError(UserError):
 class LocalCloud:
     """A running local cloud.
 
-    `endpoint_url` is of the form `https://127.0.0.1:PORT` and trusted with the certificate in `ca_bundle`.
-    `pid` is the server's, leader of its own process group.
+    `endpoint_url` has the form `https://127.0.0.1:PORT`; clients verify it with `ca_bundle`.
+    `pid` is the server's, which leads its own process group.
     """
 
     directory: Path
@@ -71,11 +71,11 @@ class LocalCloud:
     ) -> LocalCloud:
         """Start the server and wait until it answers, 30 s at most.
 
-        `extra_environment` goes into the server's process and from there into the Lambda workers; what keeps
-        it local cannot be replaced. Without a port a free one is taken. It runs until `stop`, or until the
-        calling process is gone, unless it `outlives_caller`.
+        `extra_environment` is set for the server and its Lambda workers; it cannot replace the variables that
+        keep the cloud local. Without a port, a free one is chosen. The server runs until `stop`, or until the
+        calling process ends, unless it `outlives_caller`.
 
-        Raises LocalCloudError, with nothing left running, when a port is in use, the server does not come up,
+        Raises LocalCloudError, with nothing left running, when the port is in use, the server does not start,
         or a local cloud already runs in `directory`.
         """
         directory = directory.resolve()
@@ -84,7 +84,7 @@ class LocalCloud:
                 raise LocalCloudError(
                     f"A local cloud already runs at {other.endpoint_url}; stop it with `make local-down`."
                 )
-            # Its server can have died and left workers.
+            # A server that died may have left workers.
             _sweep(directory)
             cloud = cls(directory, "")
             try:
@@ -108,7 +108,7 @@ class LocalCloud:
             command = [sys.executable, "-m", "localcloud.server", str(listener.fileno())]
             if not outlives_caller:
                 command.append(str(os.getpid()))
-            # An interrupt between starting the process and noting it would leave it running.
+            # An interrupt between starting the process and saving its pid would leave it running.
             with processes.interrupts_later(), self._log.open("wb") as log:
                 self._child = subprocess.Popen(
                     command,
@@ -118,13 +118,13 @@ class LocalCloud:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    # A session of its own outlives the shell and keeps Ctrl-C away.
+                    # In a new session it outlives the shell, and Ctrl-C does not reach it.
                     start_new_session=True,
                 )
                 self.pid = self._child.pid
 
     def _wait(self) -> None:
-        """Wait until it answers. The socket is the child's alone: where that ends, so does a wait."""
+        """Wait until it answers, or the child, which alone holds the socket, has ended."""
         deadline = time.monotonic() + START_SECONDS
         while not self._answers(max(0.01, deadline - time.monotonic())):
             if self._child and self._child.poll() is not None:
@@ -137,7 +137,7 @@ class LocalCloud:
         unset = "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE\n"
         exports = (f"export {name}={shlex.quote(value)}\n" for name, value in self.environment.items())
         (self.directory / "env").write_text(unset + "".join(exports))
-        # Programs that only use it read the environment. Replaced in one step: no reader meets half a file.
+        # Other programs read the environment from this file. Replaced atomically: none reads half of it.
         state = {"endpoint_url": self.endpoint_url, "environment": self.environment, "pid": self.pid}
         partial = self.directory / "state.json.partial"
         partial.write_text(json.dumps(state, indent=2) + "\n")
@@ -151,7 +151,7 @@ class LocalCloud:
 
     @classmethod
     def running(cls, directory: Path = DEFAULT_DIRECTORY) -> LocalCloud | None:
-        """The local cloud of `directory` if it is up; None when there is none or its process is gone."""
+        """The local cloud of `directory` if it is up, else None."""
         directory = directory.resolve()
         try:
             state = json.loads((directory / "state.json").read_text())
@@ -162,11 +162,11 @@ class LocalCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every AWS SDK, the CLI and Terraform read; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
+        """Variables for AWS SDKs, the CLI and Terraform; AWS_SESSION_TOKEN and AWS_PROFILE must be unset."""
         return {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_CA_BUNDLE": str(self.ca_bundle),
-            # The user's own profiles may name other endpoints, accounts and transfer settings.
+            # The user's own profiles may set other endpoints, accounts and transfer settings.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -174,14 +174,14 @@ class LocalCloud:
             "AWS_REGION": REGION,
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            # A proxy of the user's leads away from this computer. Programs read either spelling.
+            # The user's proxy cannot reach this computer. Programs read either spelling.
             "NO_PROXY": HOST,
             "no_proxy": HOST,
         }
 
     @property
     def ca_bundle(self) -> Path:
-        """The certificate clients trust the endpoint with."""
+        """The certificate with which clients verify the endpoint."""
         return self.directory / "ca.pem"
 
     @property
@@ -191,22 +191,22 @@ class LocalCloud:
     def request(
         self, method: str, path: str, content: object = None, seconds: float = 10
     ) -> urllib3.BaseHTTPResponse:
-        """Make one request, past any proxy of the user's, with `content` as JSON.
+        """Send one request, bypassing the user's proxy, with `content` as JSON.
 
-        Its connection is closed, for an open one can hold up the server's end. Raises urllib3's HTTPError.
+        It closes the connection, because an open one can delay the server's end. Raises urllib3's HTTPError.
         """
         with urllib3.PoolManager(ca_certs=str(self.ca_bundle), retries=False) as pool:
             return pool.request(method, f"{self.endpoint_url}{path}", json=content, timeout=seconds)
 
     def stop(self) -> None:
-        """End the server and the Lambda workers and remove all files but the log; may be called twice."""
+        """End the server and the Lambda workers and remove all files except the log; may be called twice."""
         with _locked(self.directory):
             self._stop()
 
     def _stop(self) -> None:
         with processes.interrupts_later():
             running = self.running(self.directory)
-            # Another may have taken the place of one that died.
+            # If this server died, another may have replaced it.
             if running is None or running.pid == self.pid:
                 _sweep(self.directory)
             if self._child is not None:
@@ -220,7 +220,7 @@ class LocalCloud:
 
 
 def stop_any(directory: Path = DEFAULT_DIRECTORY) -> bool:
-    """Stop what runs in `directory`, also a half-started or half-dead local cloud; return whether any did."""
+    """Stop the local cloud in `directory`, even if half-started or half-dead; return whether any ran."""
     directory = directory.resolve()
     if not directory.is_dir():
         return False
@@ -233,13 +233,13 @@ def stop_all() -> list[Path]:
     directories = sorted({directory for checkout, directory, _ in processes.marked() if checkout == RUNS_OF})
     for directory in directories:
         stop_any(directory)
-        # When its directory is gone.
+        # `stop_any` does nothing if the directory no longer exists.
         processes.end(directory)
     return directories
 
 
 def _sweep(directory: Path) -> bool:
-    """End the processes of `directory`, remove all files but the log, and return whether there were any."""
+    """End the processes of `directory`, remove all files except the log, and return whether any ran."""
     found = bool(processes.members(directory))
     processes.end(directory)
     for name in ("state.json", "state.json.partial", "env", "ca.pem"):
@@ -250,7 +250,7 @@ def _sweep(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One start or stop at a time in a directory. The lock is the directory, so no lock file is left."""
+    """Allow one start or stop at a time in a directory; the directory itself is the lock file."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory, os.O_RDONLY)
@@ -266,9 +266,9 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def listening(port: int | None) -> socket.socket:
-    """A socket on a port, or on a free one, for a server to take over: nobody else can take it meanwhile.
+    """A socket listening on a port, or on a free one, for a server to inherit, so that it stays reserved.
 
-    Raises LocalCloudError when it is in use, or not for this user.
+    Raises LocalCloudError when the port is in use or not permitted.
     """
     try:
         return socket.create_server((HOST, port or 0))
@@ -280,5 +280,5 @@ def listening(port: int | None) -> socket.socket:
 
 
 def shown(path: Path) -> str:
-    """A path as people in the repository write it."""
+    """A path, relative to the repository if it is inside it."""
     return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)

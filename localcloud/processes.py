@@ -1,4 +1,4 @@
-"""The processes of a local cloud: with an environment of their own, found by their mark, ended in order."""
+"""The processes of a local cloud: their environment, how to find them, and how to end them."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 STOP_SECONDS = 5.0
-# A server and its workers inherit the checkout they were started from by this name, and the cloud's directory
-# with TMPDIR. So they are found whatever became of their parents, and are never mistaken for a stranger's.
+# A server and its workers inherit this variable with their checkout's path, and the cloud's directory in
+# TMPDIR. So they are found even if their parents have ended, and are never mistaken for other processes.
 RUN_VARIABLE = "LOCALCLOUD_RUN"
-# All that comes from the user's own environment: what it takes to start Python. Profiles, proxies, locales
-# and other Pythons' settings stay out of the server and of the Lambda workers.
+# The only variables from the user's environment: what Python needs to start. Profiles, proxies, locales and
+# other Pythons' settings do not reach the server and the Lambda workers.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def environment(port: int, temporary: Path, checkout: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the server, which the Lambda workers inherit; `extra` replaces the first few."""
+    """The server's variables, which the Lambda workers inherit; `extra` can replace only the first few."""
     return {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
         "LOG_LEVEL": "INFO",
-        # As many executions at a time as such a computer can run; more are throttled, as in an account.
+        # As many concurrent executions as such a computer can run; more are throttled, as in an account.
         "LAMBDA_ACCOUNT_CONCURRENCY": str(max(16, 8 * (os.cpu_count() or 1))),
         "LANG": "C.UTF-8",
-        # glibc gives back the memory of a large picture; otherwise each thread keeps some 700 MB.
+        # Makes glibc return the memory of large pictures; otherwise each thread keeps about 700 MB.
         "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
         "PYTHONUTF8": "1",
         "TZ": "UTC",
         **extra,
         "AUTH": "true",
-        # MiniStack removes containers it takes for its own from any Docker it can reach.
+        # MiniStack removes containers that look like its own from any Docker it can reach.
         "DOCKER_HOST": f"unix://{temporary / 'no-docker.sock'}",
         "GATEWAY_PORT": str(port),
         "HOME": str(temporary / "home"),
-        # Either would listen on every address.
+        # Each would listen on every address.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
@@ -57,7 +57,7 @@ def environment(port: int, temporary: Path, checkout: str, extra: Mapping[str, s
 
 
 def marked() -> Iterator[tuple[str, Path, psutil.Process]]:
-    """Every living process of a local cloud, after its checkout and the cloud's directory."""
+    """Every live process of any local cloud: its checkout, the cloud's directory, and the process."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
@@ -66,21 +66,21 @@ def marked() -> Iterator[tuple[str, Path, psutil.Process]]:
 
 
 def members(directory: Path) -> set[psutil.Process]:
-    """The living processes of the local cloud in a directory."""
+    """The live processes of the local cloud in a directory."""
     return {process for _, place, process in marked() if place == directory}
 
 
 def end(directory: Path) -> None:
-    """End all processes of a local cloud: on request, and by force after STOP_SECONDS."""
+    """End all processes of a local cloud: with SIGTERM, and SIGKILL after STOP_SECONDS."""
     for stop in (psutil.Process.terminate, psutil.Process.kill):
         deadline = time.monotonic() + STOP_SECONDS
-        asked: set[psutil.Process] = set()
+        signalled: set[psutil.Process] = set()
         while living := members(directory):
-            # Once each: a second SIGTERM would cut an orderly shutdown short. New workers get theirs too.
-            for process in living - asked:
+            # Once each: a second SIGTERM would cut a clean shutdown short. New workers get one too.
+            for process in living - signalled:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     stop(process)
-            asked |= living
+            signalled |= living
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
@@ -90,7 +90,7 @@ def end(directory: Path) -> None:
 
 @contextlib.contextmanager
 def interrupts_later() -> Iterator[None]:
-    """Keep an interrupt waiting; it follows at the end. A process started meanwhile unblocks its own."""
+    """Defer interrupts to the end of the block. A process started in it must unblock them itself."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield

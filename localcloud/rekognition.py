@@ -1,13 +1,13 @@
 """A stand-in for Amazon Rekognition's DetectFaces, the one service of the pipeline MiniStack lacks.
 
-It is one of MiniStack's services (see server.py): MiniStack checks the caller's signature and its permission
-for rekognition:DetectFaces. Like the service it
+It is registered as one of MiniStack's services (see server.py): MiniStack checks the caller's signature and
+permission for rekognition:DetectFaces. Like the real service, it
 
 - reads the S3 object with the caller's own permissions, so the caller needs s3:GetObject (s3:GetObjectVersion
-  when a version is named) and, for an object encrypted with a customer-managed key, kms:Decrypt;
+  when a version is given) and, for an object encrypted with a customer-managed key, kms:Decrypt;
 - refuses what the service refuses, with the same exception: requests here, files in `faces.read`.
 
-What its detector cannot know (age, gender, emotions, ...) is left out of the answer, never made up.
+What its detector cannot determine (age, gender, emotions, ...) is left out of the response, never made up.
 
 Limits come from https://docs.aws.amazon.com/rekognition/latest/dg/limits.html. Tests control it with
 
@@ -17,7 +17,7 @@ Limits come from https://docs.aws.amazon.com/rekognition/latest/dg/limits.html. 
     GET    /_rekognition/calls   {"DetectFaces": calls, "answered": answers, "by_key": {key: calls}}
 
 A fault applies to the next `count` calls (-1: for ever, default 1) whose S3 key contains `key` (default: all
-calls). It waits `delay_seconds` (default 0), then fails with `error`; without `error` the call goes on.
+calls). It waits `delay_seconds` (default 0), then fails with `error`; without `error`, the call continues.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ ATTRIBUTES = frozenset(
     | {"MOUTH_OPEN", "MUSTACHE", "FACE_OCCLUDED", "SMILE", "SUNGLASSES"}
 )
 _BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,255}")
-# The API reference gives these two the HTTP status of a server's fault.
+# The API reference gives these two HTTP status 500.
 _SERVER_FAULTS = frozenset({"InternalServerError", "ThrottlingException"})
 
 
 @dataclass(frozen=True)
 class S3Object:
-    """The photo a request names."""
+    """The object named in a request."""
 
     bucket: str
     key: str
@@ -61,7 +61,7 @@ class S3Object:
 
 @dataclass
 class Fault:
-    """What shall go wrong with the next calls."""
+    """A fault to inject into the next calls."""
 
     error: str | None = None
     count: int = 1
@@ -71,14 +71,14 @@ class Fault:
 
 @dataclass
 class Quota:
-    """A token bucket, as AWS's quotas are: `calls_per_second`, and at most a second's worth saved up."""
+    """A token bucket, like AWS's quotas: `calls_per_second`, and a bucket of one second's worth."""
 
     calls_per_second: float
     tokens: float = 0.0
     at: float = 0.0
 
     def take(self, now: float) -> bool:
-        """Whether one more call may pass at `now`, in seconds."""
+        """Take a token at `now`, in seconds; return whether there was one."""
         self.tokens = min(self.calls_per_second, self.tokens + (now - self.at) * self.calls_per_second)
         self.at = now
         if self.tokens < 1:
@@ -88,16 +88,16 @@ class Quota:
 
 
 class Rekognition:
-    """DetectFaces, its faults and its counts. All but finding faces happens in the server's event loop.
+    """DetectFaces, its faults and its counts. All but finding faces runs in the server's event loop.
 
-    `read` gives the bytes of an object if the caller of the request with these headers may read it, and
-    raises RekognitionError when not.
+    `read` returns the bytes of an object, or raises RekognitionError if the caller of the request with these
+    headers may not read it.
     """
 
     def __init__(self, read: Callable[[S3Object, Mapping[str, str]], Awaitable[bytes]]) -> None:
         self._read = read
         self._detector = Detector()
-        # One photo after another; waiting for a delay or for S3 is nobody else's matter.
+        # One photo at a time; waiting for a delay or for S3 blocks no other request.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rekognition")
         self._faults: list[Fault] = []
         self._answered = 0
@@ -107,7 +107,7 @@ class Rekognition:
     async def handle(
         self, _method: str, _path: str, headers: Mapping[str, str], body: bytes, _query: object
     ) -> tuple[int, dict[str, str], bytes]:
-        """The answer to a request whose caller may make it: HTTP status, headers and body."""
+        """The response to an authorised request: HTTP status, headers and body."""
         target = headers.get("x-amz-target", "")
         try:
             if target != "RekognitionService.DetectFaces":
@@ -117,7 +117,7 @@ class Rekognition:
             return _response(200, await self._detect_faces(headers, body))
         except RekognitionError as error:
             LOGGER.info("%s: %s", error.code, error)
-            # The service spells the name three times, and each SDK reads another one.
+            # The service sends the code in three places, and each SDK reads a different one.
             return _response(
                 500 if error.code in _SERVER_FAULTS else 400,
                 {"__type": error.code, "Code": error.code, "Message": str(error)},
@@ -153,7 +153,7 @@ class Rekognition:
         return None
 
     def control(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """The answer to a test's request: HTTP status, headers and body."""
+        """The response to a test's control request: HTTP status, headers and body."""
         match method, path:
             case "POST", "/_rekognition/faults":
                 try:
@@ -174,10 +174,10 @@ class Rekognition:
 
 
 def photo_of(body: bytes) -> bytes | S3Object:
-    """The photo a DetectFaces request is about.
+    """The photo in a DetectFaces request.
 
-    Raises RekognitionError: SerializationException when it is not of the shape the API has,
-    InvalidParameterException when it has values the API does not take (pattern and lengths from
+    Raises RekognitionError: SerializationException when the request does not have the API's structure,
+    InvalidParameterException when it has values the API does not accept (pattern and lengths from
     https://docs.aws.amazon.com/rekognition/latest/APIReference/API_S3Object.html), ImageTooLargeException.
     """
     try:

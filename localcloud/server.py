@@ -1,7 +1,7 @@
-"""The one server of the local cloud: MiniStack, with a stand-in for Rekognition among its services.
+"""The local cloud's server: MiniStack, with a stand-in for Rekognition among its services.
 
-MiniStack has no public way to add a service, so this module uses what it keeps its own services in; the
-version is pinned, and a test names what moved.
+MiniStack has no public way to add a service, so this module uses its internal tables; the version is pinned,
+and a test fails when they change.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 
 async def read_object(photo: S3Object, headers: Mapping[str, str]) -> bytes:
-    """The bytes of an object, read with the permissions of the caller of the request with these headers.
+    """The bytes of an object, read with the permissions of the caller who sent these headers.
 
-    Raises RekognitionError, InvalidS3ObjectException, when it is missing or may not be read.
+    Raises RekognitionError, InvalidS3ObjectException, when it is missing or the caller may not read it.
     """
     action = "GetObject" if photo.version is None else "GetObjectVersion"
     path = f"/{photo.bucket}/{photo.key}"
-    # Who calls was checked already; without a signature S3 would take it for a stranger's request.
+    # The caller is already authenticated; without a signature, S3 would treat the request as anonymous.
     signed = {"authorization": headers["authorization"]}
     query = {} if photo.version is None else {"versionId": [photo.version]}
     if _may(headers, "s3", action, f"arn:aws:s3:::{photo.bucket}/{photo.key}"):
@@ -83,28 +83,28 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def main() -> None:
-    """Serve on the first argument, a descriptor, until SIGTERM or until the second, its parent, is gone.
+    """Serve on a file descriptor, the first argument, until SIGTERM or the end of its parent, the second.
 
-    cloud.py makes the environment this reads.
+    The environment comes from processes.py.
     """
     listener, *callers = map(int, sys.argv[1:])
-    # Whoever started it kept interrupts waiting meanwhile.
+    # The parent blocked interrupts while starting this process.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for caller in callers:
         threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
-    # Nothing may be written into the checkout, which is where it was started.
+    # It starts in the checkout, into which nothing may be written.
     os.chdir(tempfile.gettempdir())
-    # Bursts of uploads open many connections; some systems name a limit they do not grant.
+    # Bursts of uploads open many connections; some systems report a hard limit they do not grant.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     config = Config()
     config.backlog = 1024
-    # MiniStack's own command would open port 443 as well where it may, beside the one it is given.
+    # MiniStack's own command would also open port 443 if permitted.
     config.bind = [f"fd://{listener}"]
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
-    # The state is gone anyway, so nothing is worth waiting for.
+    # The state is discarded anyway, so there is nothing to wait for.
     config.graceful_timeout = 0
     config.keep_alive_timeout = 75
     asyncio.run(serve(app, config))  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def main() -> None:
 def _end_with(caller: int) -> None:
     while os.getppid() == caller:
         time.sleep(1)
-    # The Lambda workers are of the same group.
+    # The Lambda workers are in the same process group.
     os.killpg(0, signal.SIGTERM)
 
 

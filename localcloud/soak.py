@@ -1,4 +1,4 @@
-"""`make soak`: many photos with duplicates, bad files and faults, and every single one accounted for."""
+"""`make soak`: send many photos with duplicates, bad files and faults, and account for every one."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from .stack import Stack, Subscription
 
 BUILD = BUILDS / "soak"
-# Nothing runs and nothing has moved for so long: nothing more will come.
+# If nothing runs and nothing changes for this long, nothing more will arrive.
 PATIENCE_SECONDS = 60.0
-# Images on their way at a time: the local cloud starts a worker process for each.
+# Images in flight at a time: the local cloud starts a worker process for each.
 IN_FLIGHT = 12
 UPLOADERS = 4
-# One file in so many is none that can be analysed.
+# The share of files that are not photos.
 BAD_FILES = 0.05
 _PAUSE_SECONDS = 0.1
 _SHARE = click.FloatRange(0, 1)
 
-# What Rekognition does to an image that a fault is meant for; the last one never gets better.
+# The faults Rekognition may have for an image; the last one is permanent.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"error": "ThrottlingException", "count": 2},
     {"error": "ProvisionedThroughputExceededException", "count": 1},
@@ -53,7 +53,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Image:
-    """One upload to come. `delivered_again` is how EventBridge repeats itself: `at once`, `later` or not."""
+    """A planned upload. `delivered_again`: when a duplicate event follows, `at once` or `later`, or None."""
 
     key: str
     body: bytes
@@ -62,21 +62,21 @@ class Image:
 
     @property
     def hopeless(self) -> bool:
-        """Whether its fault lasts, so that its event belongs into the dead-letter queue.
+        """Whether its fault is permanent, so that its event must be parked.
 
-        Rekognition is not asked about an empty file, and cannot refuse it.
+        Rekognition is not called for an empty file, and so cannot refuse it.
         """
         return self.fault is not None and self.fault["count"] < 0 and bool(self.body)
 
 
 @dataclass
 class Account:
-    """How the uploads ended, counted from the bucket's own listing.
+    """How the uploads ended, counted from the bucket's listing.
 
-    `recorded`, `notified` and `parked` are uploads with a record, at least one notification, a message in the
-    dead-letter queue. `lost` are those neither parked nor both recorded and notified; `duplicated` counts
-    notifications beyond the first of an upload; `misplaced` are parked with no reason, or parked and
-    notified all the same. `seconds` run from the first upload until all was still.
+    `recorded`, `notified` and `parked` are uploads with a record, at least one notification, or a message in
+    the dead-letter queue. `lost` are those neither parked nor both recorded and notified; `duplicated` counts
+    notifications after the first for an upload; `misplaced` are parked without a reason, or both parked and
+    notified. `seconds` run from the first upload until nothing changes any more.
     """
 
     uploaded: int = 0
@@ -92,7 +92,7 @@ class Account:
 
 
 def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) -> Iterator[Image]:
-    """The uploads of one soak, the same for the same `seed`."""
+    """The uploads of one soak, always the same for one `seed`."""
     chance = random.Random(seed)
     photos = {path.name: path.read_bytes() for path in sorted(SAMPLES.iterdir()) if path.suffix != ".md"}
     cut_off = photos["eileen-collins.jpg"][:2000]
@@ -110,16 +110,16 @@ def draw(images: int, duplicates: float, faults: float, seed: int, prefix: str) 
 
 @dataclass
 class Soak:
-    """Uploads images to a deployed pipeline and follows them until all is still.
+    """Uploads images to a deployed pipeline and follows them until nothing changes any more.
 
-    `patience` is how many seconds it waits, once nothing runs, for something to move. `told` counts the
-    notifications of each upload.
+    `patience` is how many seconds it waits for a change when nothing is running. `notified` counts the
+    notifications for each upload.
     """
 
     stack: Stack
     prefix: str
     patience: float = PATIENCE_SECONDS
-    told: Counter[str] = field(default_factory=Counter)
+    notified: Counter[str] = field(default_factory=Counter)
     _later: dict[str, Image] = field(default_factory=dict)
 
     def run(self, images: Sequence[Image], update: terminal.Update = terminal.no_progress) -> Account:
@@ -143,58 +143,58 @@ class Soak:
         waiting = deque(images)
         pending: set[Future[None]] = set()
         parked: set[str] = set()
-        # One more looks at the queue, for a second or more, in which the next uploads need not wait.
+        # One more thread reads the dead-letter queue, which takes a second or more, without delaying uploads.
         with ThreadPoolExecutor(UPLOADERS + 1) as pool:
-            looking = pool.submit(self.parked)
+            reading = pool.submit(self.parked)
             last = time.monotonic()
             while True:
-                settled = len(self.told.keys() | parked)
+                settled = len(self.notified.keys() | parked)
                 update(settled)
                 while waiting and len(images) - len(waiting) - settled < IN_FLIGHT:
                     pending.add(pool.submit(self._upload, waiting.popleft()))
                 news = [one.image_id for one in subscription.receive()]
-                self.told.update(news)
-                for image_id in self._later.keys() & self.told.keys():
+                self.notified.update(news)
+                for image_id in self._later.keys() & self.notified.keys():
                     pending.add(pool.submit(self._deliver_again, self._later.pop(image_id), image_id))
                 time.sleep(_PAUSE_SECONDS)
                 done, pending = wait(pending, timeout=0)
                 for one in done:
                     one.result()
                 found = parked
-                if looking.done():
-                    found, looking = looking.result(), pool.submit(self.parked)
+                if reading.done():
+                    found, reading = reading.result(), pool.submit(self.parked)
                 if news or done or found != parked:
                     parked, last = found, time.monotonic()
                     continue
-                complete = len(self.told.keys() | parked) >= len(images)
-                tired = time.monotonic() - last > self.patience
-                if (complete or tired) and not pending and not self._running():
-                    # Notifications sent between the last look and the end of the last execution.
-                    self.told.update(one.image_id for one in subscription.receive())
+                complete = len(self.notified.keys() | parked) >= len(images)
+                stalled = time.monotonic() - last > self.patience
+                if (complete or stalled) and not pending and not self._running():
+                    # Notifications sent between the last receive and the end of the last execution.
+                    self.notified.update(one.image_id for one in subscription.receive())
                     return
 
     def account(self, hopeless: Collection[str] = ()) -> Account:
-        """Count what became of each upload in the bucket's listing; `hopeless` keys alone may be parked."""
+        """Account for each upload in the bucket's listing; only `hopeless` keys may be parked."""
         keys = {stored.image_id: stored.key for stored in listing(self.stack, self.prefix)}
         recorded = records.recorded(self.stack, keys)
-        parked, told = self.parked() & keys.keys(), self.told.keys() & keys.keys()
-        settled = parked | (told & recorded.keys())
+        parked, notified = self.parked() & keys.keys(), self.notified.keys() & keys.keys()
+        settled = parked | (notified & recorded.keys())
         lost = [key for image_id, key in keys.items() if image_id not in settled]
-        misplaced = [keys[one] for one in sorted(parked) if one in told or keys[one] not in hopeless]
+        misplaced = [keys[one] for one in sorted(parked) if one in notified or keys[one] not in hopeless]
         return Account(
             uploaded=len(keys),
             recorded=len(recorded),
-            notified=len(told),
+            notified=len(notified),
             parked=len(parked),
             lost=len(lost),
-            duplicated=sum(self.told[image_id] - 1 for image_id in told),
+            duplicated=sum(self.notified[image_id] - 1 for image_id in notified),
             misplaced=len(misplaced),
             lost_keys=lost,
             misplaced_keys=misplaced,
         )
 
     def parked(self) -> set[str]:
-        """The soak's uploads in the dead-letter queue, by image."""
+        """The ImageIDs of this soak's uploads in the dead-letter queue."""
         images, _ = parked_images(self.stack)
         return {one for one in images if one.startswith(self.prefix)}
 
@@ -216,7 +216,7 @@ class Soak:
 
 
 def table(account: Account, on_purpose: int) -> Table:
-    """The account for eyes. `on_purpose` is how many images were meant to be parked."""
+    """The account as a table. `on_purpose` is the number of images meant to be parked."""
     rows = {
         "uploaded": account.uploaded,
         "recorded": account.recorded,
@@ -248,7 +248,7 @@ def main(images: int, duplicates: float, faults: float, seed: int | None, as_jso
     """Send many images through the pipeline on this computer and account for every one."""
     console = terminal.console(errors=as_json)
     path = BUILD / "report.json"
-    # One that is there is of this run.
+    # So that an existing report is always from this run.
     path.unlink(missing_ok=True)
     seed = random.randrange(1_000_000) if seed is None else seed
     drawn = list(draw(images, duplicates, faults, seed, "soak/"))

@@ -1,4 +1,4 @@
-"""The pipeline deployed on a local cloud, for those who upload to it and watch what comes out."""
+"""The pipeline deployed on a local cloud, with helpers to upload to it and receive its notifications."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Notification:
-    """What a subscriber got: `subject` as in an email, `facts` as in every other protocol's JSON."""
+    """What a subscriber received: `subject` as in an email, `facts` as in the JSON of other protocols."""
 
     subject: str
     facts: dict[str, Any]
@@ -61,7 +61,7 @@ class Stack(Deployment):
         return self.environment.cloud
 
     def upload(self, key: str, body: bytes) -> str:
-        """Upload a photo; answer its ImageID."""
+        """Upload a photo; return its ImageID."""
         answer = self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
         return records.image_id(key, answer["ETag"])
 
@@ -73,14 +73,14 @@ class Stack(Deployment):
         return Subscription(self)
 
     def control_rekognition(self, method: str, path: str, content: object = None) -> Any:
-        """Make the Rekognition stand-in fail, or ask what it was asked; see rekognition.py."""
+        """Make the Rekognition stand-in fail, or query the calls it received; see rekognition.py."""
         answer = self.cloud.request(method, f"/_rekognition{path}", content)
         if answer.status != 200:
             raise ValueError(answer.json()["message"])
         return answer.json()
 
     def dead_letters(self) -> list[ParkedEvent]:
-        """The messages in the dead-letter queue, left where they are."""
+        """The messages in the dead-letter queue, which is left unchanged."""
         with Queue(self) as queue:
             return list(queue.events(hidden_seconds=5))
 
@@ -99,7 +99,7 @@ class Subscription:
         )["SubscriptionArn"]
 
     def receive(self) -> Iterator[Notification]:
-        """What has arrived since the last call, at most once each."""
+        """Yield the notifications received since the last call, each at most once."""
         receive = partial(self._sqs.receive_message, QueueUrl=self.url, MaxNumberOfMessages=10)
         while messages := receive().get("Messages"):
             for message in messages:
@@ -119,9 +119,9 @@ class Subscription:
 
 @contextlib.contextmanager
 def deployed(directory: Path, console: Console) -> Iterator[Stack]:
-    """The pipeline on a local cloud of its own in `directory`; what ends the block, ends the cloud.
+    """The pipeline on a new local cloud in `directory`, which is stopped at the end of the block.
 
-    Raises LocalCloudError, or another UserError, in one sentence. An interrupt ends the program.
+    Raises LocalCloudError, or another UserError, in one sentence. An interrupt exits the program.
     """
     try:
         console.print("Starting a local cloud")
@@ -138,7 +138,7 @@ def deployed(directory: Path, console: Console) -> Iterator[Stack]:
 
 
 class _Changed(Environment):
-    """An environment with a variables file of its own."""
+    """An environment with a temporary variables file."""
 
     @property
     def variables_file(self) -> Path:
@@ -147,7 +147,7 @@ class _Changed(Environment):
 
 @contextlib.contextmanager
 def changed(usual: Environment, variables: str) -> Iterator[Environment]:
-    """The environment with other `variables`, to be applied in this block."""
+    """The environment with other `variables`, valid within this block."""
     environment = _Changed(usual.name, usual.settings, usual.backend, usual.cloud)
     environment.variables_file.parent.mkdir(exist_ok=True)
     environment.variables_file.write_text(variables, "utf-8")

@@ -1,4 +1,4 @@
-"""What happened to one photo, from its execution's own history: steps in milliseconds, and the texts sent."""
+"""One photo's timeline, from its execution's history: steps in milliseconds, and the messages sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .cloud import REPOSITORY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# What a Task's beginning and end are called, by its state; the other states are no steps of a photo's way.
+# Names for the start and end of a Task, by its state; other states are not shown.
 _BEGINS = {"ProcessImage": "Analysing", "ConvertImage": "Converting"}
 _ENDS = {
     "ProcessImage": "Recorded",
@@ -31,7 +31,7 @@ _SUBSCRIBERS = {"email": "Email", "sms": "SMS", "default": "HTTPS, SQS, Lambda"}
 
 @dataclass(frozen=True)
 class Timeline:
-    """`steps` since the upload began; `messages` by kind of subscriber, empty while nothing was sent.
+    """`steps` since the upload began; `messages` by kind of subscriber, empty until one is sent.
 
     `status` is Step Functions' own: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED.
     """
@@ -42,7 +42,7 @@ class Timeline:
 
 
 def read(stepfunctions: Any, execution: str, began: datetime) -> Timeline:
-    """The timeline of `execution`, as far as it has come; `began` by this computer's clock."""
+    """The timeline of `execution` so far; `began` is by this computer's clock."""
     described = stepfunctions.describe_execution(executionArn=execution)
     pages = stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution)
     history = list(pages.search("events[]"))
@@ -50,7 +50,7 @@ def read(stepfunctions: Any, execution: str, began: datetime) -> Timeline:
 
 
 def steps(history: Sequence[dict[str, Any]], began: datetime) -> list[Step]:
-    """The steps in `history`, Step Functions' events in order, of a photo whose upload began at `began`."""
+    """The steps in `history`, Step Functions' events in order, for an upload that started at `began`."""
 
     def step(name: str, moment: datetime, *, failed: bool = False) -> Step:
         return Step(name, max(0, round((moment - began).total_seconds() * 1000)), failed)
@@ -60,13 +60,13 @@ def steps(history: Sequence[dict[str, Any]], began: datetime) -> list[Step]:
         kind, moment = event["type"], event["timestamp"]
         if kind == "ExecutionStarted":
             sent = text_at(details(event)["input"], "time")
-            # S3's own time is of whole seconds on AWS: nothing to say in milliseconds.
+            # On AWS, S3's time is in whole seconds: too coarse for milliseconds.
             if "." in sent:
                 found.append(step("Event", datetime.fromisoformat(sent)))
             found.append(step("Started", moment))
         elif kind == "TaskScheduled" and state in _BEGINS:
             if state == "ConvertImage" and found[-1].name == "Recorded":
-                # ProcessImage recorded nothing, but found a format Rekognition does not take.
+                # ProcessImage recorded nothing: it found a format that Rekognition does not accept.
                 found.pop()
             found.append(step(_BEGINS[state], moment))
         elif kind == "TaskSucceeded" and state in _ENDS:
@@ -77,9 +77,9 @@ def steps(history: Sequence[dict[str, Any]], began: datetime) -> list[Step]:
 
 
 def messages(history: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What SendNotification sent, by kind of subscriber: composed by its own code from its own input."""
+    """SendNotification's messages by kind of subscriber, recomposed by its own code from its input."""
     if str(REPOSITORY / "functions") not in sys.path:
-        # As in Lambda, where each zip holds its package.
+        # As on Lambda, where each zip has its package at the top.
         sys.path.append(str(REPOSITORY / "functions"))
     from send_notification.message import compose
 
@@ -92,7 +92,7 @@ def messages(history: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _by_state(history: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each event with the name of its state; the workflow has no Map or Parallel, whose states mix."""
+    """Each event with the name of its state; the workflow has no Map or Parallel, which would mix states."""
     state = ""
     for event in history:
         state = event.get("stateEnteredEventDetails", {}).get("name", state)
@@ -100,7 +100,7 @@ def _by_state(history: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str
 
 
 def _error(failure: Mapping[str, Any]) -> str:
-    """The class of what went wrong: the service's where the SDK's message names it, else the function's."""
+    """The error's class: the service's if the SDK's message has it, else the function's."""
     cause = str(failure.get("cause") or "")
     if named := re.search(r"An error occurred \((\w+)\)", cause):
         return named[1]

@@ -73,7 +73,7 @@ def test_an_upload_without_a_record_is_lost(stack: Stack, prefix: str) -> None:
 def test_a_second_notification_of_an_upload_is_counted(stack: Stack, prefix: str) -> None:
     run = Soak(stack, prefix)
     run.run(list(draw(1, duplicates=0, faults=0, seed=1, prefix=prefix)))
-    run.told.update(run.told.keys())
+    run.notified.update(run.notified.keys())
     assert run.account().duplicated == 1
 
 
@@ -87,7 +87,7 @@ def test_an_upload_parked_for_no_reason_or_parked_and_notified_is_counted(stack:
     assert (account.parked, account.lost, account.misplaced) == (1, 0, 1)
     assert account.misplaced_keys == [image.key]
     assert run.account({image.key}).misplaced == 0
-    run.told.update(run.parked())
+    run.notified.update(run.parked())
     assert run.account({image.key}).misplaced == 1
 
 
