@@ -1,1 +1,1 @@
-"""Command-line tools of the development environment: packaging, deployment, checks."""
+"""Command-line tools for development: packaging, setup, checks."""

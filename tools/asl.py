@@ -1,4 +1,4 @@
-"""Check state machine definitions, rendered or not, as far as that can be done without AWS."""
+"""Check state machine definitions, rendered or not, as far as possible without AWS."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EXPRESSION = re.compile(r"\{%(?P<text>.*)%\}", re.DOTALL)
 
 
 def problems(definitions: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the definitions (texts by name), a sentence each; empty when all are sound.
+    """Return the problems in the definitions (texts by name), one sentence each; empty if there are none.
 
-    Each must be JSON, before its ``${placeholders}`` are filled in where it has some, fit the schema cfn-lint
-    has for state machines, name every state it has and no other, and hold JSONata that can be parsed.
+    Each must be JSON, even with ``${placeholders}``, match cfn-lint's schema for state machines, have a path
+    to every state and none to a missing one, and contain only JSONata that can be parsed.
     """
     found: list[str] = []
     for name, text in definitions.items():
@@ -66,12 +66,12 @@ def _schema(machine: dict[str, Any]) -> Iterator[str]:
     properties = {"RoleArn": "arn:aws:iam::123456789012:role/pipeline", "Definition": machine}
     resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
     for match in lint(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"M": resource}})):
-        # Resources, M, Properties, Definition, and where in it.
+        # The path starts with Resources, M, Properties, Definition.
         yield f"{'/'.join(map(str, match.path[4:]))}: {match.message} ({match.rule.id})"
 
 
 def main(paths: list[str]) -> int:
-    """Print what is wrong with the definitions in the files `paths`."""
+    """Print the problems in the definitions in the files `paths`."""
     found = problems({path: Path(path).read_text("utf-8") for path in paths})
     print("\n".join(found), end="\n" if found else "")
     return bool(found)

@@ -1,6 +1,6 @@
-"""Run the checks of .pre-commit-config.yaml over every file, having placed what they need.
+"""Run the checks in .pre-commit-config.yaml on every file, after installing what they need.
 
-What cannot be had here is not run, and the reason is the last thing said; none of them changes a file.
+Checks that cannot run here are skipped, with the reason printed at the end. No check changes a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SECONDS = 10.0
 
 
 def install_checkov() -> None:
-    """Install checkov, which pins an SDK the rest cannot use, in a virtual environment; raises OSError."""
+    """Install checkov, whose pinned SDK conflicts with ours, in its own environment; raises OSError."""
     lock, stamp = ROOT / "requirements-checkov.lock", CHECKOV / ".ready"
     wanted = lock.read_text("utf-8")
     if stamp.is_file() and stamp.read_text("utf-8") == wanted:
@@ -43,7 +43,7 @@ def install_checkov() -> None:
 
 
 def reach_advisories() -> None:
-    """Raise OSError where the database of pip-audit cannot be reached."""
+    """Raise OSError if pip-audit's database cannot be reached."""
     try:
         urllib.request.urlopen(_ADVISORIES, timeout=_SECONDS).close()
     except urllib.error.HTTPError:
@@ -64,7 +64,7 @@ NEEDS: dict[str, Callable[[], None]] = {
 
 
 def obstacles(names: Collection[str]) -> dict[str, str]:
-    """Place what the checks `names`, or all, need; return why some cannot run here, by the check's id."""
+    """Install what the checks `names`, or all, need; return the reasons why some cannot run, by check id."""
     found = {}
     for check, place in NEEDS.items():
         if not names or check in names:
@@ -76,16 +76,16 @@ def obstacles(names: Collection[str]) -> dict[str, str]:
 
 
 def _tflint_rules(environment: dict[str, str]) -> str | None:
-    """Choose tflint's configuration; return why AWS's rules are left out, where they cannot be fetched."""
+    """Choose tflint's configuration; return the reason if AWS's rules are left out."""
     full = ROOT / ".tflint-aws.hcl"
     command = ["tflint", "--init", f"--config={full}"]
     fetched = not subprocess.run(command, env=environment, capture_output=True, check=False).returncode
     environment["TFLINT_CONFIG_FILE"] = str(full if fetched else ROOT / ".tflint.hcl")
-    return None if fetched else "its aws ruleset cannot be fetched; its other rules were asked"
+    return None if fetched else "its aws ruleset cannot be fetched; its other rules were checked"
 
 
 def main(names: list[str]) -> int:
-    """Run the check `names` names, or all of them."""
+    """Run the checks `names`, or all of them."""
     missing = obstacles(names)
     path = f"{fetch.BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = os.environ | {"PATH": path, "TFLINT_DISABLE_VERSION_CHECK": "1", "LOG_LEVEL": "ERROR"}

@@ -1,8 +1,8 @@
-"""Place pinned command-line tools in .venv/bin where those on PATH will not do.
+"""Install pinned command-line tools in .venv/bin if PATH has no suitable version.
 
-A download counts only when its SHA-256 is the one in the release's own list of checksums, which comes over
-TLS from the same publisher. TERRAFORM_RELEASES_URL, TFLINT_RELEASES_URL and ACTIONLINT_RELEASES_URL name a
-mirror of the releases. Standard library only.
+A download is used only if its SHA-256 matches the release's list of checksums, which comes over TLS from the
+same publisher. TERRAFORM_RELEASES_URL, TFLINT_RELEASES_URL and ACTIONLINT_RELEASES_URL set a mirror of the
+releases. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class FetchError(Exception):
-    """A tool cannot be had; the message is one sentence for people."""
+    """A tool cannot be installed; the message is one sentence for users."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Tool:
     """A program and where its `version` is published, below ``<base>/``.
 
     Attributes:
-        archive: file of this machine, with ``{version}`` and ``{machine}`` such as linux_amd64.
+        archive: this machine's file, with ``{version}`` and ``{machine}`` such as linux_amd64.
         checksums: list of SHA-256 sums, one ``<sum>  <file>`` a line.
-        oldest: the oldest version on PATH that will do; None takes `version` alone.
-        module: Go module to build from where there is no release to be had.
+        oldest: the oldest acceptable version on PATH; None accepts only `version`.
+        module: Go module to build from if no release can be downloaded.
     """
 
     version: str
@@ -64,7 +64,7 @@ TOOLS = {
         "https://releases.hashicorp.com/terraform/{version}",
         "terraform_{version}_{machine}.zip",
         "terraform_{version}_SHA256SUMS",
-        # The S3 backend locks without a DynamoDB table from here on.
+        # The first version whose S3 backend locks without a DynamoDB table.
         oldest=(1, 10, 0),
     ),
     "tflint": Tool(
@@ -78,7 +78,7 @@ TOOLS = {
 
 
 def place(name: str) -> None:
-    """See to it that `name` is in .venv/bin or on PATH in a version that will do; raises FetchError."""
+    """Ensure that .venv/bin or PATH has an acceptable version of `name`; raises FetchError."""
     tool = TOOLS[name]
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     version = _version(found) if found else ()
@@ -110,15 +110,15 @@ def machine() -> str:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    """The version of the tool at `path`, empty where it does not say."""
-    # Neither tool should look for a newer version of itself meanwhile.
+    """The version of the tool at `path`; empty if unknown."""
+    # Disable the tools' checks for updates.
     quiet = os.environ | {"CHECKPOINT_DISABLE": "1", "TFLINT_DISABLE_VERSION_CHECK": "1"}
     try:
         command = [path, "--version"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=quiet)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=quiet)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", said.stdout)
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", done.stdout)
     return tuple(map(int, match.groups())) if match else ()
 
 
@@ -167,7 +167,7 @@ def _build(name: str, tool: Tool) -> bytes:
 
 
 def main(names: list[str]) -> int:
-    """Place the tools `names`."""
+    """Install the tools `names`."""
     try:
         for name in names:
             place(name)

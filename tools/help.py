@@ -1,6 +1,6 @@
-"""Print `make help`: the Makefile's own verbs, and those of the program by their docstrings.
+"""Print `make help`: the Makefile's own verbs, and the program's verbs with their docstrings.
 
-Standard library only: it answers before there is a virtual environment.
+Standard library only: it must work before there is a virtual environment.
 """
 
 from __future__ import annotations

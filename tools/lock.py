@@ -1,4 +1,4 @@
-"""Bring the lock files of the development environments up to date with pyproject.toml."""
+"""Update the lock files from the dependency groups in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCKS = {
     "checkov": "requirements-checkov.lock",
 }
 HEADER = '# Made by "make lock" from pyproject.toml for Python 3.11 and later on every platform.\n'
-# No address of a package index belongs in the file: pip takes the user's own.
+# The files must not contain the address of a package index: pip uses the user's own.
 COMMAND = (
     "-m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header"
     " --no-annotate --no-emit-index-url --no-emit-find-links --group"

@@ -1,17 +1,17 @@
 """Build the Lambda functions' zips, byte for byte the same everywhere.
 
-Terraform runs this file itself with whatever ``python3`` it finds, so it uses the standard library only:
+Terraform runs this file with the ``python3`` on PATH, so it uses the standard library only:
 
     python3 tools/package.py functions/process_image build/process_image-0123456789abcdef.zip
     python3 tools/package.py --all
 
-A zip holds the function's own package and the packages beside it that its `packages.txt` names, one a line. A
-name like ``convert_image-python3.13-arm64-0123456789abcdef.zip`` asks for the wheels pinned in the function's
-`requirements.lock` as well, for that runtime and processor of Lambda's, whatever builds it. They are fetched
-once, by pip, into the user's cache, and checked against the lock each time.
+A zip contains the function's own package and the sibling packages in its `packages.txt`, one a line. A name
+like ``convert_image-python3.13-arm64-0123456789abcdef.zip`` also bundles the wheels pinned in the function's
+`requirements.lock`, for that Lambda runtime and processor, on any build machine. pip downloads them once into
+the user's cache, and each build checks them against the lock.
 
-Python 3.7 is the oldest that can build them, and 3.6 must be able to read this file to say that it cannot;
-hence the quotes around newer annotations.
+Python 3.7 is the oldest that can build them. Python 3.6 must still be able to parse this file, to print that
+it is too old; hence the quotes around newer annotations.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 7)
 
-# The earliest time a zip can hold.
+# The earliest timestamp in a zip.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _HASH_LENGTH = 16
@@ -39,14 +39,14 @@ _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
 class PackageError(Exception):
-    """A function cannot be packaged; the message is one sentence for people."""
+    """A function cannot be packaged; the message is one sentence for users."""
 
 
 def sources(folder: Path) -> "list[str]":
-    """Return the paths, relative to the folder `folder` is in and with forward slashes, of a zip's sources.
+    """Return the paths of a zip's sources, relative to the parent of `folder`, with forward slashes.
 
     Its own come first, in the order of Terraform's ``sort(fileset(folder, "**/*.py"))``, then each package's.
-    Raises PackageError where the folder is missing, holds no Python source, or holds a symbolic link.
+    Raises PackageError if a folder is missing, has no Python source, or contains a symbolic link.
     """
     others = folder / "packages.txt"
     names = others.read_text("utf-8").split() if others.exists() else []
@@ -59,13 +59,13 @@ def _sources(folder: Path) -> "list[str]":
     names = []
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in [*folders, *files]):
-            # Terraform and os.walk disagree about what lies behind a link, and so would the hashes.
+            # Terraform and os.walk treat links differently, so the hashes would differ.
             if path.is_symlink() and (path.is_dir() or path.suffix == ".py"):
                 raise PackageError(
                     f"{path} is a symbolic link; put the file itself in the function's folder."
                 )
             if path.suffix == ".py":
-                # Below the folder's own name: a function is a package, its modules import each other.
+                # Including the folder's own name: a function is a package whose modules import each other.
                 names.append(path.relative_to(folder.parent).as_posix())
     if not names:
         raise PackageError(f"There is no Python source in {folder}; name the folder that holds handler.py.")
@@ -73,9 +73,9 @@ def _sources(folder: Path) -> "list[str]":
 
 
 def source_hash(folder: Path, target: "str | None" = None) -> str:
-    """Return 16 hexadecimal digits: the hash of what goes into the zip, as modules/function computes it.
+    """Return the hash of the zip's contents, 16 hexadecimal digits, as modules/function computes it.
 
-    `target`, like ``python3.13-arm64``, is what wheels are bundled for; without it none are.
+    Wheels are bundled for `target`, such as ``python3.13-arm64``; without it there are none.
     Raises PackageError as `sources`.
     """
     lines = [f"{name}:{_digest(folder.parent / name)}\n" for name in sources(folder)]
@@ -89,15 +89,15 @@ def _digest(path: Path) -> str:
 
 
 def zip_name(folder: Path, target: "str | None" = None) -> str:
-    """Return the name Terraform gives the zip."""
+    """Return the zip's name, the same as Terraform's."""
     return f"{folder.name}-{target + '-' if target else ''}{source_hash(folder, target)}.zip"
 
 
 def build(folder: Path, output: Path) -> int:
-    """Write the zip of `folder` to `output`, whole or not at all, and return its size in bytes.
+    """Write the zip of `folder` to `output` atomically, and return its size in bytes.
 
-    Raises PackageError as `sources` and `wheels`, where `output` cannot be written, and where the hash in its
-    name is not that of the sources, because they changed after Terraform made its plan.
+    Raises PackageError as `sources` and `wheels`, if `output` cannot be written, and if the hash in its name
+    is not the sources', because they changed after Terraform's plan.
     """
     folder = folder.resolve()
     wanted = _NAME.match(output.name)
@@ -140,7 +140,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 def wheels(lock: Path, target: str) -> "list[Path]":
     """Return the wheels pinned in `lock` for `target`, from the user's cache or else the package index.
 
-    Raises PackageError where they cannot be fetched, or one in the cache is not what the lock pins.
+    Raises PackageError if they cannot be downloaded, or one in the cache does not match the lock.
     """
     if not lock.is_file():
         raise PackageError(f"There is no {lock} to bundle wheels from; leave {target} out of the zip's name.")
@@ -157,20 +157,20 @@ def wheels(lock: Path, target: str) -> "list[Path]":
 
 
 def _caches() -> Path:
-    """Return the user's folder for caches; for a user without a home, as in a container, the checkout's."""
+    """Return the user's cache folder; for a user without a home, as in a container, one in the checkout."""
     named = os.environ.get("XDG_CACHE_HOME")
     if named:
         return Path(named)
     try:
         return Path.home() / ".cache"
-    except (KeyError, RuntimeError):  # the first before Python 3.9
+    except (KeyError, RuntimeError):  # KeyError before Python 3.9
         return ROOT / "build" / "cache"
 
 
 def _fetch(lock: Path, target: str, cache: Path) -> None:
     runtime, processor = target.split("-")
     version = runtime.replace("python", "")
-    # The glibc of Amazon Linux 2023, where Python 3.12 and later run, and of Amazon Linux 2, where 3.11 does.
+    # The glibc of Amazon Linux 2023, which has Python 3.12 and later, and of Amazon Linux 2, which has 3.11.
     # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
     newest = 34 if int(version.split(".")[1]) >= 12 else 26
     command = [_python_with_pip(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
@@ -185,14 +185,14 @@ def _fetch(lock: Path, target: str, cache: Path) -> None:
             command += ["--dest", str(Path(draft, "wheels"))]
             done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
             if done.returncode:
-                said = done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"]
+                lines = done.stderr.decode(errors="replace").strip().splitlines() or ["pip said nothing"]
                 raise PackageError(
                     f"The wheels of {lock} for {target} are not in {cache.parent} and cannot be fetched"
-                    f" ({said[-1]}); connect to a network and build again."
+                    f" ({lines[-1]}); connect to a network and build again."
                 )
             Path(draft, "wheels").rename(cache)
     except OSError as error:
-        # Another build may have been faster.
+        # Another build may have created the folder meanwhile.
         if not cache.is_dir():
             raise PackageError(f"Cannot write {cache}: {error.strerror}; set XDG_CACHE_HOME.") from error
 
@@ -200,8 +200,8 @@ def _fetch(lock: Path, target: str, cache: Path) -> None:
 def _python_with_pip() -> str:
     for python in (sys.executable, str(ROOT / ".venv" / "bin" / "python")):
         with contextlib.suppress(OSError):
-            asked = [python, "-m", "pip", "--version"]
-            found = subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            command = [python, "-m", "pip", "--version"]
+            found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
             if not found.returncode:
                 return python
     raise PackageError(f"{sys.executable} has no pip to fetch wheels with; run 'make setup' first.")

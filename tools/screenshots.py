@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "build" / "demo" / "index.html"
 IMAGES = ROOT / "docs" / "images"
-# What GitHub shows of a README is 830 pixels wide.
+# GitHub shows a README 830 pixels wide.
 SIZE: ViewportSize = {"width": 1280, "height": 960}
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Beside Playwright's own.
+# In addition to Playwright's own.
 _FLAGS = ["--disable-gpu", "--disable-quic", "--disable-sync"]
 
 
 def installed() -> str | None:
-    """The path of the chromium on this computer; Playwright brings none of its own."""
+    """The path of the installed chromium; Playwright's own is not downloaded."""
     return next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 @contextmanager
 def started(path: str) -> Iterator[Browser]:
-    """The browser at `path`, headless, asking nobody but the pages it opens."""
+    """The browser at `path`, headless, without network requests of its own."""
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=path, args=_FLAGS) as made,

@@ -1,7 +1,7 @@
-"""Make .venv from requirements-dev.lock, or as `setup.py operator` from requirements-operator.lock.
+"""Create .venv from requirements-dev.lock, or with `setup.py operator` from requirements-operator.lock.
 
-Runs on whatever ``python3`` there is: standard library only, and a sentence when that Python will not do.
-To say so, Python 3.6 must be able to read this file.
+Runs on the ``python3`` at hand: standard library only, and a message if that Python is unsuitable. To print
+it, Python 3.6 must be able to parse this file.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ OLDEST, NEWEST_TESTED = (3, 11), (3, 13)
 
 
 def problem() -> str:
-    """Return in one sentence why this Python will not do; empty when it will."""
+    """Return one sentence on why this Python is unsuitable; empty if it is suitable."""
     if sys.version_info[:2] < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))
         return (
@@ -36,7 +36,7 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent
     venv = root / ".venv"
     if venv.is_symlink():
-        # Clearing it would empty what it leads to, another checkout's as a rule.
+        # Clearing it would empty its target, usually another checkout's environment.
         venv.unlink()
     lock, stamp = ("operator", ".operator") if sys.argv[1:] == ["operator"] else ("dev", ".ready")
     named = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
@@ -44,7 +44,7 @@ def main() -> int:
         named += " (untested)"
     print(f"Making .venv with {named} (about a minute, once)", flush=True)
     python = str(venv / "bin" / "python")
-    # Without dependencies: the lock holds them all, less those pyproject.toml leaves out.
+    # Without dependencies: the lock has them all, except those that pyproject.toml excludes.
     install = "-m pip install --quiet --no-compile --no-deps --require-hashes --requirement"
     try:
         for command in (
@@ -54,7 +54,7 @@ def main() -> int:
             if subprocess.call(command):
                 sys.stderr.write(f"The environment could not be made with {named}; the reason is above.\n")
                 return 1
-        # A verb that needs Terraform says so itself where there is none.
+        # If this fails, verbs that need Terraform report it themselves.
         subprocess.call([python, str(root / "tools" / "fetch.py"), "terraform"])
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted; the next command starts over.\n")

@@ -63,7 +63,7 @@ def test_a_check_that_cannot_run_is_skipped_and_named(
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "Not run: actionlint: no network",
-        "Not run: tflint, in part: its aws ruleset cannot be fetched; its other rules were asked",
+        "Not run: tflint, in part: its aws ruleset cannot be fetched; its other rules were checked",
     ]
 
 
