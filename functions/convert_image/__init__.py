@@ -1,1 +1,1 @@
-"""Lambda function: analyse an uploaded photo that Rekognition cannot take as it is."""
+"""Lambda function: convert and analyse an uploaded photo that Rekognition does not accept."""

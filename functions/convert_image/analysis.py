@@ -1,4 +1,4 @@
-"""Read an upload, decode it, and ask Rekognition with the bytes."""
+"""Read an upload, decode it, and call Rekognition with the bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from process_image.analysis import Analysis
     from process_image.upload import Upload
 
-# A file of this size and the largest picture that is decoded fit the memory the function has by default.
+# A file of this size and the largest picture that is decoded fit the function's default memory.
 MAX_FILE_MB = 128
 
 
@@ -58,13 +58,13 @@ def analyse(
     min_confidence: float,
     limits: Limits,
 ) -> Analysis:
-    """Detect the faces in the uploaded version, or in the current one where the event names no version.
+    """Detect the faces in the uploaded version, or in the current one if the event has no version.
 
-    Nothing that is converted is stored. Raises ObjectStorageError, DecoderError, and whatever Rekognition and
+    The converted picture is not stored. Raises ObjectStorageError, DecoderError, and whatever Rekognition and
     S3 raise; a file that cannot be decoded is an outcome.
     """
     most = MAX_FILE_MB * 1024 * 1024
-    # One byte more shows that there is more.
+    # One byte more, to detect a larger file.
     data = read(upload, s3, length=most + 1)
     if not data:
         return rejected("gone" if data is None else "empty")

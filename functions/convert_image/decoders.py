@@ -1,8 +1,8 @@
-"""Decode a photo of any common format in memory and make of it what DetectFaces takes as bytes.
+"""Decode a photo in any common format in memory and convert it to a JPEG for DetectFaces.
 
-This is the only code here that parses what strangers upload. It is bounded by what a file may weigh, by the
-pixels its header claims, and by the process it runs in (sandbox.py); formats are those of a list, and each
-file is given to the one decoder its first bytes name.
+This is the only code here that parses files from strangers. It is limited by the file's size, by the pixels
+its header claims, and by the process it runs in (sandbox.py); only listed formats are decoded, and the file's
+first bytes select its one decoder.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 # is 80 pixels for both height and width". https://docs.aws.amazon.com/rekognition/latest/dg/limits.html
 MAX_JPEG_BYTES = 5 * 1024 * 1024
 MIN_SIDE = 80
-# What a JPEG can hold: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.2.2; libjpeg stops a little earlier.
+# JPEG's limit: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.2.2; libjpeg's is a little lower.
 MAX_SIDE = 65_500
-# A medium format camera's 102 megapixels, in four bytes each and twice, fit the function's 1,769 MB. A JPEG
-# is decoded at a reduced size, so there a phone's 200 megapixels do as well.
+# Two copies of a medium format camera's 102 megapixels, at four bytes each, fit the function's 1,769 MB. A
+# JPEG is decoded at a reduced size, so a phone's 200 megapixels fit too.
 MAX_MEGAPIXELS = 128
 MAX_JPEG_MEGAPIXELS = 256
 
 # Profiles are unpacked up to this size; other texts of a PNG are not read at all.
 PngImagePlugin.MAX_TEXT_CHUNK = 8 * 1024 * 1024
 
-# Viewers show a JPEG whole that only lacks its end marker, or the last blocks before it.
+# Viewers show a JPEG in full if it only lacks its end marker, or the last blocks before it.
 ALMOST_WHOLE = 95
 _END_OF_JPEG = b"\xff\xd9"
 _QUALITIES = (92, 85, 75, 60, 40)
@@ -61,8 +61,8 @@ _DECODERS = {
     "gif": ("PIL.GifImagePlugin", "GifImageFile"),
     "heic": ("pi_heif.as_plugin", "HeifImageFile"),
     "jp2": ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    # Not through Image.open, which looks at what follows the first picture: gain maps, previews and videos
-    # behind it are often damaged.
+    # Not with Image.open, which also reads what follows the first picture: gain maps, previews and videos,
+    # which are often damaged.
     "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
     "png": ("PIL.PngImagePlugin", "PngImageFile"),
     "tiff": ("PIL.TiffImagePlugin", "TiffImageFile"),
@@ -83,14 +83,14 @@ def convert(data: bytes, *, formats: Collection[str], max_pixels: int) -> Pictur
         detail = f"the file is {FORMATS[kind]}, a format that is not read here; send a JPEG or PNG"
         raise UnusableError("unsupported_format", detail, kind)
     try:
-        # What is odd about a file is no business of the logs.
+        # Keep warnings about files out of the logs.
         with warnings.catch_warnings(action="ignore"):
             return _convert(data, kind, max_pixels)
     except UnusableError:
         raise
     except MemoryError:
         raise UnusableError("too_large", f"{FORMATS[kind]} that takes too much memory", kind) from None
-    # Decoders raise whatever they come across: OSError, SyntaxError, struct.error, ValueError, KeyError, ...
+    # Decoders raise almost anything: OSError, SyntaxError, struct.error, ValueError, KeyError, ...
     except Exception as error:
         detail = f"the file is {FORMATS[kind]} that cannot be read; save it again, or {_ADVICE}"
         raise UnusableError("unsupported_format", detail, kind) from error
@@ -98,7 +98,7 @@ def convert(data: bytes, *, formats: Collection[str], max_pixels: int) -> Pictur
 
 def _convert(data: bytes, kind: str, max_pixels: int) -> Picture:
     file = _open(data, kind)
-    orientation = 1 if kind == "tiff" else _orientation(file)  # Pillow turns a TIFF itself
+    orientation = 1 if kind == "tiff" else _orientation(file)  # Pillow rotates a TIFF itself
     width, height = file.size
     _check_size(width, height, kind, progressive=bool(file.info.get("progressive")))
     _reduce(file, kind, max_pixels)
@@ -123,7 +123,7 @@ def _convert(data: bytes, kind: str, max_pixels: int) -> Picture:
 
 
 def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
-    """The picture, not decoded yet, by the one decoder for its kind."""
+    """The picture, not decoded yet, opened by the decoder for its kind."""
     module, name = _DECODERS[kind]
     image: ImageFile.ImageFile = getattr(importlib.import_module(module), name)(
         io.BytesIO(_still_png(data) if kind == "png" else data)
@@ -132,14 +132,14 @@ def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
 
 
 def _still_png(data: bytes) -> bytes:
-    """A PNG reduced to what its still picture takes: Pillow fails on texts and checksums nobody looks at."""
+    """A PNG with only the chunks its still picture needs: Pillow fails on irrelevant texts and checksums."""
     chunks = [data[:8]]
     at = 8
     while at + 12 <= len(data):
         length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         chunk = data[at : at + 12 + length]
         at += len(chunk)
-        # A capital: the picture cannot do without. https://www.w3.org/TR/png-3/#5Chunk-naming-conventions
+        # A capital: a critical chunk. https://www.w3.org/TR/png-3/#5Chunk-naming-conventions
         whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
         if name[:1].isupper() or (name in {b"eXIf", b"iCCP", b"tRNS"} and whole):
             chunks.append(chunk)
@@ -152,7 +152,7 @@ def _check_size(width: int, height: int, kind: str, *, progressive: bool) -> Non
     if min(width, height) < MIN_SIDE:
         detail = f"{width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed"
         raise UnusableError("too_small", detail, kind)
-    # A progressive JPEG keeps all coefficients until the last scan.
+    # Decoding a progressive JPEG keeps all coefficients until the last scan.
     most = MAX_JPEG_MEGAPIXELS if kind == "jpeg" and not progressive else MAX_MEGAPIXELS
     if width * height > most * 1_000_000:
         detail = f"{width} x {height} pixels; at most {most} megapixels are read, send a smaller copy"
@@ -160,7 +160,7 @@ def _check_size(width: int, height: int, kind: str, *, progressive: bool) -> Non
 
 
 def _reduce(image: ImageFile.ImageFile, kind: str, max_pixels: int) -> None:
-    """Let the decoder itself shrink, where it can."""
+    """Shrink the picture in the decoder itself, if it can."""
     if kind == "jpeg":
         image.draft(None, (max_pixels, max_pixels))
     elif kind == "jp2":
@@ -169,23 +169,23 @@ def _reduce(image: ImageFile.ImageFile, kind: str, max_pixels: int) -> None:
 
 
 def _share_decoded(image: Image.Image) -> int:
-    """Percent of the rows that were decoded: the last one that is not empty is where decoding ended."""
+    """The percentage of rows that were decoded: decoding ended at the last one that is not empty."""
     box = image._im.getbbox() if image._im else None
     return 100 * box[3] // image.height if box else 0
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) where there is none or no sense in it."""
+    """EXIF's orientation; 1 (upright) if it is missing or invalid."""
     try:
         value = image.getexif().get(Base.Orientation, 1)
-    # EXIF of cameras and editors is broken in every way there is.
+    # EXIF from cameras and editors is broken in every possible way.
     except Exception:
         return 1
     return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The picture with 8 bits a channel; Pillow itself clips what has more."""
+    """The picture scaled to 8 bits a channel; Pillow itself would clip higher values."""
     if image.mode.startswith("I;16"):
         tags = getattr(image, "tag_v2", {})
         bits = tags.get(258, (16,))[0]
@@ -204,7 +204,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _shrink(image: Image.Image, max_pixels: int) -> Image.Image:
-    """At most `max_pixels` a side, as long as the other side keeps the 80 pixels Rekognition needs."""
+    """At most `max_pixels` a side, but no side below the 80 pixels that Rekognition needs."""
     scale = min(1.0, max(max_pixels / max(image.size), MIN_SIDE / min(image.size)))
     width, height = (max(MIN_SIDE, round(side * scale)) for side in image.size)
     if max(width, height) > MAX_SIDE:
@@ -230,9 +230,9 @@ def _upright_rgb(image: Image.Image, profile: bytes | None, orientation: int) ->
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The colours the picture's own profile names; without a usable one, those of its mode."""
+    """Convert colours to sRGB with the picture's own profile, or, if it is unusable, by its mode."""
     if profile:
-        # A profile of another kind of picture, or of noise, is ignored as viewers ignore it.
+        # Like viewers, ignore a profile for another kind of picture, or a damaged one.
         with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(
@@ -248,7 +248,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _jpeg(image: Image.Image) -> bytes:
     """The picture as a JPEG of at most MAX_JPEG_BYTES."""
-    image.info.clear()  # comments would be written again
+    image.info.clear()  # do not copy comments
     while True:
         for quality in _QUALITIES:
             stream = io.BytesIO()
@@ -259,11 +259,11 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def main() -> None:
-    """The photo on standard input to standard output, as sandbox.py asks: a line of JSON, then the JPEG."""
+    """Convert the photo on standard input for sandbox.py: print a line of JSON, then the JPEG."""
     formats, max_pixels, memory_mb = sys.argv[1:]
     if int(memory_mb):
         most = int(memory_mb) * 1024 * 1024
-        # Not everywhere may a process limit itself; on Lambda it may.
+        # Some systems do not let a process limit itself; Lambda does.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     jpeg = b""

@@ -1,8 +1,8 @@
-"""What a file is, by its first bytes: neither a name nor a Content-Type is believed."""
+"""Recognise a file's format by its first bytes: its name and Content-Type are not trusted."""
 
 from __future__ import annotations
 
-# The formats that are decoded, as `convert.formats` in tfvars and the record's `Format` name them.
+# The formats that are decoded, by their names in tfvars' `convert.formats` and the record's `Format`.
 FORMATS = {
     "avif": "an AVIF picture",
     "bmp": "a BMP picture",
@@ -15,7 +15,7 @@ FORMATS = {
     "webp": "a WebP picture",
 }
 
-# (offset, bytes, what it is); the first that matches counts, so the longer ones come first.
+# (offset, bytes, format); the first match counts, so longer ones come first.
 _MAGIC = (
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"\x89PNG\r\n\x1a\n", "png"),
@@ -49,13 +49,13 @@ _BRANDS = {
 
 
 def recognise(data: bytes) -> str:
-    """One of FORMATS, or in words what else the file is."""
+    """One of FORMATS, or a description of what else the file is."""
     for offset, magic, kind in _MAGIC:
         if data.startswith(magic, offset):
             return _tiff(data) if kind == "tiff" else kind
     if data[4:8] == b"ftyp":
         return _box(data)
-    # Two letters alone are any text's; the size of the header that follows is one of six.
+    # Any text can begin with these two letters, so check the header's size too, which is one of six.
     if data.startswith(b"BM") and data[14:18] in {
         bytes([size, 0, 0, 0]) for size in (12, 40, 52, 56, 108, 124)
     }:
@@ -67,7 +67,7 @@ def _box(data: bytes) -> str:
     """ISO base media: the brand the file was written for, then those it is compatible with."""
     end = min(int.from_bytes(data[:4], "big"), 256)
     brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
-    # mif1 only says that there is a still picture; which codec it takes, the others say.
+    # mif1 only means a still picture; the other brands name its codec.
     for brand in sorted(brands, key=lambda one: one in {b"mif1", b"msf1"}):
         for kind, known in _BRANDS.items():
             if brand in known:
@@ -76,7 +76,7 @@ def _box(data: bytes) -> str:
 
 
 def _tiff(data: bytes) -> str:
-    """A TIFF whose first directory is a camera's: that one holds a thumbnail, and the photo is raw."""
+    """Distinguish a TIFF from a camera's raw file, whose first directory only has a thumbnail."""
     order = "little" if data.startswith(b"II") else "big"
 
     def number(at: int, size: int) -> int:
@@ -102,7 +102,7 @@ def _text(head: bytes) -> str:
         return "an SVG drawing"
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page"
-    # The last character may be cut in two.
+    # The last character may be incomplete.
     if len(head) >= 4 and b"\0" not in head and len(head.decode(errors="ignore").encode()) >= len(head) - 3:
         return "text"
     return "of no kind that is known here"

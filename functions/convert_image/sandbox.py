@@ -1,4 +1,4 @@
-"""Decode a photo in a process of its own, so that a hostile file costs one photo and nothing else.
+"""Decode a photo in a separate process, so that a hostile file costs one photo and nothing else.
 
 The process has no credentials in its environment, little memory and little time. When a decoder crashes, runs
 out of memory or does not end, the photo is rejected with a reason; nothing is retried.
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 SECONDS = 30
-# What Lambda's runtime, this process and the file in it take of the function's memory.
+# The function's memory for Lambda's runtime, this process and the file in it.
 OTHER_MEMORY_MB = 256
-# Python is found with the first three, on Lambda as well; the last keeps threads from reserving memory.
+# What Python needs to start, on Lambda too.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")
 
 
 class UnusableError(Exception):
-    """The file is not a photo that can be analysed; trying again would not change it.
+    """The file is not a photo that can be analysed; a retry would not help.
 
-    `reason` is the record's code, `detail` the same for people, `format` one of FORMATS where it is known.
+    `reason` is the record's code, `detail` the same for people, `format` one of FORMATS if it is known.
     """
 
     def __init__(self, reason: str, detail: str, format: str | None = None) -> None:  # noqa: A002
@@ -38,7 +38,7 @@ class UnusableError(Exception):
 
 
 class DecoderError(Exception):
-    """The decoder cannot run here at all, whatever the file."""
+    """The decoder cannot run at all, whatever the file."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Picture:
 def decode(
     data: bytes, *, formats: Collection[str], max_pixels: int, memory_mb: int | None, seconds: float = SECONDS
 ) -> Picture:
-    """What picture.convert makes of `data`; `memory_mb` is the function's, None sets no bound.
+    """Run decoders.convert on `data`; `memory_mb` is the function's, None sets no limit.
 
-    Raises UnusableError, and DecoderError when no photo could be decoded.
+    Raises UnusableError, and DecoderError when the decoder cannot run.
     """
     command = [sys.executable, "-m", "convert_image.decoders", ",".join(sorted(formats)), str(max_pixels)]
     command.append(str(max(memory_mb - OTHER_MEMORY_MB, OTHER_MEMORY_MB) if memory_mb else 0))

@@ -1,7 +1,7 @@
-"""Ask Rekognition for faces and turn its answer into an outcome.
+"""Call Rekognition to detect faces, and turn its response into an outcome.
 
-A photo that can never be analysed is an outcome, not an error: trying again would not change it. Everything
-else Rekognition or S3 raise passes through untouched, for the workflow to retry.
+A photo that can never be analysed is an outcome, not an error: a retry would not help. All other errors from
+Rekognition and S3 are left to the workflow to retry.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ MIN_SIDE = 80
 
 
 class NeedsConversionError(Exception):
-    """Rekognition does not take the file as it is, and another function reads more formats and sizes."""
+    """Rekognition does not accept the file, but ConvertImage reads more formats and sizes."""
 
 
 class ObjectStorageError(Exception):
-    """S3 gave no answer; the message names the SDK's error and no object."""
+    """S3 did not respond; the message has the SDK's error but not the object."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What there is to record about one photo.
+    """The result of analysing one photo.
 
-    `faces`: Rekognition's FaceDetail objects, largest face first as Rekognition orders them. For `rejected`,
-    `reason`: a key of REASONS, and `detail`: the same for people, with what is known of the file. `format`,
-    `width` and `height` (pixels, of the upright picture) are known of what ConvertImage has decoded.
+    `faces`: Rekognition's FaceDetail objects, in its order, largest face first. For `rejected`, `reason`: a
+    key of REASONS, and `detail`: the same for people, with what is known about the file. `format`, `width`
+    and `height` (pixels, of the upright picture) are only known for files that ConvertImage decoded.
     """
 
     outcome: Outcome
@@ -56,7 +56,7 @@ class Analysis:
 
 
 def rejected(reason: str, detail: str | None = None) -> Analysis:
-    """A photo that can never be analysed; without a detail, the reason's own text.
+    """The result for a photo that can never be analysed; `detail` defaults to the reason's text.
 
     Raises KeyError for a reason that is not in REASONS.
     """
@@ -79,14 +79,13 @@ def analyse(
     min_confidence: float,
     convert: bool = False,
 ) -> Analysis:
-    """Detect the faces in the uploaded version, or in the current one where the event names no version.
+    """Detect the faces in the uploaded version, or in the current one if the event has no version.
 
     Faces below `min_confidence` (percent) are left out. Rekognition reads the object with the caller's
     credentials, so this function's role needs `s3:GetObject` and `s3:GetObjectVersion`.
 
-    Raises NeedsConversionError, where there is a function to `convert` what this one would reject unread;
-    ObjectStorageError, and whatever Rekognition and S3 raise apart from the errors that mean the photo
-    itself is unusable.
+    Raises NeedsConversionError if `convert`, for files that only ConvertImage may be able to analyse;
+    ObjectStorageError; and whatever Rekognition and S3 raise, except errors that mean the photo is unusable.
     """
     if upload.size == 0:
         return rejected("empty")
@@ -104,7 +103,7 @@ def analyse(
     try:
         answer = rekognition.detect_faces(Image={"S3Object": location}, Attributes=attributes)  # type: ignore[typeddict-item]
     except errors.InvalidS3ObjectException:
-        # One error for a missing object and for a missing permission; only the first is final.
+        # The same error means a missing object or a missing permission; only the former is final.
         if read(upload, s3, length=0) is None:
             return rejected("gone")
         raise
@@ -113,7 +112,7 @@ def analyse(
         errors.InvalidImageFormatException,
         errors.InvalidParameterException,
     ) as error:
-        # Any other invalid parameter is a fault of this function or its settings, not of the picture.
+        # Any other invalid parameter is the fault of this function or its settings, not of the picture.
         code = error.response["Error"]
         if code["Code"] == "InvalidParameterException" and "dimension" not in code["Message"].lower():
             raise
@@ -124,7 +123,7 @@ def analyse(
 
 
 def _refused(code: str, head: bytes | None) -> Analysis:
-    """Why Rekognition refuses a file, by its error's code and by its `head`; None: it is gone."""
+    """The rejection of a file that Rekognition refused, by error code and `head` (None: the file is gone)."""
     if not head:
         return rejected("gone" if head is None else "empty")
     picture = Picture.read(head)
@@ -143,9 +142,9 @@ def _refused(code: str, head: bytes | None) -> Analysis:
 
 
 def read(upload: Upload, s3: S3Client, *, length: int) -> bytes | None:
-    """The object's first `length` bytes, fewer where it has fewer; None when it is gone.
+    """At most the first `length` bytes of the object; None when it is gone.
 
-    S3 answers 404 for a missing object to callers with `s3:ListBucket`; 403 to others, which is raised.
+    For a missing object, S3 returns 404 to callers with `s3:ListBucket`; 403 to others, which is raised.
     """
     where = {"Bucket": upload.bucket, "Key": upload.key}
     if upload.version_id:
@@ -156,15 +155,15 @@ def read(upload: Upload, s3: S3Client, *, length: int) -> bytes | None:
             return answer["Body"].read()
         s3.head_object(**where)  # type: ignore[arg-type]
     except s3.exceptions.ClientError as error:
-        # An answer to HEAD has no body, so the status is all there is. 405: the version is a delete marker.
+        # A response to HEAD has no body, so check the status. 405: the version is a delete marker.
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status in {404, 405}:
             return None
-        # Nothing in it to read from the first byte on.
+        # The range cannot be satisfied, because the object is empty.
         if status == 416:
             return b""
         raise
     except BotoCoreError as error:
-        # The SDK's own words hold the URL, and with it the key, which can name a person.
+        # The SDK's message has the URL, and so the key, which can name a person.
         raise ObjectStorageError(f"S3 did not answer: {type(error).__name__}") from None
     return b""

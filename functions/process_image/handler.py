@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 SETTINGS = Settings.from_environment(os.environ)
 LOGGER = logging.getLogger("process_image")
-# Lambda's TRACE has no name in Python.
+# Python has no level TRACE, which Lambda has.
 _LEVEL = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
 LOGGER.setLevel(logging.getLevelNamesMapping().get(_LEVEL, logging.DEBUG))
-# At DEBUG the SDK logs whole answers, faces among them, and the session's token.
+# At DEBUG the SDK logs whole responses, including faces, and the session token.
 logging.getLogger("botocore").setLevel(max(logging.INFO, LOGGER.level))
 
-# The workflow does the waiting between attempts; two tries of at most 12 s each fit the function's timeout.
+# The workflow waits between attempts; two tries of at most 12 s each fit the function's timeout.
 _CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
 REKOGNITION = boto3.client("rekognition", config=_CONFIG)
 S3 = boto3.client("s3", config=_CONFIG)
@@ -39,7 +39,7 @@ DYNAMODB = boto3.client("dynamodb", config=_CONFIG)
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """`{"event": <S3 event>, "execution_id": <ARN>}` in; the summary of `process` out.
 
-    Or `{"convert": True}`, with nothing recorded, for what Rekognition does not take and ConvertImage reads.
+    Or `{"convert": True}`, with nothing recorded, for files that ConvertImage has to analyse.
     """
     try:
         return answer(event, _analyse)
@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def answer(event: dict[str, Any], analyse: Callable[[Upload], Analysis]) -> dict[str, Any]:
-    """Process one upload and log how it ended; ConvertImage answers by this as well."""
+    """Process one upload and log the outcome; ConvertImage uses it too."""
     started = time.monotonic()
     result = process(
         event["event"],
@@ -70,7 +70,7 @@ def answer(event: dict[str, Any], analyse: Callable[[Upload], Analysis]) -> dict
         "analysis_ms": round((time.monotonic() - started) * 1000),
         "execution_id": event["execution_id"],
     }
-    # Object keys can name people: they are logged by choice or while debugging only, faces never.
+    # Object keys can name people: they are logged only if configured or at DEBUG; faces never are.
     if SETTINGS.log_object_keys or LOGGER.isEnabledFor(logging.DEBUG):
         fields["key"] = result["key"]
     LOGGER.info("image processed", extra=fields)

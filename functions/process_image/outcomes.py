@@ -1,7 +1,7 @@
-"""The outcomes an upload can have and the reasons to reject one: the one table of both.
+"""All outcomes of an upload, and all reasons to reject one.
 
-analysis.py and convert_image's decoders.py choose among them. The rest reads the table or is tested against
-it: messages, dashboard, operations.
+analysis.py and convert_image's decoders.py choose among them. Everything else (messages, dashboard,
+operations) reads this table or is tested against it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Literal
 
 Outcome = Literal["face_detected", "no_face", "rejected"]
 
-# What people read where nothing more is known about the file.
+# The texts for people when nothing more is known about the file.
 REASONS = {
     "empty": "the file is empty; upload it again",
     "gone": "the file was deleted before it was read",

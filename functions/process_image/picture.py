@@ -1,10 +1,10 @@
-"""What a JPEG or PNG says about itself in its first bytes: for the words of a rejection, no decision."""
+"""Read format and size from the first bytes of a JPEG or PNG, only for the text of a rejection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A thumbnail in EXIF, 64 KB at most, and a colour profile come before a JPEG's size.
+# An EXIF thumbnail of at most 64 KB, and a colour profile, come before a JPEG's size.
 HEAD_BYTES = 256 * 1024
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -15,7 +15,7 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True)
 class Picture:
-    """`format`: "JPEG", "PNG" or None for anything else; `width` and `height` in pixels, 0 where unknown."""
+    """`format`: "JPEG", "PNG" or None for anything else; `width` and `height` in pixels, 0 if unknown."""
 
     format: str | None = None
     width: int = 0
@@ -23,7 +23,7 @@ class Picture:
 
     @classmethod
     def read(cls, head: bytes) -> Picture:
-        """Read the beginning of a file; whatever the bytes, nothing is raised."""
+        """Read the beginning of a file; raises nothing, whatever the bytes."""
         if head.startswith(_PNG):
             return cls("PNG", _number(head, 16, 4), _number(head, 20, 4))
         if head.startswith(_JPEG):

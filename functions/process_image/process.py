@@ -1,4 +1,4 @@
-"""One upload from event to record, exactly once."""
+"""Process one upload from event to record, exactly once."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def process(
     table: str,
     retention_days: int | None,
 ) -> dict[str, Any]:
-    """Analyse and record one upload; answer the summary that travels through the workflow.
+    """Analyse and record one upload; return the summary for the rest of the workflow.
 
-    An image belongs to the execution that recorded it first. Another execution gets `{"duplicate": True}` and
-    pays for no analysis, unless the event's `redriven_from` names the owner: then it takes the record over as
-    it is, so that the notification can still be sent. `reanalyse` makes an owner analyse again on purpose;
+    An image belongs to the execution that recorded it first. Any other execution gets `{"duplicate": True}`
+    and does not analyse it, unless the event's `redriven_from` contains the owner: then it takes the record
+    over unchanged, so that the notification can still be sent. `reanalyse` makes an owner analyse again;
     `notify` false records that no notification is due. A folder marker is ignored.
 
-    The summary's `notify` says whether a notification is due now: neither for another execution's image nor
-    for one that was notified before.
+    The summary's `notify` is whether a notification is due now: not for another execution's image, nor for
+    one that was already notified.
 
     Raises InvalidEventError for a malformed event, and whatever `analyse` and DynamoDB raise.
     """
@@ -73,7 +73,7 @@ def _taken_over(event: dict[str, Any]) -> Sequence[str]:
     executions = event.get("redriven_from", [])
     if not isinstance(executions, list) or not all(isinstance(arn, str) for arn in executions):
         raise InvalidEventError("redriven_from must be a list of execution ARNs")
-    # The newest come last, and only they can still own the image.
+    # The newest are last, and only they can still own the image.
     return executions[-MAX_TAKEN_OVER:]
 
 
@@ -88,7 +88,7 @@ def _duplicate(upload: Upload) -> dict[str, Any]:
 
 
 def _summary(item: record.Item) -> dict[str, Any]:
-    """Everything a notification says, without the faces: under 16 KB, whatever the key holds."""
+    """Everything in a notification, without the faces: under 16 KB, whatever the key."""
     reason = item.get("Reason", {}).get("S")
     return {
         "duplicate": False,
@@ -100,7 +100,7 @@ def _summary(item: record.Item) -> dict[str, Any]:
         "version_id": item.get("VersionId", {}).get("S"),
         "outcome": item["Outcome"]["S"],
         "reason": reason,
-        # Records made before details were recorded have none.
+        # Older records have no detail.
         "detail": item.get("Detail", {}).get("S") or (REASONS[reason] if reason else None),
         "face_count": int(item["FaceCount"]["N"]),
         "timestamp": item["Timestamp"]["S"],

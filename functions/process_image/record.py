@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 
-# DynamoDB's item limit is 400 KB (409,600 bytes), attribute names included; every attribute but the faces
-# together stays under 8 KB, with the key (1,024 bytes at most) counted twice.
+# DynamoDB's item limit is 400 KB (409,600 bytes), attribute names included; all attributes except the faces
+# stay under 8 KB together, with the key (1,024 bytes at most) counted twice.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 MAX_FACE_DETAILS_BYTES = 400_000
 
-# What json.loads has made has no circles.
+# Values from json.loads have no cycles.
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # A ratio of the image's side: 0.0001 is one pixel of a 10,000 pixel side.
@@ -76,15 +76,15 @@ def build(
 
 
 def taken_over(item: Item, *, execution_id: str, notification_due: bool) -> Item:
-    """The record as it is, but for the execution that owns it and whether its notification is due."""
+    """The record with a new owner and a new notification_due, and otherwise unchanged."""
     return {**item, "ExecutionId": {"S": execution_id}, "NotificationDue": {"BOOL": notification_due}}
 
 
 def face_details(faces: Sequence[dict[str, Any]]) -> tuple[str, int]:
     """The faces as JSON of at most MAX_FACE_DETAILS_BYTES, and how many of them it holds.
 
-    Rekognition's 100 faces with every attribute fit; should an answer ever be larger, the faces that come
-    first (the largest) are kept whole and the rest left out.
+    Rekognition's maximum of 100 faces with every attribute fits; if a response is ever larger, the first
+    faces (the largest) are kept whole and the rest left out.
     """
     parts: list[str] = []
     size = 2
@@ -98,8 +98,8 @@ def face_details(faces: Sequence[dict[str, Any]]) -> tuple[str, int]:
 
 
 def rounded(value: Any, name: str = "") -> Any:
-    """Numbers without the digits that mean nothing: ratios to 4 decimals, percentages and degrees to 2."""
-    # By exact type: a hundred faces are ten thousand values, and isinstance would take half as long again.
+    """Round away meaningless digits: ratios to 4 decimals, percentages and degrees to 2."""
+    # By exact type: a hundred faces are ten thousand values, and isinstance would take 50 % longer.
     kind = type(value)
     if kind is float:
         return round(value, 4 if name in _RATIOS else 2)
@@ -111,13 +111,13 @@ def rounded(value: Any, name: str = "") -> Any:
 
 
 def read(image_id: str, *, dynamodb: DynamoDBClient, table: str) -> Item | None:
-    """The record of an image, or None; read consistently, so a write just answered is seen."""
+    """The record of an image, or None; read consistently, so that it sees a write that just completed."""
     answer = dynamodb.get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
     return answer.get("Item")
 
 
 def write(item: Item, owners: Sequence[str], *, dynamodb: DynamoDBClient, table: str) -> bool:
-    """Write the record unless it belongs to an execution outside `owners`; False when it does.
+    """Write the record, or return False if it belongs to an execution outside `owners`.
 
     `owners`: at most 100 execution ARNs, the most operands `IN` takes.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html

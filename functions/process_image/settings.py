@@ -1,4 +1,4 @@
-"""What this function reads from its environment, in one place."""
+"""The settings of this function, from its environment."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`min_confidence` in percent; `retention_days` None keeps records for ever.
+    """`min_confidence` is in percent; `retention_days` None keeps records for ever.
 
-    `convert`: whether another function analyses what Rekognition does not take as it is.
+    `convert`: whether ConvertImage analyses files that Rekognition does not accept.
     """
 
     table: str

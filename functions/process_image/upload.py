@@ -1,4 +1,4 @@
-"""What was uploaded, read from an S3 "Object Created" event.
+"""An upload, parsed from an S3 "Object Created" event.
 
 Event shape: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
@@ -11,15 +11,15 @@ from typing import Any
 
 
 class InvalidEventError(Exception):
-    """The workflow's input is not a usable S3 event; trying again cannot help."""
+    """The workflow's input is not a usable S3 event; a retry would not help."""
 
 
 @dataclass(frozen=True)
 class Upload:
     """One version of one object.
 
-    `size` is in bytes and None when the event does not say; `version_id` is None on an unversioned bucket
-    and `sequencer` is None for uploads found by a listing.
+    `size` is in bytes, or None if the event has none; `version_id` is None in an unversioned bucket, and
+    `sequencer` is None for uploads found by a listing.
     """
 
     bucket: str
@@ -36,15 +36,15 @@ class Upload:
 
     @property
     def is_folder_marker(self) -> bool:
-        """Whether this is what a console's "create folder" makes; an object of some size may be a photo."""
+        """Whether this is a console's "create folder" object; an object with content may be a photo."""
         return self.size == 0 and self.key.endswith("/")
 
     @classmethod
     def from_event(cls, event: Any) -> Upload:
-        """Read an upload from an EventBridge event; unknown fields are ignored.
+        """Parse an upload from an EventBridge event; unknown fields are ignored.
 
-        Keys arrive raw (not URL-encoded) from EventBridge and are taken as they are. Listings quote ETags and
-        events do not, so quotes are dropped.
+        Keys from EventBridge are raw (not URL-encoded) and used unchanged. Listings quote ETags and events do
+        not, so quotes are dropped.
 
         Raises InvalidEventError naming the field that is missing or of the wrong type.
         """

@@ -1,1 +1,1 @@
-"""Lambda function: tell people about one analysed photo over SNS."""
+"""Lambda function: notify subscribers about one analysed photo over SNS."""

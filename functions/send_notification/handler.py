@@ -26,20 +26,20 @@ TABLE = os.environ["RESULTS_TABLE"]
 TOPIC = os.environ["RESULTS_TOPIC_ARN"]
 
 LOGGER = logging.getLogger("send_notification")
-# Lambda's TRACE has no name in Python.
+# Python has no level TRACE, which Lambda has.
 _LEVEL = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
 LOGGER.setLevel(logging.getLevelNamesMapping().get(_LEVEL, logging.DEBUG))
-# At DEBUG the SDK logs whole requests and the session's token.
+# At DEBUG the SDK logs whole requests and the session token.
 logging.getLogger("botocore").setLevel(max(logging.INFO, LOGGER.level))
 SNS = boto3.client(
     "sns",
-    # The workflow does the waiting between attempts. A publish that timed out may have been delivered, so a
-    # second one is left to the workflow too, where it can be seen.
+    # The workflow waits between attempts. A publish that timed out may have been delivered, so a retry is
+    # left to the workflow too, where it is visible.
     config=Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1}),
 )
 DYNAMODB = boto3.client(
     "dynamodb",
-    # Two calls of at most two tries each, and the publish, fit the function's least timeout.
+    # Two calls of at most two tries each, and the publish, fit the function's minimum timeout.
     config=Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 2}),
 )
 
@@ -47,9 +47,9 @@ DYNAMODB = boto3.client(
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Publish once to the results topic, then mark the record as notified.
 
-    `event`: the summary with `retry_count`, how often the workflow tried this before. Only then an earlier
-    attempt may have published, so only then the mark is looked for. A mark that cannot be written after the
-    message went out is logged as an error and not raised: the workflow would publish again.
+    `event`: the summary with `retry_count`, the number of earlier attempts. Only an earlier attempt can have
+    published, so the mark is only checked after one. If the mark cannot be written after publishing, the
+    error is logged and not raised, because the workflow would publish again.
     docs/decisions/0012-notified-is-marked-after-publishing.md
 
     Raises what SNS raises, throttling always as ThrottledException, and what DynamoDB raises before that.
@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         return {"message_id": None}
     message_id = _publish(event)
     LOGGER.info("notification sent", extra={"outcome": event["outcome"], "message_id": message_id})
-    # A summary of a ProcessImage that was rolled back names no execution.
+    # A summary from a rolled-back ProcessImage has no execution.
     if "execution_id" in event:
         _mark(event, message_id)
     return {"message_id": message_id}
@@ -88,7 +88,7 @@ def _publish(summary: dict[str, Any]) -> str:
             MessageAttributes=message.attributes,  # type: ignore[arg-type]
         )
     except SNS.exceptions.ClientError as error:
-        # The workflow knows errors by their class, and SNS's model has none for "Throttling".
+        # The workflow matches errors by their class, and SNS's model has none for "Throttling".
         if error.response["Error"]["Code"] in {"Throttling", "ThrottlingException", "KMSThrottling"}:
             raise SNS.exceptions.ThrottledException(error.response, "Publish") from error
         raise

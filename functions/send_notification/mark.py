@@ -1,6 +1,6 @@
 """The mark on a record that its notification was sent.
 
-Both calls are UpdateItem, so the function needs no grant to read a record, faces included.
+Both calls are UpdateItem, so the function needs no permission to read records and their faces.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The texts of a notification: one for each kind of subscriber."""
+"""The texts of a notification, one for each kind of subscriber."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 MAX_SUBJECT_CHARACTERS = 99
 
-# In UTF-16 units, two of which make an emoji. With any character outside the GSM alphabet each part of a long
-# SMS holds 67; two parts are the most sent, less one unit for an emoji that would not be split between them.
+# In UTF-16 units; an emoji takes two. With any character outside the GSM alphabet, each part of a long SMS
+# holds 67; at most two parts are sent, less one unit because an emoji is not split between them.
 # https://docs.aws.amazon.com/sns/latest/dg/sms_publish-to-phone.html
 MAX_SMS_UNITS = 133
 
@@ -25,13 +25,13 @@ _HEADLINES = {
     "no_face": "No face detected in image",
     "rejected": "Image could not be analysed",
 }
-# Fields of a summary that are the workflow's own.
+# Fields of a summary for the workflow only.
 _INTERNAL = {"duplicate", "execution_id", "notify", "retry_count"}
 
 
 @dataclass(frozen=True)
 class Message:
-    """`bodies`: texts by SNS protocol, `default` for those not named. `attributes`: for filter policies."""
+    """`bodies`: texts by SNS protocol, `default` for all others. `attributes`: for filter policies."""
 
     subject: str
     bodies: dict[str, str]
@@ -42,7 +42,7 @@ def compose(result: Mapping[str, Any]) -> Message:
     """The message for a summary of ProcessImage.
 
     Email gets a sentence with details, SMS a short text, everything else JSON with the exact object key.
-    Raises KeyError naming the field a summary lacks.
+    Raises KeyError naming a missing field.
     """
     outcome = str(result["outcome"])
     headline = f"{_HEADLINES[outcome]}: {printable(str(result['key']))}"
@@ -69,12 +69,12 @@ def compose(result: Mapping[str, Any]) -> Message:
 
 
 def key_prefix(key: str) -> str:
-    """The key up to and including its last `/`, or `/` for a key without one: never empty, as SNS demands."""
+    """The key up to and including its last `/`, or `/` if it has none: never empty, as SNS requires."""
     return printable(key[: key.rfind("/") + 1]) or "/"
 
 
 def printable(text: str) -> str:
-    """The text in one line, with U+FFFD for what neither people nor XML can read (controls, line ends)."""
+    """The text on one line, with U+FFFD for characters that neither people nor XML can read."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) in {"Cc", "Cn", "Cs", "Zl", "Zp"} else char
         for char in text
@@ -82,14 +82,14 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` UTF-16 units (in ASCII: characters) of a text, with its middle left out.
+    """The text in at most `limit` UTF-16 units (in ASCII: characters), with its middle left out.
 
-    The beginning says what happened, the end names the file.
+    The beginning has the outcome, the end the file's name.
     """
     units = text.encode("utf-16-le")
     if len(units) <= 2 * limit:
         return text
     tail = limit // 2
-    # Half of a pair cut in two decodes to nothing.
+    # Half of a surrogate pair decodes to nothing.
     head, end = units[: 2 * (limit - tail - 3)], units[-2 * tail :]
     return f"{head.decode('utf-16-le', 'ignore')}...{end.decode('utf-16-le', 'ignore')}"

@@ -1,4 +1,4 @@
-"""How many photos all workers together may still start on a day (UTC): one small atomic write a batch."""
+"""The number of photos all workers together may still start today (UTC): one small atomic write a batch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-# The count is of no use after its day; a week lets people look back.
+# The count is not needed after its day; it is kept for a week for reference.
 _KEPT = timedelta(days=7)
 
 
 class Counter:
-    """The count of a day in `table`: key `Day` (S, YYYY-MM-DD), `Started` (N), `ExpiresAt` (N, epoch)."""
+    """A day's count in `table`: key `Day` (S, YYYY-MM-DD), `Started` (N), `ExpiresAt` (N, epoch)."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str, most: int, now: datetime) -> None:
         self._dynamodb = dynamodb
@@ -26,7 +26,7 @@ class Counter:
         self._counted = 0
 
     def take(self, wanted: int) -> int:
-        """Count `wanted` photos; answer how many of them may be started."""
+        """Count `wanted` photos; return how many of them may be started."""
         try:
             answer = self._dynamodb.update_item(
                 TableName=self._table,
@@ -47,7 +47,7 @@ class Counter:
         return min(wanted, self._most - before)
 
     def settle(self, started: int) -> None:
-        """Take back what was counted and not started, so that a day of failures does not use up the cap."""
+        """Subtract photos that were counted but not started, so that failures do not use up the cap."""
         if unused := self._counted - started:
             self._dynamodb.update_item(
                 TableName=self._table,

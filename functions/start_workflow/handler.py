@@ -14,19 +14,19 @@ from .start import Clients, Clock, start
 
 SETTINGS = Settings.from_environment(os.environ)
 LOGGER = logging.getLogger("start_workflow")
-# Lambda's TRACE has no name in Python.
+# Python has no level TRACE, which Lambda has.
 _LEVEL = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "INFO")
 LOGGER.setLevel(logging.getLevelNamesMapping().get(_LEVEL, logging.DEBUG))
-# At DEBUG the SDK logs whole requests and the session's token.
+# At DEBUG the SDK logs whole requests and the session token.
 logging.getLogger("botocore").setLevel(max(logging.INFO, LOGGER.level))
 
-# The queue does the waiting between attempts. Ten starts of 7 s at most, the pauses between them and the
-# calls around them fit the function's timeout.
+# The queue waits between attempts. Ten starts of at most 7 s, the pauses between them and the other calls fit
+# the function's timeout.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
 CLIENTS = Clients(
     states=boto3.client("stepfunctions", config=_CONFIG),
     sqs=boto3.client("sqs", config=_CONFIG),
-    # Asked only where there is a cap.
+    # Used only with a cap.
     dynamodb=boto3.client("dynamodb", config=_CONFIG) if SETTINGS.photos_per_day else None,
 )
 

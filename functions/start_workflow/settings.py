@@ -1,4 +1,4 @@
-"""What this function reads from its environment, in one place."""
+"""The settings of this function, from its environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """`photos_per_second`: this worker's share of the pace; `photos_per_day`: the cap of all, or None."""
+    """`photos_per_second`: this worker's share of the pace; `photos_per_day`: the overall cap, or None."""
 
     state_machine_arn: str
     queue_url: str

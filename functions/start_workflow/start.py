@@ -1,7 +1,7 @@
 """Start the workflow for one batch of buffered uploads, at this worker's share of the pace.
 
 A message stays in the queue until its execution has been started. One that has to wait (the day's cap is
-reached, or Step Functions refuses for now) is hidden until it is worth looking at again.
+reached, or Step Functions refuses for now) is hidden until its next retry.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ LOGGER = logging.getLogger("start_workflow")
 
 Record = dict[str, Any]
 
-# Step Functions will never take these: not JSON, or longer than its 256 KiB.
+# Step Functions will never accept these: not JSON, or longer than 256 KiB.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _UNUSABLE = {"InvalidExecutionInput", "ValidationException"}
 
-# Twelve hours is the longest SQS hides a message, from when it was received.
+# SQS hides a message for at most twelve hours after it was received.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 _LONGEST_HIDDEN_SECONDS = 43_000
-# At a quarter of an hour a try, the queue's 1,000 tries last ten days.
+# At 15 minutes a try, the queue's limit of 1,000 tries lasts ten days.
 _LONGEST_PAUSE_SECONDS = 900
 
 
 class Clock:
-    """The time; tests have another."""
+    """The time; tests replace it."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -64,7 +64,7 @@ class Clients:
 
 @dataclass
 class Done:
-    """The outcome of a batch. `kept`: ids of messages that stay queued; `capped`: the day's cap is why."""
+    """The outcome of a batch. `kept`: ids of messages that stay queued; `capped`: due to the day's cap."""
 
     started: int = 0
     duplicates: int = 0
@@ -77,10 +77,10 @@ class Done:
 
 
 def start(records: Sequence[Record], *, settings: Settings, clients: Clients, clock: Clock) -> Done:
-    """Start one execution a record, no two sooner after each other than `1 / photos_per_second`.
+    """Start one execution for each record, at least `1 / photos_per_second` apart.
 
-    The last start is waited after too, so that this worker's next batch keeps the distance. Raises what
-    DynamoDB raises where a cap cannot be counted: then nothing is started and SQS delivers the batch again.
+    It waits after the last start too, for this worker's next batch. Raises what DynamoDB raises if the cap
+    cannot be counted: then nothing is started and SQS delivers the batch again.
     """
     done = Done()
     now = clock.now()
@@ -104,7 +104,7 @@ def start(records: Sequence[Record], *, settings: Settings, clients: Clients, cl
     _hide([one for one in records if one["messageId"] in waits], waits, settings, clients)
     done.kept = list(waits)
     if counter:
-        # Should it fail, fewer photos than the cap are started today.
+        # If it fails, fewer photos than the cap are started today.
         with _logged():
             counter.settle(done.started)
     clock.sleep(max(0.0, due - clock.monotonic()))
@@ -112,15 +112,15 @@ def start(records: Sequence[Record], *, settings: Settings, clients: Clients, cl
 
 
 def name(body: str) -> str:
-    """The execution's name: the same event always has the same, and STANDARD starts a name once in 90 days.
+    """The execution's name, always the same for one event; STANDARD starts a name once in 90 days.
 
-    EXPRESS remembers no names; there the second execution finds the image taken and ends as a duplicate.
+    EXPRESS remembers no names: a second execution finds the image claimed and ends as a duplicate.
     """
     return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _start(record: Record, settings: Settings, clients: Clients, done: Done) -> bool:
-    """Whether the message is done with."""
+    """Start, or park, one message; return False if it must stay in the queue."""
     body = str(record["body"])
     try:
         clients.states.start_execution(
@@ -140,16 +140,16 @@ def _start(record: Record, settings: Settings, clients: Clients, done: Done) -> 
 
 
 def _refused(error: Exception) -> bool:
-    # A name, not the message: that can hold the event, and so an object's key.
+    # The error's name, not its message, which can contain the event, and so an object's key.
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
     LOGGER.warning("start refused", extra={"error": code})
     return False
 
 
 def _park(body: str, error: ClientError, settings: Settings, clients: Clients, done: Done) -> bool:
-    """Put an event no workflow takes into the dead-letter queue, in the shape EventBridge parks events in."""
-    said = error.response["Error"]
-    texts = {"ERROR_CODE": said["Code"], "ERROR_MESSAGE": said.get("Message", "")[:1024] or "none given"}
+    """Park an event that no workflow accepts in the dead-letter queue, in the same format as EventBridge."""
+    given = error.response["Error"]
+    texts = {"ERROR_CODE": given["Code"], "ERROR_MESSAGE": given.get("Message", "")[:1024] or "none given"}
     try:
         clients.sqs.send_message(
             QueueUrl=settings.dead_letter_queue_url,
@@ -165,7 +165,7 @@ def _park(body: str, error: ClientError, settings: Settings, clients: Clients, d
 
 
 def _pause(record: Record) -> int:
-    """Seconds until a refused start is tried again: 30, doubled with each try."""
+    """Seconds until a refused start is retried: 30, doubled with each try."""
     received = int(record["attributes"]["ApproximateReceiveCount"])
     return int(min(_LONGEST_PAUSE_SECONDS, 30 * 2 ** min(10, received - 1)))
 
@@ -173,7 +173,7 @@ def _pause(record: Record) -> int:
 def _hide(records: Sequence[Record], waits: Mapping[str, int], settings: Settings, clients: Clients) -> None:
     if not records:
         return
-    # Should it fail, they come back after the queue's own visibility timeout.
+    # If it fails, they reappear after the queue's own visibility timeout.
     with _logged():
         clients.sqs.change_message_visibility_batch(
             QueueUrl=settings.queue_url,
