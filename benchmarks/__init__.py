@@ -1,1 +1,1 @@
-"""Measures the pipeline and simulates it at sizes nobody uploads to try it."""
+"""Measures the pipeline, and simulates it at sizes too large to try."""

@@ -1,4 +1,4 @@
-"""`bench`: the pipeline beside a floor and the tutorial's design, round by round on one local cloud."""
+"""`bench`: compare the pipeline with a floor and the tutorial's design, in rounds on one local cloud."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHOTO = ROOT / "samples" / "eileen-collins.jpg"
 PATIENCE_SECONDS = 120.0
 QUIET_SECONDS = 20.0
 COLUMNS = ("Design", "p50", "p50 to floor", "p95", "p95 to floor", "Photos a second")
-# As many at once as the local cloud's account has on two cores; the pace of the buffer as well.
+# The concurrency of the local cloud's account on two cores; also the pace of the buffer.
 CONCURRENCY = 16
 
 
@@ -77,7 +77,7 @@ def measure(rounds: int, images: int, *, quiet: bool = False) -> dict[str, Any]:
         samples: dict[str, list[float]] = {name: [] for name in DESIGNS}
         for index in range(rounds):
             update(index, total, "One photo at a time")
-            # Another first one each round, so that nobody always follows the same.
+            # Rotate the order, so that no design always follows the same one.
             for name in DESIGNS[index % 4 :] + DESIGNS[: index % 4]:
                 samples[name].append(watcher.one(name, index))
         burst = {}
@@ -101,7 +101,7 @@ def measure(rounds: int, images: int, *, quiet: bool = False) -> dict[str, Any]:
 
 
 def _summary(values: list[float], floor: list[float]) -> dict[str, float]:
-    """Quantiles, their ratios to the floor's, and the spread of the ratio from round to round."""
+    """Quantiles, their ratios to the floor's, and the spread of the ratio over the rounds."""
 
     def at(of: list[float], percent: int) -> float:
         return statistics.quantiles(of, n=100, method="inclusive")[percent - 1]
@@ -135,24 +135,24 @@ class Watcher:
         return self._wait({image}) - started
 
     def many(self, design: str, images: int) -> tuple[int, float]:
-        """How many of so many photos, uploaded at once, are notified, and seconds until the last is."""
+        """Upload `images` photos at once; return the number of notifications, and seconds until the last."""
         started = time.perf_counter()
         with ThreadPoolExecutor(4) as pool:
             wanted = set(pool.map(lambda index: self._upload(design, 10_000 + index), range(images)))
             try:
                 last = self._wait(wanted, QUIET_SECONDS)
             except click.ClickException:
-                # The tutorial's design tries nothing again: what finds no turn is lost.
+                # The tutorial's design retries nothing: photos that are throttled are lost.
                 last = self.last
         return len(wanted & self.arrived), last - started
 
     def _upload(self, design: str, index: int) -> str:
-        # What follows the end of a JPEG is ignored.
+        # Bytes after the end of a JPEG are ignored.
         body = self.photo + (index + 1).to_bytes(4, "big")
         return self.stack.upload(f"bench/{design}/{index}.jpg", body)
 
     def _wait(self, wanted: set[str], patience: float = PATIENCE_SECONDS) -> float:
-        """The moment all have come; raises ClickException when none has for `patience` seconds."""
+        """The time when all have arrived; raises ClickException after `patience` seconds without one."""
         sqs = self.stack.client("sqs")
         deadline = time.monotonic() + patience
         while not wanted <= self.arrived:

@@ -1,4 +1,4 @@
-"""`bench-check`: ratios and counts against the committed ones, never seconds."""
+"""`bench-check`: compare ratios and counts, never seconds, with the committed ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks import own
 from operations.errors import UserError
 
 FIGURES = Path(__file__).with_name("figures.json")
-# Own time is compared as a ratio to rounding and dumping one hundred faces here and now, a zip as it is.
+# Own time is compared as a ratio to a yardstick measured in the same run, a zip in bytes.
 MARGIN = 0.35
 ZIP_MARGIN = 0.15
 IMPORT_MARGIN = 0.05
@@ -34,7 +34,7 @@ def command(write: bool) -> None:
 
 
 def figures(measured: dict[str, Any]) -> dict[str, Any]:
-    """Counts and ratios: nothing that another computer would measure otherwise."""
+    """Counts and ratios: figures that do not depend on the computer."""
     yardstick = own.yardstick()
     return {
         "calls": {**measured["calls_per_photo"]},
@@ -49,7 +49,7 @@ def figures(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(found: dict[str, Any], committed: dict[str, Any]) -> list[str]:
-    """What is worse than committed, a sentence each."""
+    """The figures that are worse than the committed ones, one sentence each."""
     problems = [
         f"a fresh photo takes {found[kind].get(call, 0)} {call}, not {committed[kind].get(call, 0)}"
         for kind in ("calls", "calls_buffered")
@@ -61,7 +61,7 @@ def compare(found: dict[str, Any], committed: dict[str, Any]) -> list[str]:
         ("zip_bytes", ZIP_MARGIN, "the zip of {} has {} bytes"),
     ):
         for name, was in committed[kind].items():
-            # Under a tenth of the yardstick, the clock's own grain is larger than any margin.
+            # Under a tenth of the yardstick, the clock's resolution exceeds any margin.
             most = max(was * (1 + margin), 0.1 if kind == "own_ratio" else 0)
             if found[kind][name] > most:
                 problems.append(f"{what.format(name, found[kind][name])}, more than {most:.3f}")

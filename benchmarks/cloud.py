@@ -1,4 +1,4 @@
-"""The pipeline on a local cloud of its own, with settings of the benchmark's."""
+"""The pipeline on a new local cloud, with the benchmark's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Four designs side by side on one local cloud, told apart by the prefix of the key."""
+"""Four designs side by side on one local cloud, selected by the key's prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HANDLERS = Path(__file__).with_name("handlers")
 
 
 def prepare(stack: Stack) -> None:
-    """Have each design's prefix, `bench/<design>/`, start that design and no other."""
+    """Make uploads under `bench/<design>/` start that design and no other."""
     ours = stack.outputs["state_machine_arn"]
     events = stack.client("events")
     (name,) = events.list_rule_names_by_target(TargetArn=ours)["RuleNames"]
@@ -41,7 +41,7 @@ def prepare(stack: Stack) -> None:
 
 
 def _functions(stack: Stack, design: str, role: str) -> dict[str, str]:
-    """ARNs of the design's two functions, with the roles and sizes of ours."""
+    """ARNs of the design's two functions, with the same runtime, memory and timeout as ours."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.write(HANDLERS / f"{design}.py", f"{design}.py")
@@ -66,7 +66,7 @@ def _functions(stack: Stack, design: str, role: str) -> dict[str, str]:
 
 
 def _role(stack: Stack) -> str:
-    """A role for all functions here: what ours are allowed, in one."""
+    """One role for all functions here, for every service that ours use."""
 
     def policy(**statement: Any) -> str:
         return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})

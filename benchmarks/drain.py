@@ -1,4 +1,4 @@
-"""`drain`: a backlog on the local cloud, worked off against a Rekognition of so many calls a second."""
+"""`drain`: work off a backlog on a local cloud, with a quota of Rekognition calls a second."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from localcloud.stack import Stack
 
 CONCURRENCY = 25
-# What a call takes here, where nothing is far away.
+# The duration of a call here, without network latency.
 CALL_SECONDS = 0.1
 _GIVE_UP = 3.0  # times the predicted time
-# A batch whose worker was refused its turn comes back after the buffer's visibility timeout.
+# A batch whose worker was throttled reappears after the buffer's visibility timeout.
 _RETURN_SECONDS = 800.0
 # The local cloud's longest wait between two attempts.
 _LONGEST_SECONDS = 60.0
@@ -38,12 +38,12 @@ _LONGEST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Here(Scenario):
-    """A scenario on the local cloud, which knows neither JitterStrategy nor MaxDelaySeconds."""
+    """A scenario on the local cloud, which supports neither JitterStrategy nor MaxDelaySeconds."""
 
     concurrency: int | None = None
     call_seconds: float = CALL_SECONDS
     jitter: bool = False
-    # Photos of each second, where they are known: a computer that is busy uploads no faster than it can.
+    # Photos uploaded in each second, if known: a busy computer may be slower than `rate`.
     uploaded: tuple[int, ...] = ()
 
     def arriving(self, step: float) -> Floats:
@@ -86,7 +86,7 @@ def _key(one: dict[str, Any]) -> tuple[str, str, int, int]:
 
 
 def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[str, Any]:
-    """Seconds from the first start to the last notification, predicted and measured; what went wrong."""
+    """Seconds from the first start to the last notification, predicted and measured, and the failures."""
     buffered = mode == "buffered"
     scenario = Here(
         images,
@@ -156,10 +156,7 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
 
 
 def _wait_out_every_error(stack: Stack, scenario: Scenario) -> None:
-    """Have every error of ProcessImage retried as throttling is: here they come without their names.
-
-    docs/quirks.md
-    """
+    """Retry all errors of ProcessImage like throttling; the local cloud loses their names (docs/quirks.md)."""
     states, machine = stack.client("stepfunctions"), stack.outputs["state_machine_arn"]
     definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
     throttled = {**scenario.retrier("ThrottlingException"), "ErrorEquals": ["States.ALL"]}
@@ -178,7 +175,7 @@ def _parked(stack: Stack) -> int:
 
 
 def _upload(stack: Stack, images: int, rate: float) -> dict[str, float]:
-    """Upload photos that nobody has uploaded, at most `rate` a second; when, by ImageID."""
+    """Upload unique photos, at most `rate` a second; return the times by ImageID."""
     file = BytesIO()
     Image.new("RGB", (100, 100), "grey").save(file, "JPEG")
     photo = file.getvalue()
@@ -186,7 +183,7 @@ def _upload(stack: Stack, images: int, rate: float) -> dict[str, float]:
 
     def upload(index: int) -> tuple[str, float]:
         time.sleep(max(0.0, began + index / rate - time.monotonic()))
-        # What follows the end of a JPEG is ignored.
+        # Bytes after the end of a JPEG are ignored.
         return stack.upload(f"drain/{index}.jpg", photo + index.to_bytes(4, "big")), time.monotonic()
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""The exact simulation: every photo, worker and attempt on its own (SimPy), for up to some 100,000 photos."""
+"""The exact simulation: every single photo, worker and attempt (SimPy), for up to about 100,000 photos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOTIFY_SECONDS = 0.1
 
 
 class Bucket:
-    """A token bucket of AWS's: `rate` a second, at most `size` saved up."""
+    """A token bucket like AWS's: `rate` a second, at most `size` tokens."""
 
     def __init__(self, rate: float, size: float) -> None:
         self.rate, self.size, self.tokens, self.at = rate, size, size, 0.0
@@ -88,7 +88,7 @@ class Simulation:
                     self.env.process(self._deliver(self.env.now))
 
     def _deliver(self, born: float) -> Events:
-        # EventBridge tries a throttled start again for a day.
+        # EventBridge retries a throttled start for a day.
         while not self.starts.take(self.env.now):
             yield self.env.timeout(self.chance.uniform(0.5, 1.5))
         yield from self._execution(born)

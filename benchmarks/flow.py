@@ -21,7 +21,7 @@ from benchmarks.scenario import DAY, QUOTAS, SDK_BACKOFF_SECONDS, SPREAD, THROTT
 if TYPE_CHECKING:
     from benchmarks.scenario import Floats
 
-_LENGTH = 8192  # of the buffers that hold what is due; moved to the front when used up
+_LENGTH = 8192  # of the buffers of due photos; their rest moves to the front when they are used up
 _POINTS = 400
 _NOTHING = 1e-9
 
@@ -30,7 +30,7 @@ class Flow:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.outcome = Outcome(scenario.photos)
-        # Seconds; beyond two million photos, which take hours, half a second is fine enough.
+        # Seconds; above two million photos, which take hours, half a second is precise enough.
         self.step = 0.25 if scenario.photos <= 2_000_000 else 0.5
         self.busy_waits = scenario.waits("Lambda.TooManyRequestsException")
         self.throttle_waits = scenario.waits("ThrottlingException")
@@ -56,7 +56,7 @@ class Flow:
         return np.pad(spread := self._between(0, wait), (0, self.span - len(spread)))
 
     def _between(self, low: float, high: float) -> Floats:
-        """The share of something uniform between `low` and `high` seconds that falls into each step."""
+        """The share of a uniform distribution between `low` and `high` seconds in each step."""
         edges = np.arange(math.ceil(high / self.step) + 1) * self.step
         return np.asarray(np.diff(np.clip(edges, low, high)) / (high - low), dtype=np.float64)
 
@@ -70,7 +70,7 @@ class Flow:
             else self.scenario.start_quota
         )
         waiting, tokens, index, today = 0.0, bucket, 0, 0.0
-        # Starts are in the order of arrivals, so the oldest that waits is found by what has started.
+        # Starts are in order of arrival, so the number started determines the oldest that waits.
         arrived = np.concatenate(([0.0], np.cumsum(arriving)))
         started, front = 0.0, 0
         while True:
@@ -101,7 +101,7 @@ class Flow:
         return self.outcome
 
     def _step(self, new: float, born: float, now: float) -> None:
-        """One step: what is due and new tries the function, then Rekognition."""
+        """One step: due and new photos try the function, then Rekognition."""
         outcome, at = self.outcome, self.at
         self.running = max(0.0, self.running - self.done[at])
         retrying = self.pending > _NOTHING
@@ -113,7 +113,7 @@ class Flow:
         attempts[0, 0] += new
         births[0, 0] += new * born
         total = float(attempts.sum())
-        # The slots that become free in the course of a step are taken in the course of it.
+        # Slots that become free during a step are taken during that step.
         free = min(self.scenario.slots, self.made) - self.running + self.done[at + 1] / 2
         self.made += QUOTAS["lambda_instances_per_second"] * self.step if free < total else 0.0
         entered = min(total, max(0.0, free))
@@ -149,7 +149,7 @@ class Flow:
             self.at = 0
 
     def _again(self, attempts: Floats, births: Floats, share: float, spread: Floats, axis: int) -> None:
-        """Put `share` of the attempts off; those whose tries on `axis` are used up are parked."""
+        """Delay `share` of the attempts; park those with no retries left on `axis`."""
         outcome, at = self.outcome, self.at
         last = (-1, slice(None)) if axis == 0 else (slice(None), -1)
         outcome.parked += float(attempts[last].sum()) * share

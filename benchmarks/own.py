@@ -1,6 +1,6 @@
-"""What our own code costs, measured without a cloud: the SDK's requests are answered in its own process.
+"""The cost of our own code, measured without a cloud: a stub answers the SDK's requests in this process.
 
-Times are the processor's, which other programs disturb least.
+Times are CPU times, which other programs affect least.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FUNCTIONS = ("process_image", "send_notification", "start_workflow")
 FACES = (0, 1, 15, 100)
 EVERY_ATTRIBUTE = 100
 _ROUNDS = 60
-# What differs from the settings a cold start is tested with: no pauses, and all there is of every face.
+# Changes to the settings of the cold start test: no pauses, and all attributes of every face.
 _SETTINGS = {
     "FACE_ATTRIBUTES": "ALL",
     "FACE_MIN_CONFIDENCE": "0",
@@ -40,7 +40,7 @@ _SETTINGS = {
 
 
 def measure() -> dict[str, Any]:
-    """Own milliseconds by number of faces, API calls of one fresh photo, import milliseconds, zip bytes."""
+    """Own milliseconds by number of faces, API calls for one new photo, import milliseconds, zip bytes."""
     with _handlers() as handlers:
         calls: Counter[str] = Counter()
         milliseconds = {str(faces): _own(handlers, faces, calls) for faces in FACES}
@@ -60,14 +60,14 @@ def measure() -> dict[str, Any]:
 
 
 class _Sdk:
-    """Answers and counts requests below the SDK's parser, and times what happens inside the SDK."""
+    """Answers and counts requests at the SDK's lowest level, and measures the time inside the SDK."""
 
     def __init__(self, calls: Counter[str], faces: int) -> None:
         from tests.unit.pipeline import full_face
 
         self.calls = calls
         self.seconds = 0.0
-        # Fifteen as they come by default; a hundred, the API's most, with every attribute.
+        # Up to fifteen faces have the default attributes; a hundred, the API's maximum, have all.
         face = full_face()
         if faces < EVERY_ATTRIBUTE:
             face = {
@@ -80,7 +80,7 @@ class _Sdk:
     def answering(self) -> Iterator[None]:
         from botocore import client, endpoint
 
-        # Where the SDK itself has no hook.
+        # The SDK has no hooks for these.
         calling, sending = cast("Any", client.BaseClient), cast("Any", endpoint.Endpoint)
         call, send = calling._make_api_call, sending._send_request
 
@@ -137,7 +137,7 @@ def _handlers() -> Iterator[dict[str, Any]]:
 
 
 def _own(handlers: dict[str, Any], faces: int, calls: Counter[str]) -> float:
-    """Milliseconds outside the SDK for one fresh photo, ProcessImage and SendNotification together."""
+    """Milliseconds outside the SDK for one new photo, in ProcessImage and SendNotification together."""
     own = []
     for _ in range(_ROUNDS):
         sdk = _Sdk(calls, faces)
@@ -173,7 +173,7 @@ def _batch(handler: Any, sdk: _Sdk) -> None:
 
 
 def imports(function: str) -> dict[str, float]:
-    """Milliseconds to import the handler, and the part of it that is in our own modules."""
+    """Milliseconds to import the handler, and those spent in each of our own modules."""
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"import {function}.handler"],
         env={**os.environ, **ENVIRONMENT, **_SETTINGS, "PYTHONPATH": str(ROOT / "functions")},
@@ -200,7 +200,7 @@ def _zip(function: str) -> int:
 
 
 def yardstick() -> float:
-    """Milliseconds this computer takes now to write a hundred faces as JSON and read them back."""
+    """Milliseconds this computer now takes to write a hundred faces as JSON and read them back."""
     from tests.unit.pipeline import full_face
 
     faces = [full_face()] * 100

@@ -1,4 +1,4 @@
-"""The plots of docs/scale.md and docs/performance.md, as SVG that is the same for the same figures."""
+"""The plots in docs/scale.md and docs/performance.md, as reproducible SVG."""
 
 from __future__ import annotations
 

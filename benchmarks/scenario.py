@@ -1,4 +1,4 @@
-"""What is simulated: arrivals, settings, AWS's quotas, and the deployed workflow's own retriers."""
+"""The input of a simulation: arrivals, settings, AWS's quotas, and the deployed workflow's own retriers."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ QUOTAS: Mapping[str, float] = {
 RETRIES = ROOT / "modules" / "orchestration" / "retry.json"
 DAY = 86_400
 
-# As modules/eventing/ingestion.tf has them.
+# The same as in modules/eventing/ingestion.tf.
 BATCH = 10
 WORKER_PER_SECOND = 5
-# From a batch's end to the next one's first start; Lambda keeps batches at hand.
+# From a batch's end to the next one's first start; Lambda prefetches batches.
 HANDOVER_SECONDS = 0.05
-# A throttled call of Rekognition is answered at once; the SDK tries once more after up to a second.
+# Rekognition throttles a call at once; the SDK retries once after up to a second.
 # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 THROTTLED_SECONDS = 0.05
 SDK_BACKOFF_SECONDS = 1.0
-# Of a call, around `call_seconds`: an assumption; only the average matters where calls queue.
+# Variation of a call around `call_seconds`: an assumption; only the average matters if calls queue.
 SPREAD = 0.4
 PARK_TRANSITIONS = 2
 # Memory of an EXPRESS execution is billed in steps of 64 MB.
@@ -51,7 +51,7 @@ EXECUTION_GB = 0.0625
 class Scenario:
     """`concurrency`: ProcessImage's, None for the account's; `rate`: uploads a second, a day's average.
 
-    `jitter`: whether waits between attempts are spread, as AWS spreads them.
+    `jitter`: whether waits between attempts have full jitter, as on AWS.
     """
 
     photos: int
@@ -78,19 +78,19 @@ class Scenario:
 
     @property
     def start_rate(self) -> float:
-        """Starts a second with a backlog: the pace, less what handing batches over takes."""
+        """Starts a second with a backlog: the pace, less the time between batches."""
         batch = BATCH * self.workers / self.photos_per_second
         return self.photos_per_second * batch / (batch + self.handover_seconds)
 
     @property
     def start_quota(self) -> tuple[float, float]:
-        """StartExecution's refill a second and bucket."""
+        """StartExecution's refill rate a second, and its bucket size."""
         if self.type == "EXPRESS":
             return QUOTAS["start_express_per_second"], QUOTAS["start_express_per_second"]
         return QUOTAS["start_standard_per_second"], QUOTAS["start_standard_bucket"]
 
     def waits(self, error: str) -> list[float]:
-        """Longest seconds before each further attempt after `error`; full jitter makes them uniform."""
+        """The longest wait in seconds before each retry after `error`; full jitter makes it uniform."""
         retrier = self.retrier(error)
         return [
             min(
@@ -101,7 +101,7 @@ class Scenario:
         ]
 
     def retrier(self, error: str) -> dict[str, Any]:
-        """The deployed workflow's retrier for `error`, with this type's own numbers."""
+        """The deployed workflow's retrier for `error`, with this type's values."""
         for one in json.loads(RETRIES.read_text("utf-8")):
             if error in one["ErrorEquals"]:
                 return {**one, **one.get(self.type, {})}
@@ -110,10 +110,10 @@ class Scenario:
     def arriving(self, step: float) -> Floats:
         """Photos that arrive in each step of `step` seconds."""
         if self.arrivals in ("burst", "steady"):
-            # As fast as a sync of an archive uploads, or as people do: `rate` a second.
+            # A constant `rate` a second, like the sync of an archive or a steady stream of users.
             seconds = np.full(math.ceil(self.photos / self.rate), self.rate)
         elif self.arrivals == "day":
-            # Nobody at four, most in the evening: a cosine around the day's average.
+            # A cosine around the day's average: fewest at the start, most twelve hours later.
             clock = np.arange(math.ceil(self.photos / self.rate)) / DAY * 2 * math.pi
             seconds = self.rate * (1 - 0.9 * np.cos(clock))
         else:
@@ -126,7 +126,7 @@ class Scenario:
 
 
 def _read(path: Path) -> Floats:
-    """Photos of each second, from the last column of a CSV file; a first line of names is left out."""
+    """Photos in each second, from the last column of a CSV file; a header line is skipped."""
     try:
         lines = filter(None, path.read_text("utf-8").splitlines())
         cells = [line.rpartition(",")[2].strip() for line in lines]
@@ -143,7 +143,7 @@ def _read(path: Path) -> Floats:
 
 @dataclass
 class Outcome:
-    """What a simulation found. Seconds from the first arrival; a wait is from upload to notification."""
+    """A simulation's result, in seconds from the first arrival; waits run from upload to notification."""
 
     photos: int
     analysed: float = 0.0
@@ -152,7 +152,7 @@ class Outcome:
     turned_away: float = 0.0  # by the function's concurrency
     throttled: float = 0.0  # by Rekognition, after the SDK's second try
     calls: float = 0.0  # of DetectFaces, throttled ones included
-    waited: float = 0.0  # seconds executions waited between attempts, all together
+    waited: float = 0.0  # total seconds executions waited between attempts
     drained: float = 0.0
     waits: dict[str, float] = field(default_factory=dict)
     backlog: list[tuple[float, float]] = field(default_factory=list)
@@ -162,7 +162,7 @@ class Outcome:
         return self.photos + self.turned_away + self.throttled - self.parked
 
     def quantiles(self, values: Floats, weights: Floats) -> None:
-        """Set `waits` from waits and how many photos waited them."""
+        """Set `waits` from waiting times and their weights in photos."""
         order = np.argsort(values)
         mass = np.cumsum(weights[order])
         if not len(mass) or mass[-1] <= 0:
@@ -173,7 +173,7 @@ class Outcome:
 
 
 def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
-    """The outcome with what follows from it, for people and programs."""
+    """The outcome and the figures derived from it."""
     busy = outcome.drained or 1.0
     return {
         "photos": scenario.photos,
@@ -194,7 +194,7 @@ def facts(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
 
 
 def costs(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
-    """US dollars: Rekognition's own price, all that is paid for each photo, and for trying again."""
+    """US dollars: Rekognition's share, everything paid for each photo, and the cost of retries."""
     settings = {
         "workflow_type": scenario.type,
         "ingestion": {"mode": scenario.mode, "photos_per_second": scenario.photos_per_second},
@@ -214,7 +214,7 @@ def costs(outcome: Outcome, scenario: Scenario) -> dict[str, Any]:
         retries = dollars("states_transition", again + PARK_TRANSITIONS * outcome.parked)
     else:
         retries = dollars("states_express_gb_second", outcome.waited * EXECUTION_GB)
-    # A function that was entered ran for the SDK's pause; one that was not costs nothing.
+    # A throttled invocation ran for the SDK's pause; one that Lambda refused costs nothing.
     retries += dollars("lambda_request", outcome.throttled)
     retries += dollars("lambda_gb_second_arm64", outcome.throttled * SDK_BACKOFF_SECONDS / 2 * 0.5)
     return {

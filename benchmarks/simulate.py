@@ -1,4 +1,4 @@
-"""`simulate`: a burst, a steady stream or a day played through the design under AWS's quotas."""
+"""`simulate`: run a burst, a steady stream or a day through the design under AWS's quotas."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from benchmarks.scenario import Outcome
 
 DOCUMENT = ROOT / "docs" / "scale.md"
-# What runs on the local cloud took, beside what was predicted; written by `make bench`.
+# Measured and predicted times of runs on the local cloud; written by `make drain`.
 MEASURED = Path(__file__).with_name("measured.json")
 QUOTAS_FILE = Path(__file__).with_name("quotas.json")
-# Up to here every photo on its own takes seconds.
+# Up to this size, the exact simulation takes seconds.
 EXACT_PHOTOS = 100_000
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 MODES: tuple[Mode, ...] = ("direct", "buffered")
@@ -99,7 +99,7 @@ def command(
 
 
 def run(scenario: Scenario, *, exactly: bool) -> tuple[dict[str, Any], Outcome]:
-    """The facts of a simulation, with how it was made and how long that took, and its outcome."""
+    """The facts of a simulation, with its method and duration, and its outcome."""
     started = time.monotonic()
     outcome = exact.simulate(scenario) if exactly else flow.simulate(scenario)
     found = facts(outcome, scenario)
@@ -132,7 +132,7 @@ def table(results: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def write_document() -> None:
-    """Write docs/scale.md and its plots from simulations made now."""
+    """Run the simulations, and write docs/scale.md and its plots."""
     from benchmarks import plots
 
     bursts: list[dict[str, Any]] = []
@@ -168,7 +168,7 @@ def write_document() -> None:
         others=[target, day, capped],
         quotas=json.loads(QUOTAS_FILE.read_text("utf-8")),
         table=lambda results: "\n".join(table(results)),
-        # Five transitions a photo; a photo is a second in one function and a tenth in the other.
+        # Five transitions a photo; a photo takes one second in one function and a tenth in the other.
         used=dict.fromkeys(QUOTAS, pace)
         | {"transitions_per_second": 5 * pace, "lambda_concurrency": 1.1 * pace + Scenario(1).workers}
         | {"lambda_instances_per_second": 0, "start_standard_bucket": 0, "express_seconds": 5},
@@ -178,7 +178,7 @@ def write_document() -> None:
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A document from its template beside this file."""
+    """A document rendered from a template in this folder."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)

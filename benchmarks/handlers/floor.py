@@ -1,4 +1,4 @@
-"""The floor: the same API calls as ours for one fresh photo, and nothing else."""
+"""The floor: the same API calls as ours for one new photo, and nothing else."""
 
 import json
 import os

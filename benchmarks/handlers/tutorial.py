@@ -1,4 +1,4 @@
-"""The tutorial's design: clients made inside the handler, no look for a record, statusCode answers."""
+"""The tutorial's design: clients created in the handler, no check for a record, statusCode responses."""
 
 import json
 import os
