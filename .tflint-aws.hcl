@@ -1,4 +1,4 @@
-# .tflint.hcl with the ruleset that knows what AWS accepts; `make lint` uses it where the ruleset can be fetched.
+# .tflint.hcl with the AWS ruleset; `make lint` uses it if the ruleset can be downloaded.
 config {
   call_module_type = "local"
 }

@@ -1,4 +1,4 @@
-# `make lint` adds .tflint-aws.hcl where the ruleset it names can be fetched.
+# `make lint` uses .tflint-aws.hcl instead if its ruleset can be downloaded.
 config {
   call_module_type = "local"
 }

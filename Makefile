@@ -29,7 +29,7 @@ setup: $(STAMP) ## Make .venv with everything the other verbs need (they do it t
 .PHONY: operator
 operator: $(VENV)/.operator ## Make a smaller .venv instead, for what deploys and operates only
 
-# Either will do for them.
+# Deploying and operating work with either environment.
 READY := $(if $(wildcard $(VENV)/.operator),$(VENV)/.operator,$(STAMP))
 
 $(STAMP): requirements-dev.lock

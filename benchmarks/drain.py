@@ -156,7 +156,7 @@ def run(images: int, quota: int, mode: Mode, kind: Type, rate: float) -> dict[st
 
 
 def _wait_out_every_error(stack: Stack, scenario: Scenario) -> None:
-    """Retry all errors of ProcessImage like throttling; the local cloud loses their names (docs/quirks.md)."""
+    """Retry every ProcessImage error like throttling; the local cloud loses the names (docs/quirks.md)."""
     states, machine = stack.client("stepfunctions"), stack.outputs["state_machine_arn"]
     definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
     throttled = {**scenario.retrier("ThrottlingException"), "ErrorEquals": ["States.ALL"]}
