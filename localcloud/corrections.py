@@ -98,10 +98,10 @@ def _rules_and_roles(original: Any) -> Any:
     def extract(
         service: str, method: str, path: str, headers: Any, body: bytes, query_params: Any, *where: str
     ) -> str:
-        if service == "events" and (rule := json.loads(body or b"{}").get("Rule")):
+        if service == "events" and (rule := iam_actions._safe_json_field(body, "Rule")):
             body = json.dumps({**json.loads(body), "RuleName": rule}).encode()
-        if service == "iam" and (simulated := query_params.get("PolicySourceArn")):
-            return str(simulated[0] if isinstance(simulated, list) else simulated)
+        if service == "iam" and (role := iam_actions._query_param(query_params, "PolicySourceArn")):
+            return str(role)
         found: str = original(service, method, path, headers, body, query_params, *where)
         return found.replace(":rule/default/", ":rule/") if service == "events" else found
 

@@ -47,6 +47,8 @@ TAKEN = {
     "ministack.app:app": "scope receive send",
     "ministack.app:SERVICE_HANDLERS.s3": "method path headers body query_params",
     "ministack.core.iam_actions:SERVICE_TO_IAM_NAMESPACE.s3": "",
+    "ministack.core.iam_actions:_query_param": "query_params key",
+    "ministack.core.iam_actions:_safe_json_field": "body field",
     "ministack.core.iam_actions:extract_iam_action": "service method path headers body query_params",
     "ministack.core.iam_actions:extract_resource_arn": (
         "service method path headers body query_params region account_id"
